@@ -18,9 +18,9 @@ from nvoi.config.credentials import find_key
 from nvoi.dashboard import server
 from nvoi.dashboard.context import Settings, read_password
 from nvoi.dashboard.database import Database, StorageError, lock_database
-from nvoi.dashboard.keyring import Keyring
 from nvoi.dashboard.projects import (
     DEFAULT_PROJECT,
+    Keyring,
     ensure_default_project,
     get_keys,
     list_projects,

@@ -14,8 +14,14 @@ from nvoi.config.credentials import get_key
 from nvoi.config.sealing import DeployKey
 from nvoi.dashboard import projects
 from nvoi.dashboard.database import Database, open_database
-from nvoi.dashboard.keyring import Keyring, open_keyring
-from nvoi.dashboard.projects import Project, ProjectSummary, find_option, store_option
+from nvoi.dashboard.projects import (
+    Keyring,
+    Project,
+    ProjectSummary,
+    find_option,
+    open_keyring,
+    store_option,
+)
 from nvoi.errors import InputError, UsageError
 from nvoi.folders import check_way, make_own
 

@@ -1,13 +1,14 @@
-"""What the dashboard knows, as JSON and as text, at ``/api/…``."""
+"""What the dashboard knows, for scripts and feed readers: JSON, text, and Atom (RFC 4287)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from http import HTTPStatus
 from sqlite3 import Connection
 from typing import Any
+from xml.etree.ElementTree import Element, SubElement, tostring
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -17,27 +18,30 @@ from starlette.routing import Route
 
 from nvoi.dashboard import projects
 from nvoi.dashboard.context import get_dashboard
-from nvoi.dashboard.formats import clean_text, format_iso
-from nvoi.dashboard.outline import (
+from nvoi.dashboard.database import read_clock
+from nvoi.dashboard.formats import clean_name, clean_text, format_duration, format_iso
+from nvoi.dashboard.lines import (
     MOST_MATCHES,
+    StoredLine,
     find_matches,
     find_position,
+    format_lines,
     is_match,
+    read_lines,
     read_outline,
+    read_places,
     read_positions,
 )
 from nvoi.dashboard.queries import (
     Attempt,
-    Gap,
-    StoredLine,
     get_attempt,
     get_project,
     list_attempts,
     list_runs,
-    read_lines,
-    read_places,
+    read_history,
 )
 from nvoi.dashboard.requests import find_number, get_deploy_id, get_number
+from nvoi.dashboard.views import DeployView, ProjectView
 from nvoi.dashboard.workers import Reader
 from nvoi.protocol import LEVELS
 
@@ -49,9 +53,6 @@ LINES, MOST_LINES = 1000, 5000
 LONGEST_TEXT = 1000
 #: Lines that are read at a time, so that an answer's text is never in memory as a whole.
 TEXT_LINES = 200
-
-#: The C1 controls of ECMA-48: U+009B alone is to a terminal what ESC [ is. A browser ignores them.
-_C1 = re.compile("[\x80-\x9f]")
 
 
 async def answer_projects(request: Request) -> Response:
@@ -181,13 +182,11 @@ async def _write_text(
             return read_places(sql, attempt.id, after, TEXT_LINES)
 
         lines = await reader.read(query)
-        begin = last.place if last else 0
-        end = lines[-1].place if lines else None
-        gaps = [gap for gap in attempt.gaps if begin < gap.last and (end is None or gap.last < end)]
         if passes is None:
-            yield "".join(format_lines(lines, gaps))
+            begin, end = last.place if last else 0, lines[-1].place if lines else None
+            yield "".join(format_lines(lines, attempt.gaps, begin, end))
         else:
-            yield "".join(format_lines(filter(passes, lines), ()))
+            yield "".join(format_lines(filter(passes, lines)))
         if not lines:
             return
         last = lines[-1]
@@ -220,29 +219,93 @@ def build_project(summary: projects.ProjectSummary) -> dict[str, Any]:
     }
 
 
-def format_lines(lines: Iterable[StoredLine], gaps: Iterable[Gap]) -> Iterator[str]:
-    """Lines in the order of reading as text, with a word on those that never came."""
-    missing = list(gaps)
-    for line in lines:
-        while missing and missing[0].last < line.place:
-            yield _format_gap(missing.pop(0))
-        message = _C1.sub("\ufffd", clean_text(line.message))
-        yield f"{format_iso(line.logged_at)} {line.level:<7} {message}\n"
-    yield from map(_format_gap, missing)
+# -- results ---------------------------------------------------------------------------------
+
+_NAMESPACE = "http://www.w3.org/2005/Atom"
+#: What XML 1.0 cannot hold (2.2, "Characters").
+_NO_CHARACTER = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def _format_gap(gap: Gap) -> str:
-    lines = (
-        f"line {gap.first} was"
-        if gap.first == gap.last
-        else f"lines {gap.first} to {gap.last} were"
+async def answer_feed(request: Request) -> Response:
+    """The last results of a project, the newest first, as Atom."""
+    project = await _read(request)
+    return Response(
+        build_feed(project, get_dashboard(request).url), media_type="application/atom+xml"
     )
-    return f"[{lines} never received]\n"
+
+
+async def answer_results(request: Request) -> Response:
+    """The same as JSON, with what they come to."""
+    project = await _read(request)
+    return Response(msgspec.json.encode(build_results(project)), media_type="application/json")
+
+
+async def _read(request: Request) -> ProjectView:
+    name, now = request.path_params["project"], read_clock()
+
+    def query(sql: Connection) -> ProjectView:
+        project = get_project(sql, name)
+        history = read_history(sql, project)
+        views = [DeployView(run, now) for run in history.results]
+        return ProjectView(project, views, history, now)
+
+    return await get_dashboard(request).reader.read(query)
+
+
+def build_results(project: ProjectView) -> dict[str, Any]:
+    history = project.history
+    return {
+        "project": project.project.name,
+        "live": history.live,
+        "release": history.release,
+        "last_success": history.last_success,
+        "median_duration": history.duration,
+        "success_rate": history.rate,
+        "results": history.results,
+    }
+
+
+def build_feed(project: ProjectView, url: str) -> bytes:
+    """The feed's document; ``url`` is the dashboard's."""
+    feed = Element("feed", xmlns=_NAMESPACE)
+    page = f"{url}{project.url}"
+    updated = max((view.ended_at for view in project.deploys), default=project.project.created_at)
+    _add(feed, "id", page)
+    _add(feed, "title", f"Deploys of {project.name}")
+    _add(feed, "updated", format_iso(updated))
+    SubElement(feed, "link", rel="alternate", type="text/html", href=page)
+    SubElement(feed, "link", rel="self", type="application/atom+xml", href=f"{page}/feed.atom")
+    _add(SubElement(feed, "author"), "name", "nvoi")
+    for view in project.deploys:
+        _add_entry(feed, view, url)
+    return bytes(tostring(feed, encoding="utf-8", xml_declaration=True))
+
+
+def _add_entry(feed: Element, view: DeployView, url: str) -> None:
+    run = view.attempt
+    entry = SubElement(feed, "entry")
+    page = f"{url}{view.url}?attempt={run.number}"
+    _add(entry, "id", page)
+    _add(entry, "title", f"{view.sign} {view.what} {run.status}")
+    _add(entry, "updated", format_iso(view.ended_at))
+    _add(entry, "published", format_iso(run.started_at))
+    SubElement(entry, "link", rel="alternate", type="text/html", href=page)
+    SubElement(entry, "category", term=run.status)
+    if run.commit_author:
+        _add(SubElement(entry, "author"), "name", clean_name(run.commit_author))
+    said = f"{run.status} in {format_duration(view.duration)}"
+    _add(entry, "summary", f"{said}\n{clean_text(run.error)}" if run.error else said)
+
+
+def _add(parent: Element, name: str, text: str) -> None:
+    SubElement(parent, name).text = _NO_CHARACTER.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 _DEPLOY = "/api/projects/{project:segment}/deploys/{deploy_id:segment}"
 ROUTES = [
+    Route("/projects/{project:segment}/feed.atom", answer_feed),
     Route("/api/projects.json", answer_projects),
+    Route("/api/projects/{project:segment}/results.json", answer_results),
     Route("/api/projects/{project:segment}/deploys.json", answer_deploys),
     Route(f"{_DEPLOY}.json", answer_deploy),
     Route(f"{_DEPLOY}/lines.json", answer_lines),

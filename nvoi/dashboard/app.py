@@ -17,12 +17,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nvoi.dashboard import api, atom, auth, pages, receiver, streams
+from nvoi.dashboard import api, auth, pages, receiver, streams
 from nvoi.dashboard.context import Dashboard, Settings
 from nvoi.dashboard.database import StorageError
 from nvoi.dashboard.deliveries import ProtocolViolation
 from nvoi.dashboard.pages import get_version, render
-from nvoi.dashboard.requests import FramingMiddleware, RawPathMiddleware
+from nvoi.dashboard.requests import RequestMiddleware
 
 #: Seconds after which a sender may try again when the database did not take it.
 RETRY_SECONDS = 2
@@ -74,15 +74,13 @@ def build_app(dashboard: Dashboard) -> Starlette:
             *receiver.build_routes(dashboard),
             *streams.ROUTES,
             *api.ROUTES,
-            *atom.ROUTES,
             *auth.build_routes(guard),
             *pages.ROUTES,
         ],
         middleware=[
             Middleware(PieceMiddleware),
-            Middleware(RawPathMiddleware),
             Middleware(SecurityHeadersMiddleware, settings=dashboard.settings),
-            Middleware(FramingMiddleware),
+            Middleware(RequestMiddleware),
             Middleware(auth.AuthMiddleware, auth=guard),
             # Server-sent events are left as they are: what is sent is to arrive.
             Middleware(GZipMiddleware, minimum_size=LEAST_GZIP, compresslevel=GZIP_LEVEL),
@@ -178,10 +176,6 @@ class SecurityHeadersMiddleware:
             self._headers["Strict-Transport-Security"] = _STRICT_TRANSPORT
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)

@@ -9,7 +9,7 @@ from pathlib import Path
 from starlette.requests import Request
 
 from nvoi.dashboard.feed import Feed
-from nvoi.dashboard.keyring import Keyring
+from nvoi.dashboard.projects import Keyring
 from nvoi.dashboard.workers import Reader, Writer
 from nvoi.errors import CredentialsError, UsageError
 from nvoi.files import is_open_to_others, read_with_mode
@@ -29,18 +29,11 @@ MOST_SEARCHES = 2
 class Settings:
     """All options of ``nvoi dashboard``.
 
-    Args:
-        database: the SQLite file; the key of its keys lies beside it.
-        host: the address to listen on.
-        port: the port; 0 lets the system choose.
-        password: what a reader has to know; None where no login is asked for.
-        trust_proxy: whether a reverse proxy stands before it, which decides who may read and
-            whose ``X-Forwarded-*`` headers are true.
-        public_url: where readers and senders find it, without a slash at its end; None where
-            that is its own address.
-        keep: deploys kept of each project; None keeps all.
-        keep_days: days that a deploy is kept; None keeps it for ever.
-        rate: requests a second that one project may send for long; twice as many in a burst.
+    ``database`` is the SQLite file; the key of its keys lies beside it. Without a ``password`` no
+    login is asked for. With ``trust_proxy`` a reverse proxy stands before it, which decides who
+    may read and whose ``X-Forwarded-*`` headers are true. ``public_url`` has no slash at its end;
+    None where readers and senders use its own address. None for ``keep`` or ``keep_days`` keeps
+    all deploys, or for ever. ``rate`` is requests a second that one project may send for long.
     """
 
     database: Path

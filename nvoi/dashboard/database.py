@@ -7,7 +7,6 @@ import fcntl
 import logging
 import os
 import sqlite3
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -134,9 +133,7 @@ class Database:
     def __init__(self, path: Path, busy_seconds: float = BUSY_SECONDS) -> None:
         self.path = path.absolute()
         self._busy_seconds = busy_seconds
-        self._lock = threading.Lock()
         self._idle: list[Connection] = []
-        self._closed = False
         self._files: dict[Path, tuple[int, int] | None] = {}
 
     def connect(self) -> Connection:
@@ -173,15 +170,22 @@ class Database:
         """Lends a connection that reads one state of the database, whatever is written now."""
         self.check_files()
         with storage_errors("read"):
-            sql = self._take()
+            try:
+                sql = self._idle.pop()
+            except IndexError:
+                sql = connect(self.path, busy_seconds=self._busy_seconds, read_only=True)
+            is_usable = True
             try:
                 with transaction(sql, "BEGIN"):
                     yield sql
             except sqlite3.Error:
-                sql.close()
+                is_usable = False
                 raise
             finally:
-                self._give_back(sql)
+                if is_usable:
+                    self._idle.append(sql)
+                else:
+                    sql.close()
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -197,27 +201,8 @@ class Database:
             yield sql
 
     def close(self) -> None:
-        """Close the connections; those lent out are closed when they are given back."""
-        with self._lock:
-            self._closed = True
-            idle, self._idle = self._idle, []
-        for sql in idle:
-            sql.close()
-
-    def _take(self) -> Connection:
-        with self._lock:
-            if self._closed:
-                raise StorageError("the database is closed")
-            if self._idle:
-                return self._idle.pop()
-        return connect(self.path, busy_seconds=self._busy_seconds, read_only=True)
-
-    def _give_back(self, sql: Connection) -> None:
-        with self._lock:
-            if not self._closed and _is_usable(sql):
-                self._idle.append(sql)
-                return
-        sql.close()
+        while self._idle:
+            self._idle.pop().close()
 
 
 def _identify(path: Path) -> tuple[int, int] | None:
@@ -227,13 +212,6 @@ def _identify(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _is_usable(sql: Connection) -> bool:
-    try:
-        return not sql.in_transaction
-    except sqlite3.ProgrammingError:
-        return False
 
 
 # -- opening --------------------------------------------------------------------------------
@@ -279,8 +257,7 @@ def _prepare(sql: Connection, path: Path) -> None:
             f"the database {path} cannot have a write-ahead log where it lies",
             hint="put it on a local disk",
         )
-    with _told(sql, path):
-        migrate(sql)
+    _bring_up_to_date(sql, path)
     # Reading would succeed with a file or folder that cannot be written.
     with transaction(sql):
         pass
@@ -301,23 +278,21 @@ def _check_maker(sql: Connection, path: Path) -> None:
         )
 
 
-@contextmanager
-def _told(sql: Connection, path: Path) -> Iterator[None]:
-    """Inside, an older database is migrated; tells how long that may take, and when it is done."""
+def _bring_up_to_date(sql: Connection, path: Path) -> None:
+    """Migrate a database; of one with data, tell how long that may take, and when it is done."""
     if read_version(sql) in {0, len(MIGRATIONS)}:
-        yield
+        migrate(sql)
         return
     size = path.stat().st_size
-    seconds = _MIGRATION_SECONDS + size // _REWRITTEN_A_SECOND
     _log.warning(
         "the database %s of an earlier nvoi is rewritten: this takes up to %d s, and up to %d MB"
         " more of the disk meanwhile; all of it is kept, also if this is cut off",
         path,
-        seconds,
+        _MIGRATION_SECONDS + size // _REWRITTEN_A_SECOND,
         2 * (1 + (size >> 20)),
     )
     began = time.monotonic()
-    yield
+    migrate(sql)
     _log.warning("the database is rewritten, after %.1f s", time.monotonic() - began)
 
 

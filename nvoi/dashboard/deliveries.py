@@ -7,13 +7,12 @@ came twice is joined by ``,`` and so never right.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -51,10 +50,7 @@ _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=
 #: What follows a time's second, and how many milliseconds that are.
 _FRACTIONS = {f"{number:03}Z": number for number in range(1000)}
 
-#: Any characters but halves of surrogate pairs, which no UTF-8 can carry.
-_WHOLE = r"\A[^\ud800-\udfff]*\Z"
-Text = Annotated[str, Meta(pattern=_WHOLE)]
-Name = Annotated[str, Meta(pattern=_WHOLE, min_length=1)]
+Name = Annotated[str, Meta(min_length=1)]
 Count = Annotated[int, Meta(ge=0, le=LARGEST)]
 
 
@@ -63,7 +59,7 @@ Count = Annotated[int, Meta(ge=0, le=LARGEST)]
 
 class _Record(Struct, frozen=True, forbid_unknown_fields=True):
     level: Level
-    message: Text
+    message: str
     logged_at: str
 
 
@@ -71,22 +67,14 @@ class _Logs(Struct, frozen=True, forbid_unknown_fields=True):
     logs: list[_Record]
 
 
-class _PlainRecord(Struct, frozen=True, forbid_unknown_fields=True):
-    """A record of UTF-8, which has no halves of surrogate pairs."""
-
-    level: Level
-    message: str
-    logged_at: str
-
-
-class _PlainLogs(Struct, frozen=True, forbid_unknown_fields=True):
-    logs: list[_PlainRecord]
-
-
-_DECODER = msgspec.json.Decoder(_PlainLogs)
-
-
-class _Status(Struct, frozen=True, forbid_unknown_fields=True, tag_field="status", tag=str.lower):
+class _Status(
+    Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag_field="status",
+    tag=str.lower,
+):
     """A body whose ``status`` is its class's name."""
 
 
@@ -125,28 +113,25 @@ class LogBatch(NamedTuple):
 
 Body = LogBatch | Started | Completed | Failed
 
-
-@dataclass(frozen=True, slots=True)
-class SequenceNumbers:
-    """What a request's headers count, None where they do not.
-
-    ``first`` is the sequence number of a batch's first line; ``count`` the lines logged in the
-    run, and ``dropped`` how many of them were given up.
-    """
-
-    first: int | None = None
-    count: int | None = None
-    dropped: int | None = None
+_LOGS = msgspec.json.Decoder(_Logs)
+_STATUS: msgspec.json.Decoder[Started | Completed | Failed] = msgspec.json.Decoder(
+    Started | Completed | Failed
+)
 
 
 @dataclass(frozen=True, slots=True)
 class About:
     """What a request's headers say of its run, None where they do not.
 
-    ``app`` and ``command`` are on every request, the commit's on ``started``, and ``reason`` on
-    ``failed``.
+    ``first`` is the sequence number of a batch's first line. ``count`` is the lines logged in
+    the run, and ``dropped`` how many of them were given up; both are on its end. ``app`` and
+    ``command`` are on every request, the commit's on ``started``, and ``reason`` on ``failed``.
     """
 
+    run_id: str | None = None
+    first: int | None = None
+    count: int | None = None
+    dropped: int | None = None
     app: str | None = None
     command: str | None = None
     commit_title: str | None = None
@@ -159,22 +144,17 @@ class About:
 class Delivery:
     """One verified request of a project.
 
-    ``run_id`` and ``webhook_id`` are None where its headers have none; ``digest`` is the SHA-256
-    of the raw body, ``received_at`` in Unix milliseconds.
+    ``webhook_id`` is None where its headers have none; ``digest`` is the SHA-256 of the raw
+    body, ``received_at`` in Unix milliseconds.
     """
 
     project_id: int
     deploy_id: str
-    run_id: str | None
     webhook_id: str | None
     digest: bytes
     received_at: int
     body: Body
-    numbers: SequenceNumbers = SequenceNumbers()
     about: About = About()
-
-
-# -- headers --------------------------------------------------------------------------------
 
 
 class ProtocolViolation(Exception):  # noqa: N818 - it is no error of ours
@@ -190,54 +170,43 @@ class ProtocolViolation(Exception):  # noqa: N818 - it is no error of ours
         self.message = message
 
 
-def parse_request(
-    kind: Kind, body: bytes, headers: Mapping[str, str]
-) -> tuple[Body, SequenceNumbers]:
-    """What a request brings; ``kind`` is the last segment of its path."""
-    if not _CONTENT_TYPE.fullmatch(headers.get("content-type", "").strip()):
-        raise ProtocolViolation("Content-Type", "application/json is needed")
-    if headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise ProtocolViolation("Content-Encoding", "the body must not be encoded")
-    if kind == "logs":
-        batch = parse_batch(body)
-        _refuse_headers(headers, (LOG_COUNT, LOG_DROPPED), "a terminal status only")
-        return batch, SequenceNumbers(first=_parse_sequence(headers, len(batch.lines)))
-    status: Started | Completed | Failed = convert_json(body, Started | Completed | Failed)
-    _refuse_headers(headers, (SEQUENCE,), "logs only")
-    if isinstance(status, Started):
-        _refuse_headers(headers, (LOG_COUNT, LOG_DROPPED), "a terminal status only")
-    return status, _parse_counts(headers)
+# -- headers --------------------------------------------------------------------------------
+
+#: The bodies that alone have a header beside them, and how they are called.
+_PLACES: tuple[tuple[tuple[type, ...], str, tuple[str, ...]], ...] = (
+    ((LogBatch,), "logs", (SEQUENCE,)),
+    ((Completed, Failed), "a terminal status", (LOG_COUNT, LOG_DROPPED)),
+    ((Started,), "started", (COMMIT_TITLE, COMMIT_AUTHOR, DIRTY)),
+    ((Failed,), "failed", (REASON,)),
+)
 
 
-def parse_about(body: Body, headers: Mapping[str, str]) -> About:
-    """What the headers beside ``body`` say of its run."""
-    if not isinstance(body, Started):
-        _refuse_headers(headers, (COMMIT_TITLE, COMMIT_AUTHOR, DIRTY), "started only")
-    if not isinstance(body, Failed):
-        _refuse_headers(headers, (REASON,), "failed only")
-    return About(
-        _find_text(headers, APP),
-        _find_text(headers, COMMAND),
-        _find_text(headers, COMMIT_TITLE),
-        _find_text(headers, COMMIT_AUTHOR),
-        _find_text(headers, DIRTY) == "1",
-        _find_text(headers, REASON),
-    )
-
-
-def find_run_id(headers: Mapping[str, str]) -> str | None:
-    match = _find_header(headers, RUN_ID, _UUID, "a UUID is needed")
-    return match[0].lower() if match else None
-
-
-def check_deploy_header(deploy_id: str, headers: Mapping[str, str]) -> None:
-    """Make sure that the header, where it is there, names the deploy of the path.
-
-    HTTP leaves off white space around a header's value, so around the id too.
-    """
-    found = headers.get(DEPLOY_ID.lower())
-    if found is not None and found.encode("latin-1") != deploy_id.encode().strip(b" \t"):
+def parse_about(headers: Mapping[str, str], deploy_id: str, body: Body) -> About:
+    """What the headers say that came beside ``body``, of the deploy of the request's path."""
+    # HTTP leaves off white space around a header's value, so around the id too.
+    named = headers.get(DEPLOY_ID.lower())
+    if named is not None and named.encode("latin-1") != deploy_id.encode().strip(b" \t"):
         raise ProtocolViolation(DEPLOY_ID, "it is not the deploy id in the path")
+    for bodies, place, names in _PLACES:
+        for name in names:
+            if name.lower() in headers and not isinstance(body, bodies):
+                raise ProtocolViolation(name, f"it belongs on {place} only")
+    run = _find_header(headers, RUN_ID, _UUID, "a UUID is needed")
+    count, dropped = _find_number(headers, LOG_COUNT), _find_number(headers, LOG_DROPPED)
+    if count is not None and dropped is not None and dropped > count:
+        raise ProtocolViolation(LOG_DROPPED, f"it is more than {LOG_COUNT}")
+    return About(
+        run_id=run[0].lower() if run else None,
+        first=_parse_sequence(headers, len(body.lines)) if isinstance(body, LogBatch) else None,
+        count=count,
+        dropped=dropped,
+        app=_find_text(headers, APP),
+        command=_find_text(headers, COMMAND),
+        commit_title=_find_text(headers, COMMIT_TITLE),
+        commit_author=_find_text(headers, COMMIT_AUTHOR),
+        dirty=_find_text(headers, DIRTY) == "1",
+        reason=_find_text(headers, REASON),
+    )
 
 
 def _parse_sequence(headers: Mapping[str, str], lines: int) -> int | None:
@@ -250,27 +219,9 @@ def _parse_sequence(headers: Mapping[str, str], lines: int) -> int | None:
     return first
 
 
-def _parse_counts(headers: Mapping[str, str]) -> SequenceNumbers:
-    count, dropped = (
-        int(match[0]) if match else None
-        for match in (
-            _find_header(headers, name, _NUMBER, "a whole number is needed")
-            for name in (LOG_COUNT, LOG_DROPPED)
-        )
-    )
-    if count is not None and dropped is not None and dropped > count:
-        raise ProtocolViolation(LOG_DROPPED, f"it is more than {LOG_COUNT}")
-    return SequenceNumbers(count=count, dropped=dropped)
-
-
-def _find_header(
-    headers: Mapping[str, str], name: str, pattern: re.Pattern[str], needed: str
-) -> re.Match[str] | None:
-    value = headers.get(name.lower())
-    match = None if value is None else pattern.fullmatch(value)
-    if value is not None and match is None:
-        raise ProtocolViolation(name, needed)
-    return match
+def _find_number(headers: Mapping[str, str], name: str) -> int | None:
+    match = _find_header(headers, name, _NUMBER, "a whole number is needed")
+    return int(match[0]) if match else None
 
 
 def _find_text(headers: Mapping[str, str], name: str) -> str | None:
@@ -288,45 +239,63 @@ def _find_text(headers: Mapping[str, str], name: str) -> str | None:
     return text
 
 
-def _refuse_headers(headers: Mapping[str, str], names: tuple[str, ...], place: str) -> None:
-    for name in names:
-        if name.lower() in headers:
-            raise ProtocolViolation(name, f"it belongs on {place}")
+def _find_header(
+    headers: Mapping[str, str], name: str, pattern: re.Pattern[str], needed: str
+) -> re.Match[str] | None:
+    value = headers.get(name.lower())
+    match = None if value is None else pattern.fullmatch(value)
+    if value is not None and match is None:
+        raise ProtocolViolation(name, needed)
+    return match
 
 
 # -- bodies ---------------------------------------------------------------------------------
 
 
-def parse_batch(body: bytes) -> LogBatch:
-    lines = []
-    for index, record in enumerate(_read_records(body)):
-        moment = parse_time(record.logged_at)
-        if moment is None:
-            raise ProtocolViolation(
-                f"logs[{index}].logged_at", "a UTC time as 2024-01-15T10:30:00.123Z is needed"
-            )
-        lines.append(Line(record.level, record.message, moment))
-    return LogBatch(tuple(lines))
-
-
-def _read_records(body: bytes) -> Sequence[_Record | _PlainRecord]:
-    """What :func:`convert_json` reads of a batch, in a fifth of the time."""
+def parse_body(kind: Kind, body: bytes, headers: Mapping[str, str]) -> Body:
+    """What a request brings; ``kind`` is the last segment of its path."""
+    if not _CONTENT_TYPE.fullmatch(headers.get("content-type", "").strip()):
+        raise ProtocolViolation("Content-Type", "application/json is needed")
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise ProtocolViolation("Content-Encoding", "the body must not be encoded")
     try:
-        records = _DECODER.decode(body).logs
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        records = None
-    # msgspec overlooks a key that is there twice, which all else of the batch cannot hide: it is
-    # one string, and each record is six.
-    if records is not None and _count_strings(body) == 1 + 6 * len(records):
-        return records
-    logs: _Logs = convert_json(body, _Logs)
-    return logs.logs
+        document = _STATUS.decode(body) if kind == "status" else _LOGS.decode(body)
+    except msgspec.ValidationError as error:
+        raise _explain(str(error)) from None
+    except msgspec.DecodeError as error:
+        raise ProtocolViolation("", f"the body is not JSON: {error}") from None
+    except UnicodeDecodeError:
+        raise ProtocolViolation("", "the body is not UTF-8") from None
+    except RecursionError:
+        raise ProtocolViolation("", "the body is nested too deeply") from None
+    if _count_strings(body) != _count_needed(document):
+        # msgspec overlooks that, and keeps the last value alone.
+        raise ProtocolViolation("", "a key is there twice")
+    if isinstance(document, _Logs):
+        return LogBatch(tuple(_read_line(*each) for each in enumerate(document.logs)))
+    return document
+
+
+def _count_needed(document: _Logs | Started | Completed | Failed) -> int:
+    """How many strings say just that; of a batch in no time, as each record has the same."""
+    if isinstance(document, _Logs):
+        return 1 + 2 * len(_Record.__struct_fields__) * len(document.logs)
+    return _count_strings(msgspec.json.encode(document))
 
 
 def _count_strings(body: bytes) -> int:
     """How many strings, keys among them, valid JSON has."""
     bare = body.replace(rb"\\", b"") if b"\\" in body else body
     return (bare.count(b'"') - bare.count(rb"\"")) // 2
+
+
+def _read_line(index: int, record: _Record) -> Line:
+    moment = parse_time(record.logged_at)
+    if moment is None:
+        raise ProtocolViolation(
+            f"logs[{index}].logged_at", "a UTC time as 2024-01-15T10:30:00.123Z is needed"
+        )
+    return Line(record.level, record.message, moment)
 
 
 def parse_time(text: str) -> int | None:
@@ -345,59 +314,12 @@ def _parse_second(text: str) -> int | None:
         return None
 
 
-def convert_json(body: bytes, kind: Any) -> Any:
-    """``body`` as a ``kind``: strict JSON in strict UTF-8, no key twice, nothing unknown."""
-    document = _parse_json(body)
-    try:
-        return msgspec.convert(document, kind)
-    except msgspec.ValidationError as error:
-        raise _explain(str(error)) from None
-    except UnicodeEncodeError as error:
-        # A key with half of a surrogate pair.
-        raise ProtocolViolation(_shorten(error.object), _UNKNOWN) from None
-
-
-def _parse_json(body: bytes) -> Any:
-    if not body:
-        raise ProtocolViolation("", "the body is empty")
-    try:
-        return json.loads(
-            body.decode(), parse_constant=_refuse_constant, object_pairs_hook=_build_object
-        )
-    except UnicodeDecodeError as error:
-        raise ProtocolViolation("", f"the body is not UTF-8 at byte {error.start}") from None
-    except RecursionError:
-        raise ProtocolViolation("", "the body is nested too deeply") from None
-    except json.JSONDecodeError as error:
-        raise ProtocolViolation(
-            "", f"the body is not JSON at character {error.pos}: {error.msg}"
-        ) from None
-    except ValueError:
-        # int() refuses numbers of thousands of digits.
-        raise ProtocolViolation("", "the body has a number that is too long") from None
-
-
-def _refuse_constant(constant: str) -> Any:
-    raise ProtocolViolation("", f"the body is not JSON: {constant} is no value")
-
-
-def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    built = dict(pairs)
-    if len(built) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ProtocolViolation(_shorten(twice), "the key is there twice")
-    return built
-
-
-_UNKNOWN = "the protocol has no such key"
 #: What msgspec says of a key, and what it does not say of a value.
 _KEYS = (
     (re.compile("Object missing required field `(.*)`"), "it is missing"),
-    (re.compile("Object contains unknown field `(.*)`", re.DOTALL), _UNKNOWN),
+    (re.compile("Object contains unknown field `(.*)`", re.DOTALL), "the protocol has no such key"),
 )
 _VALUES = {
-    "matching regex": "it has half of a surrogate pair",
     "Invalid enum value": f"one of {', '.join(LEVELS)} is allowed",
     "Invalid value": "one of started, completed, failed is needed",
 }
@@ -409,11 +331,7 @@ def _explain(text: str) -> ProtocolViolation:
     message, place = (message, place.strip(".`")) if found else (text, "")
     for pattern, words in _KEYS:
         if match := pattern.fullmatch(message):
-            name = _shorten(match[1])
+            name = ascii(match[1])[1:-1][:80]
             return ProtocolViolation(f"{place}.{name}" if place else name, words)
     words = next((words for part, words in _VALUES.items() if part in message), message)
     return ProtocolViolation(place, words)
-
-
-def _shorten(name: str) -> str:
-    return ascii(name)[1:-1][:80]

@@ -28,8 +28,8 @@ class Channel:
     that is stored meanwhile is missed.
     """
 
-    def __init__(self, *, closed: bool) -> None:
-        self.closed = closed
+    def __init__(self) -> None:
+        self.closed = False
         self.version = 0
         self.listeners = 0
         self.woken_at = 0.0
@@ -51,15 +51,11 @@ class Channel:
 
     async def wait(self, version: int, timeout: float) -> bool:
         """Wait for another version than ``version``; False after ``timeout`` seconds without."""
-        if self.closed or self.version != version:
-            return True
-        changed = self._changed
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                await changed.wait()
-        except TimeoutError:
-            return False
-        return True
+                while self.version == version and not self.closed:
+                    await self._changed.wait()
+        return self.version != version or self.closed
 
     async def share(self, key: Hashable, read: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """What ``read()`` gives, called once for all who want the same ``key`` at one version."""
@@ -90,7 +86,8 @@ class Feed:
 
     @contextlib.contextmanager
     def listen(self, topic: Hashable) -> Iterator[Channel]:
-        channel = self._channels.setdefault(topic, Channel(closed=self.closed))
+        channel = self._channels.setdefault(topic, Channel())
+        channel.closed = self.closed
         channel.listeners += 1
         self.listeners += 1
         try:

@@ -18,16 +18,16 @@ from starlette.staticfiles import StaticFiles
 from nvoi.dashboard import formats, views
 from nvoi.dashboard.context import get_dashboard
 from nvoi.dashboard.database import read_clock
-from nvoi.dashboard.history import find_previous, read_history
+from nvoi.dashboard.lines import StoredLine, format_lines, read_lines
 from nvoi.dashboard.projects import Project, list_projects
 from nvoi.dashboard.queries import (
     Attempt,
-    StoredLine,
+    find_previous,
     get_attempt,
     get_project,
     list_attempts,
     list_runs,
-    read_lines,
+    read_history,
 )
 from nvoi.dashboard.requests import find_number, get_deploy_id
 from nvoi.dashboard.views import DeployView, ProjectView
@@ -61,13 +61,11 @@ def _load_environment() -> Environment:
         ago=formats.format_ago,
         app_url=formats.build_app_url,
         clean=formats.clean_text,
-        clock=formats.format_clock,
         duration=formats.format_duration,
         iso=formats.format_iso,
         name=formats.clean_name,
         provider=formats.name_provider,
         short_sha=formats.shorten_sha,
-        split_links=formats.split_links,
         utc=formats.format_utc,
     )
     environment.tests.update(web_url=formats.is_web_url)
@@ -90,7 +88,7 @@ async def show_projects(request: Request) -> Response:
 
     def query(sql: Connection) -> list[ProjectView]:
         return [
-            _build_project(sql, project, _list_deploys(sql, project, PROJECT_DEPLOYS, None, now))
+            _build_project(sql, project, list_attempts(sql, project, PROJECT_DEPLOYS), now)
             for project in list_projects(sql)
         ]
 
@@ -110,15 +108,22 @@ async def _show_project(request: Request, name: str | None) -> Response:
 
     def query(sql: Connection) -> tuple[ProjectView, int | None]:
         project = get_project(sql, name)
-        deploys = _list_deploys(sql, project, PAGE_DEPLOYS + 1, before, now)
-        shown = deploys[:PAGE_DEPLOYS]
-        following = shown[-1].attempt.id if len(deploys) > PAGE_DEPLOYS else None
-        return _build_project(sql, project, shown), following
+        found = list_attempts(sql, project, PAGE_DEPLOYS + 1, before)
+        shown = found[:PAGE_DEPLOYS]
+        following = shown[-1].id if len(found) > PAGE_DEPLOYS else None
+        return _build_project(sql, project, shown, now), following
 
     project, following = await get_dashboard(request).reader.read(query)
     return _render(
         request, "project.html", project=project, now=now, older=before is not None, next=following
     )
+
+
+def _build_project(
+    sql: Connection, project: Project, deploys: Sequence[Attempt], now: int
+) -> ProjectView:
+    views = [DeployView(attempt, now) for attempt in deploys]
+    return ProjectView(project, views, read_history(sql, project), now)
 
 
 async def show_deploy(request: Request) -> Response:
@@ -132,36 +137,32 @@ async def show_deploy(request: Request) -> Response:
 
     name, deploy_id = request.path_params["project"], get_deploy_id(request)
 
-    def query(sql: Connection) -> tuple[Project, DeployView, list[StoredLine]]:
+    def query(sql: Connection) -> tuple[DeployView, list[StoredLine]]:
         attempt = get_attempt(sql, name, deploy_id, number)
         project = get_project(sql, name)
         numbers = sorted(run.number for run in list_runs(sql, project, deploy_id))
         end = min(before or attempt.lines + 1, attempt.lines + 1)
         lines = [] if part else _read_page(sql, attempt, end)
-        return (
-            project,
-            DeployView(attempt, now, numbers, find_previous(sql, project, attempt)),
-            lines,
-        )
+        return DeployView(attempt, now, numbers, find_previous(sql, project, attempt)), lines
 
-    project, view, lines = await get_dashboard(request).reader.read(query)
+    view, lines = await get_dashboard(request).reader.read(query)
     if part:
         return render("part.html", view=view)
-    return _render_deploy(request, project, view, lines)
+    return _render_deploy(request, view, lines)
 
 
-def _render_deploy(
-    request: Request, project: Project, view: DeployView, lines: Sequence[StoredLine]
-) -> Response:
+def _render_deploy(request: Request, view: DeployView, lines: Sequence[StoredLine]) -> Response:
     attempt = view.attempt
     last = lines[-1].number if lines else 0
     complete = last == attempt.lines
+    ordered = sorted(lines, key=lambda line: (line.place, line.number))
+    begin = ordered[0].place if lines and lines[0].number > 1 else 0
+    end = None if complete else max((line.place for line in lines), default=0)
     return _render(
         request,
         "deploy.html",
         view=view,
-        project=ProjectView(project, (view,)),
-        sections=formats.build_sections(lines, attempt.gaps, attempt.status, complete=complete),
+        text="".join(format_lines(ordered, attempt.gaps, begin, end)),
         first=lines[0].number if lines else 0,
         last=last,
         earlier=bool(lines) and lines[0].number > 1,
@@ -180,17 +181,6 @@ def _read_page(sql: Connection, attempt: Attempt, end: int) -> list[StoredLine]:
         if size <= PAGE_CHARACTERS or end - first <= 1:
             return lines
         count = min(count, end - first) // 2
-
-
-def _build_project(sql: Connection, project: Project, deploys: Sequence[DeployView]) -> ProjectView:
-    return ProjectView(project, deploys, read_history(sql, project), read_clock())
-
-
-def _list_deploys(
-    sql: Connection, project: Project, limit: int, before: int | None, now: int
-) -> list[DeployView]:
-    attempts = list_attempts(sql, project, limit, before)
-    return [DeployView(attempt, now) for attempt in attempts]
 
 
 def _render(request: Request, name: str, **values: Any) -> Response:

@@ -2,20 +2,26 @@
 
 All of these work on a connection within a transaction, be it that of a command while the server
 runs or the server's own. Nothing of them is kept in memory, so a change is seen with the next
-request.
+request. Keys are encrypted, by AES-256-GCM under a key file that lies beside the database: a
+copy of the database alone, such as a backup, gives nobody the means to send.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from sqlite3 import Connection
-from typing import Any
 
-from nvoi.dashboard.database import read_clock
-from nvoi.dashboard.keyring import Keyring
-from nvoi.errors import UsageError
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from nvoi.dashboard.database import Database, read_clock
+from nvoi.errors import CredentialsError, UsageError
+from nvoi.files import is_open_to_others, read_with_mode, write_private
 from nvoi.secret import Secret
 
 #: The project of ``/api/deploys``, which needs no token.
@@ -23,7 +29,11 @@ DEFAULT_PROJECT = "default"
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 _TOKEN_BYTES = 16  # 128 random bits
-_SELECT = "SELECT id, name, token, created_at, needs_webhook FROM projects"
+# NIST SP 800-38D, 5.2.1.1: 96 bits is the length to use.
+_NONCE_BYTES = 12
+_KEY_BYTES = 32
+_KEY = re.compile(rb"[0-9a-f]{64}\s*", re.ASCII)
+_HINT = "put back the key file that was made with this database"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +88,11 @@ def ensure_default_project(sql: Connection, keyring: Keyring, key: Secret) -> Pr
     project = find_project(sql, DEFAULT_PROJECT)
     if project is None:
         project = _insert(sql, DEFAULT_PROJECT, None)
-    elif key in (*get_keys(sql, keyring, project), *_get_rotated(sql, keyring, project)):
+    elif key in get_keys(sql, keyring, project, now=0):
         return project
     sql.execute("DELETE FROM keys WHERE project_id = ? AND expires_at IS NULL", (project.id,))
     _add_key(sql, keyring, project, key)
     return project
-
-
-def _get_rotated(sql: Connection, keyring: Keyring, project: Project) -> tuple[Secret, ...]:
-    """The keys that others have taken the place of: they are kept, to be known again."""
-    query = "SELECT sealed FROM keys WHERE project_id = ? AND expires_at IS NOT NULL"
-    rows = sql.execute(query, (project.id,))
-    return tuple(keyring.unseal(project.id, sealed) for (sealed,) in rows)
 
 
 def rotate_key(
@@ -122,7 +125,10 @@ def remove_project(sql: Connection, name: str) -> Project:
 def get_keys(
     sql: Connection, keyring: Keyring, project: Project, *, now: int | None = None
 ) -> tuple[Secret, ...]:
-    """The keys that are valid: the current one first, then those within their grace."""
+    """The keys that are valid: the current one first, then those within their grace.
+
+    Those whose time is over are kept, to be known again.
+    """
     rows = sql.execute(
         "SELECT sealed FROM keys WHERE project_id = ? AND (expires_at IS NULL OR expires_at > ?)"
         " ORDER BY id DESC",
@@ -132,8 +138,7 @@ def get_keys(
 
 
 def find_project(sql: Connection, name: str) -> Project | None:
-    row = sql.execute(f"{_SELECT} WHERE name = ?", (name,)).fetchone()
-    return _build(row) if row else None
+    return next(_read(sql, "WHERE name = ?", name), None)
 
 
 def get_project(sql: Connection, name: str) -> Project:
@@ -147,22 +152,22 @@ def get_project(sql: Connection, name: str) -> Project:
 
 
 def find_project_by_token(sql: Connection, token: str) -> Project | None:
-    row = sql.execute(f"{_SELECT} WHERE token = ?", (token,)).fetchone()
-    return _build(row) if row else None
+    return next(_read(sql, "WHERE token = ?", token), None)
 
 
 def list_projects(sql: Connection) -> tuple[Project, ...]:
-    return tuple(map(_build, sql.execute(f"{_SELECT} ORDER BY name")))
+    return tuple(_read(sql, "ORDER BY name"))
 
 
 def list_summaries(sql: Connection) -> tuple[ProjectSummary, ...]:
-    rows = sql.execute(
-        "SELECT projects.id, name, token, created_at, needs_webhook, count(DISTINCT deploy_id),"
-        " count(attempts.id), max(last_seen_at)"
-        " FROM projects LEFT JOIN attempts ON attempts.project_id = projects.id"
-        " GROUP BY projects.id ORDER BY name"
+    query = (
+        "SELECT count(DISTINCT deploy_id), count(*), max(last_seen_at) FROM attempts"
+        " WHERE project_id = ?"
     )
-    return tuple(ProjectSummary(_build(row[:5]), *row[5:]) for row in rows)
+    return tuple(
+        ProjectSummary(project, *sql.execute(query, (project.id,)).fetchone())
+        for project in list_projects(sql)
+    )
 
 
 def note_webhook(sql: Connection, project_id: int) -> None:
@@ -170,9 +175,10 @@ def note_webhook(sql: Connection, project_id: int) -> None:
     sql.execute("UPDATE projects SET needs_webhook = 1 WHERE id = ?", (project_id,))
 
 
-def _build(row: tuple[Any, ...]) -> Project:
-    number, name, token, created_at, needs_webhook = row
-    return Project(number, name, token, created_at, bool(needs_webhook))
+def _read(sql: Connection, which: str, *values: str) -> Iterator[Project]:
+    query = f"SELECT id, name, token, created_at, needs_webhook FROM projects {which}"  # noqa: S608 - constants
+    for number, name, token, created_at, needs_webhook in sql.execute(query, values):
+        yield Project(number, name, token, created_at, bool(needs_webhook))
 
 
 def _insert(sql: Connection, name: str, token: str | None) -> Project:
@@ -188,6 +194,80 @@ def _add_key(sql: Connection, keyring: Keyring, project: Project, key: Secret) -
         "INSERT INTO keys (project_id, sealed) VALUES (?, ?)",
         (project.id, keyring.seal(project.id, key)),
     )
+
+
+# -- keys ------------------------------------------------------------------------------------
+
+
+class Keyring:
+    """Seals keys, each bound to its project: one moved to another project does not open."""
+
+    def __init__(self, path: Path, key: Secret) -> None:
+        self._path = path
+        self._cipher = AESGCM(bytes.fromhex(key.reveal()))
+
+    def seal(self, project_id: int, key: Secret) -> bytes:
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        text = key.reveal().encode()
+        return nonce + self._cipher.encrypt(nonce, text, _bind(project_id))
+
+    def unseal(self, project_id: int, sealed: bytes) -> Secret:
+        nonce, text = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
+        try:
+            return Secret(self._cipher.decrypt(nonce, text, _bind(project_id)).decode())
+        except (InvalidTag, ValueError):
+            raise CredentialsError(
+                f"{self._path} does not fit the database's keys", hint=_HINT
+            ) from None
+
+
+def _bind(project_id: int) -> bytes:
+    return f"nvoi dashboard project {project_id}".encode()
+
+
+def name_key_file(database: Path) -> Path:
+    """Where the key file of a database lies: ``NAME.key`` for ``NAME.sqlite3``.
+
+    It is never ``deploy.key``: in an app's checkout that one is the app's.
+    """
+    path = database.with_suffix(".key")
+    if path == database or path.name == "deploy.key":
+        return database.with_name(f"{database.name}.key")
+    return path
+
+
+def open_keyring(database: Database) -> Keyring:
+    """The keyring of a database; its key file is made where there are no keys yet.
+
+    A CredentialsError says why a key file that is there, or should be, cannot be used.
+    """
+    path = name_key_file(database.path)
+    with database.read() as sql:
+        sealed = sql.execute("SELECT project_id, sealed FROM keys LIMIT 1").fetchone()
+    if sealed is None and not path.exists():
+        # Another process may be quicker; its file is as good.
+        with contextlib.suppress(CredentialsError):
+            write_private(path, f"{secrets.token_hex(_KEY_BYTES)}\n".encode(), replace=False)
+    keyring = Keyring(path, _read_key(path))
+    if sealed:
+        keyring.unseal(*sealed)
+    return keyring
+
+
+def _read_key(path: Path) -> Secret:
+    if not path.exists():
+        raise CredentialsError(
+            f"{path} is missing: the keys in the database are encrypted with it", hint=_HINT
+        )
+    content, mode = read_with_mode(path)
+    if is_open_to_others(mode):
+        raise CredentialsError(f"{path} can be read by others", hint=f"chmod 600 {path}")
+    if not _KEY.fullmatch(content):
+        raise CredentialsError(f"{path} holds no key (64 hex digits)", hint=_HINT)
+    return Secret(content.decode().strip())
+
+
+# -- options ---------------------------------------------------------------------------------
 
 
 def find_option(sql: Connection, name: str) -> str | None:

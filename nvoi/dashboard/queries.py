@@ -1,17 +1,16 @@
-"""Deploys and their lines, as they are read from the database.
+"""Deploys, as they are read from the database, and what a project's come to.
 
-Times are Unix milliseconds, UTC. A *place* orders the lines of an attempt for reading: it is a
-line's sequence number where the sender gave one, else that of the line that came before it. A
-*number* counts an attempt's lines from 1 in the order of their arrival; it never changes, so it
-is what permalinks and resumed streams name.
+Times are Unix milliseconds, UTC.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from sqlite3 import Connection
+from statistics import median
 from typing import Any, Literal
 
 from starlette.exceptions import HTTPException
@@ -27,10 +26,6 @@ Status = Literal["running", "completed", "failed", "cancelled", "lost"]
 
 #: How long a running deploy may be silent before it counts as lost, in milliseconds.
 LOST_AFTER = 10 * 60 * 1000
-
-#: Characters of lines that are in memory at one time, but for those of the last line: one may
-#: have a megabyte, and an answer thousands of them.
-MOST_CHARACTERS = 8 << 20
 
 _LEVEL_COUNTS = ", ".join(f"{level}_count" for level in LEVELS)
 _SELECT = f"""
@@ -53,16 +48,6 @@ _SELECT = f"""
         ) AS overtaken
     FROM attempts JOIN projects ON projects.id = attempts.project_id
 """  # noqa: S608 - constants
-
-
-@dataclass(frozen=True, slots=True)
-class StoredLine:
-    number: int
-    place: int
-    sequence: int | None
-    level: str
-    message: str
-    logged_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,34 +101,26 @@ class Attempt:
 
 
 def list_attempts(
-    sql: Connection, project: Project, limit: int, before: int | None = None
-) -> tuple[Attempt, ...]:
-    """A project's attempts of all its deploys, the newest first; those before an attempt's id."""
-    older = "" if before is None else "AND attempts.id < :before"
-    return _read(
-        sql,
-        f"WHERE project_id = :project {older} ORDER BY attempts.id DESC LIMIT :limit",
-        {"project": project.id, "before": before, "limit": limit},
-    )
-
-
-def list_completed(
     sql: Connection,
     project: Project,
     limit: int,
     before: int | None = None,
+    *,
+    completed: bool = False,
     app: str | None = None,
 ) -> tuple[Attempt, ...]:
-    """As :func:`list_attempts`, those that completed alone.
+    """A project's attempts of all its deploys, the newest first; those before an attempt's id.
 
-    With ``app`` those of that app; a run whose app is not known may be any's.
+    With ``completed`` those that did; with ``app`` those of that app: a run whose app is not
+    known may be any's.
     """
-    older = "" if before is None else "AND attempts.id < :before"
-    its = "" if app is None else "AND (app = :app OR app IS NULL)"
+    where = "WHERE project_id = :project"
+    where += "" if before is None else " AND attempts.id < :before"
+    where += " AND outcome = 'completed'" if completed else ""
+    where += "" if app is None else " AND (app = :app OR app IS NULL)"
     return _read(
         sql,
-        "WHERE project_id = :project AND outcome = 'completed'"
-        f" {older} {its} ORDER BY attempts.id DESC LIMIT :limit",
+        f"{where} ORDER BY attempts.id DESC LIMIT :limit",
         {"project": project.id, "before": before, "limit": limit, "app": app},
     )
 
@@ -194,42 +171,6 @@ def get_attempt(sql: Connection, name: str | None, deploy_id: str, number: int |
     if attempt is None:
         raise HTTPException(404, "there is no such deploy")
     return attempt
-
-
-def read_lines(sql: Connection, attempt_id: int, after: int, limit: int) -> list[StoredLine]:
-    """An attempt's lines in the order of their arrival, those after the number ``after``.
-
-    There are ``limit`` at most; fewer, but one at least, where they are very long.
-    """
-    rows = sql.execute(
-        "SELECT number, place, sequence, level, message, logged_at FROM lines"
-        " WHERE attempt_id = ? AND number > ? ORDER BY number LIMIT ?",
-        (attempt_id, after, limit),
-    )
-    return take_lines(rows)
-
-
-def read_places(
-    sql: Connection, attempt_id: int, after: StoredLine | None, limit: int
-) -> list[StoredLine]:
-    """As :func:`read_lines`, in the order of reading: by place, then by number."""
-    rows = sql.execute(
-        "SELECT number, place, sequence, level, message, logged_at FROM lines"
-        " WHERE attempt_id = ? AND (place, number) > (?, ?) ORDER BY place, number LIMIT ?",
-        (attempt_id, after.place if after else -1, after.number if after else 0, limit),
-    )
-    return take_lines(rows)
-
-
-def take_lines(rows: Iterable[tuple[Any, ...]]) -> list[StoredLine]:
-    lines: list[StoredLine] = []
-    size = 0
-    for row in rows:
-        lines.append(StoredLine(*row))
-        size += len(lines[-1].message)
-        if size >= MOST_CHARACTERS:
-            break
-    return lines
 
 
 def _read(sql: Connection, where: str, values: dict[str, Any]) -> tuple[Attempt, ...]:
@@ -290,3 +231,87 @@ def _agree(milliseconds: int, seconds: int) -> bool:
 def _parse_gaps(text: str | None) -> tuple[Gap, ...]:
     pairs = (each.split("-") for each in text.split(",")) if text else ()
     return tuple(sorted((Gap(int(a), int(b)) for a, b in pairs), key=lambda gap: gap.first))
+
+
+# -- what a project's runs come to ------------------------------------------------------------
+
+#: Results that are told of a project.
+RESULTS = 30
+#: Lines at both ends of a log in which its release is looked for.
+_ENDS = 500
+
+#: What nvoi logs of the release that a run has made, or gone back to.
+_RELEASE = re.compile(
+    r"release (\d{14}): |Release (\d{14}) is kept|Going back from \S+ to (\d{14})"
+    r"|.* done: release (\d{14})\b"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The last results of a project, the newest first, and what they come to.
+
+    ``live`` is the run that what is live comes from, None where nothing is known to be:
+    ``deleted`` is the run that took it away, if one did. ``before`` is the deploy before it, where
+    both were deploys. ``release`` is as its log has it. ``duration`` is the median of the deploys
+    that completed, in milliseconds; ``rate`` the share of deploys that did, those that were
+    cancelled left out.
+    """
+
+    results: Sequence[Attempt]
+    live: Attempt | None
+    deleted: Attempt | None
+    before: Attempt | None
+    release: str | None
+    last_success: Attempt | None
+    duration: int | None
+    rate: float | None
+
+
+def read_history(sql: Connection, project: Project) -> History:
+    recent = list_attempts(sql, project, 2 * RESULTS)
+    results = [run for run in recent if run.status != "running"][:RESULTS]
+    deploys = [run for run in results if is_deploy(run)]
+    times = [run.duration for run in deploys if run.status == "completed" and run.duration]
+    judged = [run for run in deploys if run.status != "cancelled"]
+    newest = next(iter(list_attempts(sql, project, 1, completed=True)), None)
+    # A project may have several apps, of branches for instance.
+    live = find_standing(sql, project) if newest and newest.command == "delete" else newest
+    before = find_previous(sql, project, live) if live else None
+    succeeded = [run for run in recent if run.status == "completed" and run.command != "delete"]
+    return History(
+        results,
+        live,
+        None if live else newest,
+        before,
+        find_release(sql, live) if live else None,
+        live or next(iter(succeeded), None),
+        round(median(times)) if times else None,
+        len([run for run in judged if run.status == "completed"]) / len(judged) if judged else None,
+    )
+
+
+def is_deploy(run: Attempt) -> bool:
+    """Whether it is a deploy; a sender that says nothing of it is taken to be one."""
+    return run.command in {None, "deploy"}
+
+
+def find_previous(sql: Connection, project: Project, run: Attempt) -> Attempt | None:
+    """The deploy that served before one; None where something else was done since."""
+    if not is_deploy(run):
+        return None
+    found = list_attempts(sql, project, 1, run.id, completed=True, app=run.app)
+    return found[0] if found and is_deploy(found[0]) else None
+
+
+def find_release(sql: Connection, run: Attempt) -> str | None:
+    """The release that a run's log names as the one that it put in place."""
+    rows = sql.execute(
+        "SELECT message FROM lines WHERE attempt_id = ? AND (number <= ? OR number > ?)"
+        " AND (message LIKE '%release %' OR message LIKE 'Going back from %') ORDER BY number DESC",
+        (run.id, _ENDS, run.lines - _ENDS),
+    )
+    for (message,) in rows:
+        if match := _RELEASE.match(message):
+            return str(next(filter(None, match.groups())))
+    return None

@@ -70,18 +70,23 @@ class _Segment(Convertor[str | None]):
 register_url_convertor("segment", _Segment())
 
 
-class FramingMiddleware:
-    """Refuses what two readers may read as two different requests; leaves off a range that is none.
+class RequestMiddleware:
+    """Has all that follows see a request's path as it was sent, and one request alone.
 
-    A proxy may have read a body by the one of its two lengths that this server does not (RFC 9112,
-    6.1). A range in another unit, and one of several, may be ignored (RFC 9110, 14.2).
+    One that two readers may read as two is refused: a proxy may have read a body by the one of
+    its two lengths that this server does not (RFC 9112, 6.1). A range in another unit, one of
+    several, and one that is none are ignored (RFC 9110, 14.2).
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        names = {name for name, _ in scope.get("headers", ())}
+        # ASGI 3, "HTTP connection scope": raw_path is optional, path is there always.
+        raw: bytes | None = scope.get("raw_path")
+        if raw is not None:
+            scope["path"] = raw.partition(b"?")[0].decode("latin-1")
+        names = {name for name, _ in scope["headers"]}
         if {b"content-length", b"transfer-encoding"} <= names:
             text = "a body with both Content-Length and Transfer-Encoding is refused"
             refusal = JSONResponse({"error": text}, 400, {"Connection": "close"})
@@ -94,26 +99,11 @@ class FramingMiddleware:
 
 
 def _is_range(value: bytes) -> bool:
-    """Whether a ``Range`` is one of bytes."""
     match = _RANGE.fullmatch(value)
     if match is None or not any(match.groups()):
         return False
     first, last = match.groups()
     return not (first and last) or int(first) <= int(last)
-
-
-class RawPathMiddleware:
-    """Has all that follows see a request's path as it was sent."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # ASGI 3, "HTTP connection scope": raw_path is optional, path is there always.
-        raw: bytes | None = scope.get("raw_path")
-        if raw is not None:
-            scope["path"] = raw.partition(b"?")[0].decode("latin-1")
-        await self._app(scope, receive, send)
 
 
 # -- queries and ids ------------------------------------------------------------------------
@@ -209,10 +199,10 @@ def find_basic_password(scope: Scope) -> str | None:
 # -- hosts and clients ----------------------------------------------------------------------
 
 
-def is_loopback(host: str) -> bool:
+def is_this_machine(host: str) -> bool:
     """Whether ``host``, a name or an address without brackets, is this machine's own.
 
-    Only ``localhost`` and addresses are: any other name may be made to lead here.
+    Only ``localhost`` and addresses are: any other name may be made to lead here, or elsewhere.
     """
     if host.rstrip(".").lower() == "localhost":
         return True
@@ -234,7 +224,8 @@ def is_forwarded(scope: Scope) -> bool:
 def is_asked_for(scope: Scope, public_url: str) -> bool:
     """Whether a request names the host of ``public_url``, or this machine, as its own."""
     host = find_host(scope) or ""
-    return is_loopback(host) or _normalize(host) == _normalize(urlsplit(public_url).hostname or "")
+    own = _normalize(urlsplit(public_url).hostname or "")
+    return is_this_machine(host) or _normalize(host) == own
 
 
 def _normalize(name: str) -> str:

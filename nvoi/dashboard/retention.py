@@ -9,8 +9,8 @@ what retention has seen pass itself, and by the order of the runs.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -44,7 +44,7 @@ class Retention:
     """Keeps the newest runs of each project, and never deletes one that goes on.
 
     Every attempt counts as a run, so an id that is used again and again does not grow for ever.
-    None for ``keep`` or ``keep_days`` keeps all, or for ever. The writer is closed after this.
+    None for ``keep`` or ``keep_days`` keeps all, or for ever.
     ``clock`` gives Unix milliseconds, and may be wrong; ``passed`` monotonic seconds.
     """
 
@@ -66,32 +66,35 @@ class Retention:
         self._moment = 0.0
         self._stored = 0
         self._is_told = False
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="nvoi-retention", daemon=True)
 
-    def start(self) -> None:
-        """Sweep now and after every pause, on a thread of its own."""
-        self._thread.start()
+    async def run(self) -> None:
+        """Sweep now and after every pause, until it is cancelled."""
+        while True:
+            try:
+                await self.sweep()
+            except StorageError as error:
+                log.warning("old deploys are not deleted for now: %s", error)
+            except Exception:
+                log.exception("old deploys are not deleted for now")
+            await asyncio.sleep(PAUSE_SECONDS)
 
-    def close(self) -> None:
-        """End after the job that runs, if any. May be called again."""
-        self._closing.set()
-        if self._thread.ident is not None:
-            self._thread.join()
-
-    def sweep(self) -> None:
+    async def sweep(self) -> None:
         """Delete what is to go, and give the space back; after a StorageError the next goes on."""
-        now = self._follow_clock()
+        now = await self._follow_clock()
         before = None if self._keep_days is None else now - round(self._keep_days * _DAY)
-        self._repeat(partial(give_up_runs, keep=self._keep, before=before, now=now))
-        self._repeat(delete_rows)
-        self._repeat(partial(give_back_pages, spare=SPARE_PAGES))
+        for job in (
+            partial(give_up_runs, keep=self._keep, before=before, now=now),
+            delete_rows,
+            partial(give_back_pages, spare=SPARE_PAGES),
+        ):
+            while await self._writer.write(job):
+                pass
 
-    def _follow_clock(self) -> int:
+    async def _follow_clock(self) -> int:
         """Now, as far as the clock is believed; never later than it says."""
         clock, moment = self._clock(), self._passed()
         if self._time is None:
-            found = self._writer.submit(find_time).result()
+            found = await self._writer.write(find_time)
             most = clock if found is None else found + _BELIEVED
         else:
             most = self._time + round(_PACE * (moment - self._moment) * 1000)
@@ -99,7 +102,7 @@ class Retention:
         self._tell(clock - self._time)
         if abs(self._time - self._stored) >= _HOUR:
             text = str(self._time)
-            self._writer.submit(lambda sql: store_option(sql, _TIME, text)).result()
+            await self._writer.write(lambda sql: store_option(sql, _TIME, text))
             self._stored = self._time
         return self._time
 
@@ -113,18 +116,6 @@ class Retention:
                 ahead // _DAY,
             )
         self._is_told = jumped
-
-    def _run(self) -> None:
-        while not self._closing.is_set():
-            try:
-                self.sweep()
-            except StorageError as error:
-                log.warning("old deploys are not deleted for now: %s", error)
-            self._closing.wait(PAUSE_SECONDS)
-
-    def _repeat(self, job: Callable[[Connection], bool]) -> None:
-        while not self._closing.is_set() and self._writer.submit(job).result():
-            pass
 
 
 def find_time(sql: Connection) -> int | None:
@@ -147,7 +138,7 @@ def give_up_runs(sql: Connection, *, keep: int | None, before: int | None, now: 
         "UPDATE attempts SET project_id = NULL WHERE id IN (SELECT id FROM ("
         " SELECT id, last_seen_at, outcome,"
         " row_number() OVER (PARTITION BY project_id ORDER BY id DESC) AS newest,"
-        " max(iif(last_seen_at <= :now, last_seen_at, 0))"
+        " max(CASE WHEN last_seen_at <= :now THEN last_seen_at ELSE 0 END)"
         " OVER (PARTITION BY project_id ORDER BY id) AS latest"
         " FROM attempts WHERE project_id IS NOT NULL)"
         " WHERE (max(last_seen_at, latest) < :before OR newest > :keep)"

@@ -20,8 +20,8 @@ from nvoi.dashboard.app import Complaints, build_app
 from nvoi.dashboard.context import Dashboard, Settings
 from nvoi.dashboard.database import Database
 from nvoi.dashboard.feed import Feed
-from nvoi.dashboard.keyring import Keyring
-from nvoi.dashboard.requests import is_loopback
+from nvoi.dashboard.projects import Keyring
+from nvoi.dashboard.requests import is_this_machine
 from nvoi.dashboard.retention import Retention
 from nvoi.dashboard.workers import Reader, Writer
 from nvoi.errors import UsageError
@@ -67,7 +67,11 @@ class Protocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         transport.set_write_buffer_limits(WAITING_BYTES)
-        self._set_timer()
+        self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._await_head()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -75,44 +79,35 @@ class Protocol(H11Protocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._cancel_stall_timer()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._set_timer()
+        self._cancel(self._stall_timer)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._cancel_timer()
-        self._cancel_stall_timer()
+        self._cancel(self._head_timer)
+        self._cancel(self._stall_timer)
         super().connection_lost(exc)
 
-    def _abort(self) -> None:
-        """Forget what waits, in the system too, which would offer it for minutes (socket(7))."""
-        connection = self.transport.get_extra_info("socket")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.transport.abort()
-
-    def _cancel_stall_timer(self) -> None:
-        if self._stall_timer is not None:
-            self._stall_timer.cancel()
-            self._stall_timer = None
-
-    def _set_timer(self) -> None:
+    def _await_head(self) -> None:
         if not self._is_waiting():
-            self._cancel_timer()
+            self._cancel(self._head_timer)
+            self._head_timer = None
         elif self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_SECONDS, self._give_up)
 
-    def _cancel_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _cancel(self, timer: asyncio.TimerHandle | None) -> None:
+        if timer is not None:
+            timer.cancel()
 
     def _give_up(self) -> None:
         self._head_timer = None
         # A request that was held back behind another one may have begun meanwhile.
         if self._is_waiting():
             self.transport.close()
+
+    def _abort(self) -> None:
+        """Forget what waits, in the system too, which would offer it for minutes (socket(7))."""
+        connection = self.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
     def _is_waiting(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
@@ -169,7 +164,8 @@ class _Server(uvicorn.Server):
 
 def check_reach(settings: Settings) -> None:
     """Make sure that nobody reads the logs who should not; raise a UsageError where one could."""
-    if settings.password is None and not settings.trust_proxy and not is_loopback(settings.host):
+    is_guarded = settings.password is not None or settings.trust_proxy
+    if not is_guarded and not is_this_machine(settings.host):
         raise UsageError(
             f"--host {settings.host} lets others read every log, and nothing asks who they are",
             hint="add --password-file FILE, or --trust-proxy where a reverse proxy does ask",
@@ -232,20 +228,22 @@ def serve(
         stack.callback(reader.close)
         stack.callback(writer.close)
         retention = Retention(writer, keep=settings.keep, keep_days=settings.keep_days)
-        stack.callback(retention.close)
         url = settings.public_url or format_origin(settings.host, port)
         dashboard = Dashboard(settings, writer, reader, keyring, Feed(), url)
         server = _Server(build_config(build_app(dashboard)), dashboard.feed)
-        retention.start()
-        asyncio.run(_run(server, listening, lambda: tell(url)))
+        asyncio.run(_run(server, listening, retention, lambda: tell(url)))
 
 
-async def _run(server: _Server, listening: socket.socket, tell: Callable[[], None]) -> None:
+async def _run(
+    server: _Server, listening: socket.socket, retention: Retention, tell: Callable[[], None]
+) -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(handle_fault)
+    sweeping = loop.create_task(retention.run())
     # The socket listens already: who connects now is answered in a moment.
     loop.call_soon(tell)
     await server.serve(sockets=[listening])
+    sweeping.cancel()
 
 
 def build_config(app: Starlette) -> uvicorn.Config:

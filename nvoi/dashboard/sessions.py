@@ -1,11 +1,14 @@
-"""Readers' sessions: who has logged in, also before the dashboard was started again."""
+"""Readers' sessions, which outlive a restart, and guesses at the password that opens them."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from nvoi.dashboard.database import StorageError, read_clock
@@ -16,6 +19,16 @@ from nvoi.secret import Secret
 IDLE = 30 * 24 * 3600 * 1000
 #: Milliseconds after which a session's use is written down again, and its cookie renewed.
 RENEWAL = 24 * 3600 * 1000
+
+#: Wrong guesses of one address, and of all together, within so many seconds, from which on the
+#: next one has to wait; and how many seconds it waits at the most.
+GUESSES_OF_ONE, GUESSES_OF_ALL, GUESS_WINDOW = 5, 50, 15 * 60.0
+LONGEST_WAIT = 30.0
+#: Guesses that wait at one time: of one address, and of all together.
+WAITING_OF_ONE, WAITING_OF_ALL = 5, 20
+
+#: Addresses remembered for having known the password.
+_KNOWN = 1000
 
 
 @dataclass(slots=True)
@@ -98,3 +111,69 @@ class Sessions:
 
     def _compute_digest(self, token: str) -> bytes:
         return hmac.digest(token.encode(), self._password, hashlib.sha256)
+
+
+class Guesses:
+    """Counts wrong passwords, and says how long the next guess waits before it is looked at.
+
+    Nobody is locked out: the right password is taken, if late. An address that knew it does not
+    wait for the wrong guesses of others.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        # Waiting bounds how many there can be in the window, to some thousands.
+        self._wrong: deque[tuple[float, str]] = deque()
+        self._known: dict[str, None] = {}
+        self._waiting: Counter[str] = Counter()
+
+    @contextmanager
+    def hold(self, client: str) -> Iterator[float | None]:
+        """Gives the seconds that a guess of ``client`` is to wait; it waits inside.
+
+        None says that too many wait already.
+        """
+        wait = self.find_wait(client)
+        if not wait:
+            yield wait
+            return
+        others = sum(number for who, number in self._waiting.items() if who not in self._known)
+        if self._waiting[client] >= WAITING_OF_ONE or (
+            client not in self._known and others >= WAITING_OF_ALL
+        ):
+            yield None
+            return
+        self._waiting[client] += 1
+        try:
+            yield wait
+        finally:
+            self._waiting[client] -= 1
+            if not self._waiting[client]:
+                del self._waiting[client]
+
+    def find_wait(self, client: str) -> float:
+        """Seconds that the next guess of ``client`` waits: each wrong one doubles them."""
+        now = self._clock()
+        while self._wrong and self._wrong[0][0] <= now - GUESS_WINDOW:
+            self._wrong.popleft()
+        own = sum(who == client for _, who in self._wrong)
+        wait = _double(own - GUESSES_OF_ONE)
+        if client not in self._known:
+            others = sum(who not in self._known for _, who in self._wrong)
+            wait = max(wait, _double((others - GUESSES_OF_ALL) // 10))
+        return wait
+
+    def add_wrong(self, client: str) -> None:
+        self._wrong.append((self._clock(), client))
+
+    def add_right(self, client: str) -> None:
+        if any(who == client for _, who in self._wrong):
+            self._wrong = deque(guess for guess in self._wrong if guess[1] != client)
+        self._known[client] = None
+        if len(self._known) > _KNOWN:
+            del self._known[next(iter(self._known))]
+
+
+def _double(times: int) -> float:
+    """1 s, doubled so many times, as far as that goes; 0 for what is below 0."""
+    return 0.0 if times < 0 else min(2.0 ** min(times, 10), LONGEST_WAIT)

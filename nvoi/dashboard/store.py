@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from sqlite3 import Connection
 
+import msgspec
+
 from nvoi.dashboard.deliveries import (
     About,
     Completed,
@@ -27,7 +29,6 @@ from nvoi.dashboard.deliveries import (
     Failed,
     Line,
     LogBatch,
-    SequenceNumbers,
     Started,
 )
 from nvoi.protocol import LEVELS
@@ -105,7 +106,7 @@ def _find_known(sql: Connection, delivery: Delivery) -> int | None:
     if had_webhook or isinstance(delivery.body, LogBatch):
         return int(attempt_id)
     own = _find_attempt(sql, delivery)
-    may_repeat = delivery.run_id is not None or not isinstance(delivery.body, Started)
+    may_repeat = delivery.about.run_id is not None or not isinstance(delivery.body, Started)
     return int(attempt_id) if may_repeat and own and own.id == attempt_id else None
 
 
@@ -118,14 +119,16 @@ def _remember(sql: Connection, delivery: Delivery, attempt_id: int) -> None:
 
 
 def _shorten(webhook_id: str) -> bytes:
-    return hashlib.sha256(webhook_id.encode("utf-8", "surrogatepass")).digest()[:DIGEST_BYTES]
+    return hashlib.sha256(webhook_id.encode()).digest()[:DIGEST_BYTES]
 
 
 # -- which attempt --------------------------------------------------------------------------
 
 
-_OF_DEPLOY = f"SELECT {_TAIL} FROM attempts WHERE project_id = :project AND deploy_id = :deploy"  # noqa: S608 - constants
-_OF_RUN = f"{_OF_DEPLOY} AND run_id = :run"
+_OF_DEPLOY = (
+    f"SELECT {_TAIL} FROM attempts WHERE project_id = :project_id AND deploy_id = :deploy_id"  # noqa: S608 - constants
+)
+_OF_RUN = f"{_OF_DEPLOY} AND run_id = :run_id"
 #: Without a run's id: the newest that has none either; else the newest of all.
 _OF_NO_RUN = f"{_OF_DEPLOY} ORDER BY run_id IS NOT NULL, number DESC LIMIT 1"
 _NEWEST = f"{_OF_DEPLOY} ORDER BY number DESC LIMIT 1"
@@ -133,45 +136,42 @@ _NEWEST = f"{_OF_DEPLOY} ORDER BY number DESC LIMIT 1"
 
 def _find_attempt(sql: Connection, delivery: Delivery) -> Tail | None:
     """The attempt of the request's run; where its sender names no run, the one it may be of."""
-    return _find(sql, delivery, _OF_NO_RUN if delivery.run_id is None else _OF_RUN)
+    return _find(sql, delivery, _OF_NO_RUN if delivery.about.run_id is None else _OF_RUN)
 
 
 def _find(sql: Connection, delivery: Delivery, query: str) -> Tail | None:
-    row = sql.execute(
-        query,
-        {"project": delivery.project_id, "deploy": delivery.deploy_id, "run": delivery.run_id},
-    ).fetchone()
+    row = sql.execute(query, _name_values(delivery)).fetchone()
     return Tail(*row) if row else None
-
-
-def _ensure_attempt(sql: Connection, delivery: Delivery) -> Tail:
-    return _find_attempt(sql, delivery) or _add_attempt(sql, delivery)
 
 
 def _add_attempt(sql: Connection, delivery: Delivery) -> Tail:
     cursor = sql.execute(
         "INSERT INTO attempts"
         " (project_id, deploy_id, run_id, app, command, started_at, last_seen_at, number)"
-        " SELECT :project, :deploy, :run, :app, :command, :now, :now, coalesce(max(number), 0) + 1"
-        " FROM attempts WHERE project_id = :project AND deploy_id = :deploy",
-        {
-            "project": delivery.project_id,
-            "deploy": delivery.deploy_id,
-            "run": delivery.run_id,
-            "app": delivery.about.app,
-            "command": delivery.about.command,
-            "now": delivery.received_at,
-        },
+        " SELECT :project_id, :deploy_id, :run_id, :app, :command, :received_at, :received_at,"
+        " coalesce(max(number), 0) + 1"
+        " FROM attempts WHERE project_id = :project_id AND deploy_id = :deploy_id",
+        _name_values(delivery),
     )
     return Tail(cursor.lastrowid or 0, lines=0, last_place=0, last_sequence=0)
+
+
+def _name_values(delivery: Delivery) -> dict[str, object]:
+    """What a request says beside its body, by the names of its fields."""
+    return {
+        "project_id": delivery.project_id,
+        "deploy_id": delivery.deploy_id,
+        "received_at": delivery.received_at,
+        **dataclasses.asdict(delivery.about),
+    }
 
 
 # -- states ---------------------------------------------------------------------------------
 
 
 def _store_start(sql: Connection, delivery: Delivery, body: Started) -> int:
-    tail = _ensure_attempt(sql, delivery)
-    if delivery.run_id is None:
+    tail = _find_attempt(sql, delivery) or _add_attempt(sql, delivery)
+    if delivery.about.run_id is None:
         had_start, outcome, run_id = sql.execute(
             "SELECT has_started, outcome, run_id FROM attempts WHERE id = ?", (tail.id,)
         ).fetchone()
@@ -179,20 +179,14 @@ def _store_start(sql: Connection, delivery: Delivery, body: Started) -> int:
         if run_id or not is_newest or (had_start and (outcome or tail.lines)):
             tail = _add_attempt(sql, delivery)
     sql.execute(
-        "UPDATE attempts SET has_started = 1, last_seen_at = max(last_seen_at, ?),"
-        " git_sha = coalesce(nullif(?, ''), git_sha), git_ref = coalesce(nullif(?, ''), git_ref),"
-        " ci_provider = coalesce(nullif(?, ''), ci_provider),"
-        " ci_run_url = coalesce(nullif(?, ''), ci_run_url) WHERE id = ?",
-        (
-            delivery.received_at,
-            body.git_sha,
-            body.git_ref,
-            body.ci_provider,
-            body.ci_run_url,
-            tail.id,
-        ),
+        "UPDATE attempts SET has_started = 1, last_seen_at = max(last_seen_at, :received_at),"
+        " git_sha = coalesce(nullif(:git_sha, ''), git_sha),"
+        " git_ref = coalesce(nullif(:git_ref, ''), git_ref),"
+        " ci_provider = coalesce(nullif(:ci_provider, ''), ci_provider),"
+        " ci_run_url = coalesce(nullif(:ci_run_url, ''), ci_run_url) WHERE id = :id",
+        {**msgspec.structs.asdict(body), "received_at": delivery.received_at, "id": tail.id},
     )
-    _store_about(sql, tail.id, delivery.about)
+    _store_about(sql, tail, delivery)
     return tail.id
 
 
@@ -204,37 +198,34 @@ def _store_end(sql: Connection, delivery: Delivery, body: Completed | Failed) ->
     if sql.execute(has_ended, (tail.id,)).fetchone()[0]:
         return tail.id
     completed = body if isinstance(body, Completed) else None
-    tunnels = (
-        [(each.service_name, each.hostname) for each in completed.tunnels] if completed else []
-    )
+    tunnels = [msgspec.structs.astuple(each) for each in completed.tunnels] if completed else []
     sql.execute(
-        "UPDATE attempts SET outcome = ?, ended_at = ?, last_seen_at = max(last_seen_at, ?),"
-        " duration_seconds = ?, tunnels = ?, error = ?, log_count = ?, log_dropped = ?,"
-        " last_sequence = ? WHERE id = ?",
-        (
-            "completed" if completed else "failed",
-            delivery.received_at,
-            delivery.received_at,
-            completed.duration_seconds if completed else None,
-            json.dumps(tunnels),
-            body.error if isinstance(body, Failed) else None,
-            delivery.numbers.count,
-            delivery.numbers.dropped,
-            _note_missing(sql, tail, delivery.numbers.count),
-            tail.id,
-        ),
+        "UPDATE attempts SET outcome = :outcome, ended_at = :received_at,"
+        " last_seen_at = max(last_seen_at, :received_at), duration_seconds = :duration_seconds,"
+        " tunnels = :tunnels, error = :error, log_count = :count, log_dropped = :dropped,"
+        " last_sequence = :last_sequence WHERE id = :id",
+        {
+            **_name_values(delivery),
+            "outcome": "completed" if completed else "failed",
+            "duration_seconds": completed.duration_seconds if completed else None,
+            "tunnels": json.dumps(tunnels),
+            "error": body.error if isinstance(body, Failed) else None,
+            "last_sequence": _note_missing(sql, tail, delivery.about.count),
+            "id": tail.id,
+        },
     )
-    _store_about(sql, tail.id, delivery.about)
+    _store_about(sql, tail, delivery)
     return tail.id
 
 
-def _store_about(sql: Connection, attempt_id: int, about: About) -> None:
+def _store_about(sql: Connection, tail: Tail, delivery: Delivery) -> None:
     """Keep what is said of a run; what is not said stays as it is."""
     sql.execute(
-        "UPDATE attempts SET app = coalesce(?, app), command = coalesce(?, command),"
-        " commit_title = coalesce(?, commit_title), commit_author = coalesce(?, commit_author),"
-        " dirty = max(?, dirty), reason = coalesce(?, reason) WHERE id = ?",
-        (*dataclasses.astuple(about), attempt_id),
+        "UPDATE attempts SET app = coalesce(:app, app), command = coalesce(:command, command),"
+        " commit_title = coalesce(:commit_title, commit_title),"
+        " commit_author = coalesce(:commit_author, commit_author),"
+        " dirty = max(:dirty, dirty), reason = coalesce(:reason, reason) WHERE id = :id",
+        {**_name_values(delivery), "id": tail.id},
     )
 
 
@@ -244,8 +235,8 @@ def _find_ended(sql: Connection, delivery: Delivery) -> Tail | None:
     One that goes on comes before one that has ended, a newer one before an older one.
     """
     newest = _find(sql, delivery, _NEWEST)
-    if newest is None or delivery.run_id is not None:
-        return _ensure_attempt(sql, delivery)
+    if newest is None or delivery.about.run_id is not None:
+        return _find_attempt(sql, delivery) or _add_attempt(sql, delivery)
     rows = sql.execute(
         f"SELECT {_TAIL}, (SELECT total(last - first + 1) FROM gaps WHERE attempt_id = id)"  # noqa: S608 - constants
         " FROM attempts WHERE project_id = ? AND deploy_id = ? AND run_id IS NULL"
@@ -253,16 +244,16 @@ def _find_ended(sql: Connection, delivery: Delivery) -> Tail | None:
         (delivery.project_id, delivery.deploy_id),
     )
     attempts = [(Tail(*row), int(missing)) for *row, missing in rows]
-    if delivery.numbers.count is None:
+    if delivery.about.count is None:
         # Nothing tells its sender's runs apart but that it began one after the other.
         return max((tail for tail, _ in attempts), key=lambda tail: tail.id, default=None)
-    return next((tail for tail, gone in attempts if _fits(tail, gone, delivery.numbers)), None)
+    return next((tail for tail, gone in attempts if _fits(tail, gone, delivery.about)), None)
 
 
-def _fits(tail: Tail, missing: int, numbers: SequenceNumbers) -> bool:
+def _fits(tail: Tail, missing: int, about: About) -> bool:
     """Whether an attempt has what its end counts: all lines but those that were given up."""
-    count = numbers.count or 0
-    least = 0 if numbers.dropped is None else count - numbers.dropped
+    count = about.count or 0
+    least = 0 if about.dropped is None else count - about.dropped
     if not tail.last_sequence:
         # Lines of the run's children have no numbers, and are not counted.
         return tail.lines >= least
@@ -299,7 +290,7 @@ def _store_lines(sql: Connection, delivery: Delivery, lines: Sequence[Line]) -> 
     if tail is None and not lines:
         return Receipt(None)
     tail = tail or _add_attempt(sql, delivery)
-    first, last = delivery.numbers.first, 0
+    first, last = delivery.about.first, 0
     placed = _place(sql, tail, lines, first)
     _insert(sql, tail, placed)
     if first is not None and lines:
@@ -320,25 +311,17 @@ def _place(sql: Connection, tail: Tail, lines: Sequence[Line], first: int | None
         return [(tail.last_place, None, line) for line in lines]
     there: dict[int, tuple[str, int]] = {}
     if lines and first <= tail.last_sequence:
-        there = _read_sequences(sql, tail.id, first, first + len(lines) - 1)
-    if not there:
-        return [(sequence, sequence, line) for sequence, line in enumerate(lines, first)]
+        rows = sql.execute(
+            "SELECT sequence, message, logged_at FROM lines"
+            " WHERE attempt_id = ? AND place BETWEEN ? AND ? AND sequence IS NOT NULL",
+            (tail.id, first, first + len(lines) - 1),
+        )
+        there = {sequence: (message, logged_at) for sequence, message, logged_at in rows}
     return [
         (sequence, None if sequence in there else sequence, line)
         for sequence, line in enumerate(lines, first)
         if there.get(sequence) != (line.message, line.logged_at)
     ]
-
-
-def _read_sequences(
-    sql: Connection, attempt_id: int, first: int, last: int
-) -> dict[int, tuple[str, int]]:
-    rows = sql.execute(
-        "SELECT sequence, message, logged_at FROM lines"
-        " WHERE attempt_id = ? AND place BETWEEN ? AND ? AND sequence IS NOT NULL",
-        (attempt_id, first, last),
-    )
-    return {sequence: (message, logged_at) for sequence, message, logged_at in rows}
 
 
 def _note_gaps(sql: Connection, tail: Tail, first: int, last: int) -> None:
@@ -350,11 +333,8 @@ def _note_gaps(sql: Connection, tail: Tail, first: int, last: int) -> None:
 
 def _fill_gaps(sql: Connection, attempt_id: int, first: int, last: int) -> None:
     gaps = sql.execute(
-        # Gaps do not overlap: of those that begin before `first`, only the last can reach it.
-        "SELECT first, last FROM gaps WHERE attempt_id = :id AND last >= :first AND first <= :last"
-        " AND first >= coalesce("
-        "(SELECT max(first) FROM gaps WHERE attempt_id = :id AND first <= :first), :first)",
-        {"id": attempt_id, "first": first, "last": last},
+        "SELECT first, last FROM gaps WHERE attempt_id = ? AND last >= ? AND first <= ?",
+        (attempt_id, first, last),
     ).fetchall()
     for gap_first, gap_last in gaps:
         sql.execute("DELETE FROM gaps WHERE attempt_id = ? AND first = ?", (attempt_id, gap_first))
@@ -365,16 +345,17 @@ def _fill_gaps(sql: Connection, attempt_id: int, first: int, last: int) -> None:
 
 
 # A statement for many rows at once: between two of them another thread may take the interpreter,
-# and the writer would wait for it. A sender's full request is 500 lines. 100 rows have 700 of the
-# 999 values that any SQLite takes.
-_MANY_ROWS, _MOST_ROWS = 500, 100
+# and the writer would wait for it. A sender's full request is 500 lines; the statements of fewer
+# are of few sizes, so that SQLite has them prepared, and have 700 of the 999 values that any SQLite
+# takes: before 3.32 (as on RHEL 8) it takes no more.
+_MANY_ROWS, _FEW_ROWS = 500, 100
 _COLUMNS = "attempt_id, number, place, sequence, level, message, logged_at"
 
 
 def _insert(sql: Connection, tail: Tail, placed: Sequence[_Placed]) -> None:
     allowed = sql.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
     takes_many = len(placed) >= _MANY_ROWS and allowed >= 7 * _MANY_ROWS
-    most = _MANY_ROWS if takes_many else _MOST_ROWS
+    most = _MANY_ROWS if takes_many else _FEW_ROWS
     for begin in range(0, len(placed), most):
         part = placed[begin : begin + most]
         values: list[object] = []

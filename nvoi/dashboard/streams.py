@@ -20,7 +20,8 @@ from starlette.routing import Route
 
 from nvoi.dashboard.context import Dashboard, get_dashboard
 from nvoi.dashboard.database import StorageError
-from nvoi.dashboard.queries import Attempt, find_attempt_by_id, get_attempt, read_lines
+from nvoi.dashboard.lines import read_lines
+from nvoi.dashboard.queries import Attempt, find_attempt_by_id, get_attempt
 from nvoi.dashboard.requests import find_number, get_deploy_id, get_number
 
 #: Seconds without news after which a comment is sent: proxies end what is silent for long

@@ -9,10 +9,8 @@ from statistics import median
 from urllib.parse import quote
 
 from nvoi.dashboard import formats
-from nvoi.dashboard.history import History
 from nvoi.dashboard.projects import DEFAULT_PROJECT, Project
-from nvoi.dashboard.queries import Attempt, Status
-from nvoi.dashboard.repositories import build_commit_url, build_compare_url
+from nvoi.dashboard.queries import Attempt, History, Status
 
 #: What a file's name had better not have on any system.
 _UNSAFE = re.compile(r"[^\w.-]+")
@@ -27,19 +25,13 @@ BAR_HEIGHT, LEAST_BAR = 40, 5
 BAR_WIDTH, BAR_STEP = 7, 10
 
 
-@dataclass(frozen=True, slots=True)
-class Badge:
-    sign: str
-    word: str
-    icon: str
-
-
-BADGES: dict[Status, Badge] = {
-    "running": Badge("▶", "running", "favicon-running.svg"),
-    "completed": Badge("✓", "completed", "favicon-completed.svg"),
-    "failed": Badge("✗", "failed", "favicon-failed.svg"),
-    "cancelled": Badge("⊘", "cancelled", "favicon-cancelled.svg"),
-    "lost": Badge("?", "lost", "favicon-lost.svg"),
+#: What each state is shown by.
+SIGNS: dict[Status, str] = {
+    "running": "▶",
+    "completed": "✓",
+    "failed": "✗",
+    "cancelled": "⊘",
+    "lost": "?",
 }
 
 #: What a run is called that does something else than deploy.
@@ -60,8 +52,12 @@ class DeployView:
     before: Attempt | None = None
 
     @property
-    def badge(self) -> Badge:
-        return BADGES[self.attempt.status]
+    def sign(self) -> str:
+        return SIGNS[self.attempt.status]
+
+    @property
+    def icon(self) -> str:
+        return f"favicon-{self.attempt.status}.svg"
 
     @property
     def name(self) -> str:
@@ -81,6 +77,11 @@ class DeployView:
         return _COMMANDS.get(command or "", formats.clean_name(command or ""))
 
     @property
+    def what(self) -> str:
+        """Its name, and what it does where that is no deploy."""
+        return f"{self.command}: {self.name}" if self.command else self.name
+
+    @property
     def kind(self) -> str:
         """The class of what it does."""
         command = self.attempt.command or "deploy"
@@ -89,13 +90,23 @@ class DeployView:
     @property
     def title(self) -> str:
         """The window's title: what a tab in the background tells."""
-        did = f"{self.command}: " if self.command else ""
-        name = formats.clean_title(f"{did}{self.name}")
-        return f"{self.badge.sign} {name} {self.badge.word} · {self.project_name}"
+        what = formats.clean_title(self.what)
+        return f"{self.sign} {what} {self.attempt.status} · {self.project_name}"
+
+    @property
+    def label(self) -> str:
+        """What a bar of it tells."""
+        took = formats.format_duration(self.duration)
+        ago = formats.format_ago(max(0, self.now - self.attempt.started_at))
+        return f"{self.what}, {self.attempt.status} in {took}, {ago}"
 
     @property
     def project_name(self) -> str:
         return name_project(self.attempt.project, self.attempt.app)
+
+    @property
+    def project_url(self) -> str:
+        return build_project_url(self.attempt.project)
 
     @property
     def short_id(self) -> str:
@@ -106,7 +117,7 @@ class DeployView:
     @property
     def url(self) -> str:
         """The deploy's page, which shows its newest attempt."""
-        return build_deploy_url(self.attempt.project, self.attempt.deploy_id)
+        return f"{self.project_url}/deploys/{quote(self.attempt.deploy_id, safe='')}"
 
     @property
     def run_url(self) -> str:
@@ -138,10 +149,6 @@ class DeployView:
         return max(0, self.now - self.attempt.started_at) if spent is None else spent
 
     @property
-    def age(self) -> int:
-        return max(0, self.now - self.attempt.started_at)
-
-    @property
     def silence(self) -> int:
         return max(0, self.now - self.attempt.last_seen_at)
 
@@ -161,31 +168,11 @@ class DeployView:
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
-    """A result in a strip of them; ``x`` and ``height`` are in the strip's own units."""
-
-    view: DeployView
-    x: int
-    height: int
-
-    @property
-    def y(self) -> int:
-        return BAR_HEIGHT - self.height
-
-    @property
-    def label(self) -> str:
-        did = f"{self.view.command}: " if self.view.command else ""
-        took = formats.format_duration(self.view.duration)
-        ago = formats.format_ago(self.view.age)
-        return f"{did}{self.view.name}, {self.view.badge.word} in {took}, {ago}"
-
-
-@dataclass(frozen=True, slots=True)
 class ProjectView:
     project: Project
     deploys: Sequence[DeployView]
-    history: History | None = None
-    now: int = 0
+    history: History
+    now: int
 
     @property
     def name(self) -> str:
@@ -204,34 +191,29 @@ class ProjectView:
     @property
     def live(self) -> DeployView | None:
         """The run that what is live comes from."""
-        if self.history is None or self.history.live is None:
-            return None
-        return DeployView(self.history.live, self.now, before=self.history.before)
+        return self._show(self.history.live, self.history.before)
 
     @property
     def deleted(self) -> DeployView | None:
-        found = self.history and self.history.deleted
-        return DeployView(found, self.now) if found else None
+        return self._show(self.history.deleted)
 
     @property
     def last_success(self) -> DeployView | None:
-        found = self.history and self.history.last_success
-        return DeployView(found, self.now) if found else None
+        return self._show(self.history.last_success)
+
+    def _show(self, run: Attempt | None, before: Attempt | None = None) -> DeployView | None:
+        return DeployView(run, self.now, before=before) if run else None
 
     @property
-    def bars(self) -> list[Bar]:
-        """The last results, the oldest first, each as high as it took long."""
-        results = self.history.results if self.history else ()
-        views = [DeployView(run, self.now) for run in reversed(results)]
+    def bars(self) -> list[tuple[DeployView, int]]:
+        """The last results, the oldest first, each with the height of its bar: how long it took."""
+        views = [DeployView(run, self.now) for run in reversed(self.history.results)]
         spent = [view.duration for view in views]
         # One that took very long would make all others look alike.
         longest = max(1, min(max(spent, default=0), 3 * round(median(spent or [0]))))
         room = BAR_HEIGHT - LEAST_BAR
         heights = [LEAST_BAR + round(room * min(1.0, each / longest)) for each in spent]
-        return [
-            Bar(view, index * BAR_STEP, height)
-            for index, (view, height) in enumerate(zip(views, heights, strict=True))
-        ]
+        return list(zip(views, heights, strict=True))
 
 
 def name_project(name: str, app: str | None = None) -> str:
@@ -243,5 +225,55 @@ def build_project_url(name: str) -> str:
     return f"/projects/{quote(name, safe='')}"
 
 
-def build_deploy_url(project: str, deploy_id: str) -> str:
-    return f"{build_project_url(project)}/deploys/{quote(deploy_id, safe='')}"
+# -- repositories ----------------------------------------------------------------------------
+
+#: A commit by its whole name: SHA-1, or SHA-256.
+_SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+
+
+@dataclass(frozen=True)
+class _Host:
+    """How a CI's run is found in its repository, and where its host shows commits."""
+
+    run: re.Pattern[str]
+    commit: str
+    compare: str
+
+
+_FORGE = _Host(re.compile(r"(.+)/actions/runs/\d+"), "/commit/{new}", "/compare/{old}...{new}")
+_HOSTS = {
+    "github_actions": _FORGE,
+    "gitea_actions": _FORGE,
+    "forgejo_actions": _FORGE,
+    "gitlab_ci": _Host(
+        re.compile(r"(.+)/-/pipelines/\d+"), "/-/commit/{new}", "/-/compare/{old}...{new}"
+    ),
+    "bitbucket_pipelines": _Host(
+        re.compile(r"(.+)/pipelines/results/\d+"),
+        "/commits/{new}",
+        "/branches/compare/{new}..{old}",
+    ),
+}
+
+
+def build_commit_url(run: Attempt) -> str | None:
+    found = _find_repository(run)
+    return f"{found[0]}{found[1].commit.format(new=run.git_sha)}" if found else None
+
+
+def build_compare_url(old: Attempt, new: Attempt) -> str | None:
+    """What ``new`` deployed that ``old`` had not; None where that is nothing, or not known."""
+    found, before = _find_repository(new), _find_repository(old)
+    if found is None or found != before or old.git_sha == new.git_sha:
+        return None
+    return f"{found[0]}{found[1].compare.format(old=old.git_sha, new=new.git_sha)}"
+
+
+def _find_repository(run: Attempt) -> tuple[str, _Host] | None:
+    """The repository of a run's commit, and how its host names what is in it."""
+    host = _HOSTS.get(run.ci_provider or "")
+    url = run.ci_run_url or ""
+    if host is None or not formats.is_web_url(url) or not _SHA.fullmatch(run.git_sha or ""):
+        return None
+    match = host.run.fullmatch(url)
+    return (match[1], host) if match else None

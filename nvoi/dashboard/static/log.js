@@ -5,16 +5,16 @@
 export const PAGE = 200;
 const MOST_PAGES = 600;
 
-// As formats.is_end has it: "Build: 1.2 s", "Build: failed after 2 min 05 s".
+// As lines._STEP_TIME has it: "Build: 1.2 s", "Build: failed after 2 min 05 s".
 const TIME = /^: (failed after )?[0-9][0-9a-z. ]*$/;
-// As outline.LONGEST_NAME: what a heading has of a step's name.
+// As lines.LONGEST_NAME: what a heading has of a step's name.
 const LONGEST_NAME = 300;
 
 function isEnd(name, level, message) {
   return (level === "ok" || level === "warning") && message.startsWith(`${name}: `) && TIME.test(message.slice(name.length));
 }
 
-// As formats.is_summary has it.
+// As lines._SUMMARY has it.
 const SUMMARY = /^(Where the time went:$|Running at https?:\/\/|[\p{L}\p{N}_]+ of .+ done(:| in) )/u;
 
 function isSummary(level, message) {

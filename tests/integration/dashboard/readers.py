@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import base64
-import http.client
-from dataclasses import dataclass
 from http.cookies import SimpleCookie
 from urllib.parse import urlencode
 
-from tests.waiting import PATIENCE
+from tests.integration.dashboard.serving import Answer, ask
 
 PASSWORD = "correct horse battery"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What was answered."""
-
-    status: int
-    headers: http.client.HTTPMessage
-    text: str
-
-    @property
-    def location(self) -> str:
-        """Where it leads."""
-        return self.headers["Location"] or ""
 
 
 class Reader:
@@ -47,14 +31,8 @@ class Reader:
         whole = self._headers | rename(headers)
         if self.cookies:
             whole["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE)
-        try:
-            connection.request(method, path, body, whole)
-            response = connection.getresponse()
-            answer = Answer(response.status, response.headers, response.read().decode())
-        finally:
-            connection.close()
-        self.set_cookies = response.headers.get_all("Set-Cookie") or []
+        answer = ask(self._port, method, path, (body or "").encode("latin-1"), whole)
+        self.set_cookies = answer.headers.get_all("Set-Cookie") or []
         for cookie in self.set_cookies:
             for name, morsel in SimpleCookie(cookie).items():
                 self.cookies[name] = morsel.value

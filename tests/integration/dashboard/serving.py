@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -40,9 +41,33 @@ class Answer:
     headers: Message
 
     @property
+    def text(self) -> str:
+        return self.data.decode()
+
+    @property
     def json(self) -> Any:
-        """Its body."""
         return json.loads(self.data)
+
+    @property
+    def location(self) -> str:
+        """Where it leads."""
+        return self.headers["Location"] or ""
+
+
+def ask(
+    port: int,
+    method: str,
+    path: str,
+    body: bytes | Iterable[bytes] = b"",
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """One request, its path and headers as they are; a body in parts is chunked."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    with contextlib.closing(connection):
+        chunked = not isinstance(body, bytes)
+        connection.request(method, path, body, dict(headers or {}), encode_chunked=chunked)
+        response = connection.getresponse()
+        return Answer(response.status, response.read(), response.headers)
 
 
 class Sender(Client):
@@ -97,7 +122,6 @@ class Serving:
             "PYTHONWARNINGS": "error",
             **(environ or {}),
         }
-        self.pool = urllib3.PoolManager(maxsize=8)
         self.process: ForkedProcess | None = None
         self._starts = 0
 
@@ -106,7 +130,6 @@ class Serving:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.pool.clear()
         self.kill()
 
     @property
@@ -125,19 +148,14 @@ class Serving:
 
     def start(self) -> None:
         """Start it, and wait until it says that it answers."""
-        self.launch()
-        wait_until(lambda: self._find_url() or self._has_ended(), "the dashboard to start")
-        self.url = self._find_url() or ""
-        assert self.url, self.output
-        self.port = urlsplit(self.url).port or 0
-
-    def launch(self) -> ForkedProcess:
-        """Start it, and wait for nothing."""
         self._starts += 1
         words = ["dashboard", "--port", str(self.port), "--db", str(self.database), *self.options]
         with self._output_file.open("wb") as output:
             self.process = ForkedProcess(words, output, output, self.environ, self.folder)
-        return self.process
+        wait_until(lambda: self._find_url() or self._has_ended(), "the dashboard to start")
+        self.url = self._find_url() or ""
+        assert self.url, self.output
+        self.port = urlsplit(self.url).port or 0
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End it by a signal; its exit code."""
@@ -157,11 +175,9 @@ class Serving:
         whole = ("dashboard", "--db", str(self.database), *words)
         return call_nvoi(*whole, folder=self.folder, environ=self.environ | environ)
 
-    def get(self, path: str, **headers: str) -> urllib3.BaseHTTPResponse:
+    def get(self, path: str, **headers: str) -> Answer:
         """``GET path``; a redirect is not followed."""
-        return self.pool.request(
-            "GET", self.url + path, headers=headers, redirect=False, retries=False, timeout=TIMEOUT
-        )
+        return ask(self.port, "GET", path, headers=headers)
 
     def post(
         self,
@@ -171,27 +187,18 @@ class Serving:
         *,
         method: str = "POST",
     ) -> Answer:
-        """One request, its path and its headers as they are; a body in parts is chunked."""
-        parts = urlsplit(self.url)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE)
-        try:
-            chunked = not isinstance(body, bytes)
-            connection.request(method, path, body, dict(headers or {}), encode_chunked=chunked)
-            response = connection.getresponse()
-            return Answer(response.status, response.read(), response.headers)
-        finally:
-            connection.close()
+        return ask(self.port, method, path, body, headers)
 
     def get_json(self, path: str) -> Any:
         """The JSON at ``path``, which must be there."""
         response = self.get(path)
         assert response.status == 200, (path, response.status, response.data)
-        return json.loads(response.data)
+        return response.json
 
     def get_attempts(self, deploy_id: str = "run-1", project: str = "default") -> Any:
         """A deploy's attempts, the newest first; none where it is not known."""
         response = self.get(f"{build_path(deploy_id, project)}.json")
-        return json.loads(response.data)["attempts"] if response.status == 200 else []
+        return response.json["attempts"] if response.status == 200 else []
 
     def get_lines(self, deploy_id: str = "run-1", attempt: int | None = None) -> list[Any]:
         """All lines of an attempt in the order of their arrival."""

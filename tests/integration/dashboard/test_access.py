@@ -130,12 +130,6 @@ def test_the_login_leads_to_the_pages_where_no_password_is_asked_for(local: Serv
     assert reader.post("/logout", {}).location == "/"
 
 
-def test_a_trusted_proxy_decides_who_reads(tmp_path: Path) -> None:
-    with Serving(tmp_path, "--trust-proxy") as serving:
-        reader = Reader(serving.port, Host="deploys.example.com", X_Forwarded_For="203.0.113.1")
-        assert reader.get("/").status == 200
-
-
 # -- what is refused at the start ----------------------------------------------------------
 
 
@@ -149,15 +143,6 @@ def test_it_is_not_served_to_others_without_a_password_or_a_proxy(
     assert "--password-file" in ended.stderr
     assert "--trust-proxy" in ended.stderr
     assert not list(tmp_path.glob("*.sqlite3"))
-
-
-def test_a_password_that_others_can_read_is_refused(tmp_path: Path) -> None:
-    path = write_password(tmp_path)
-    path.chmod(0o644)
-    ended = Serving(tmp_path).run("--password-file", str(path))
-    assert ended.returncode == 2
-    assert f"chmod 600 {path}" in ended.stderr
-    assert PASSWORD not in ended.stderr
 
 
 # -- with a password -----------------------------------------------------------------------
@@ -223,11 +208,6 @@ def test_the_login_opens_a_session_and_leads_on(reader: Reader) -> None:
     assert reader.get("/login").location == "/"
 
 
-@pytest.mark.parametrize("path", ["//evil.example/", "https://evil.example/", "/\\evil.example"])
-def test_the_login_leads_nowhere_else(reader: Reader, path: str) -> None:
-    assert reader.log_in(path=path).location == "/"
-
-
 def test_a_script_reads_with_the_password(guarded: Serving) -> None:
     reader = Reader(guarded.port, Accept="*/*", Authorization=build_basic(PASSWORD, "anybody"))
     answer = reader.get(f"{build_path('run-1')}/lines.json")
@@ -241,21 +221,11 @@ def test_a_header_that_holds_no_password_is_none(reader: Reader, value: str) -> 
     assert reader.get("/api/projects.json", Authorization=value).status == 401
 
 
-def test_events_stream_to_whoever_is_logged_in(guarded: Serving, reader: Reader) -> None:
-    reader.log_in()
-    cookie = f"nvoi-session={reader.cookies['nvoi-session']}"
-    with open_events(guarded, Cookie=cookie) as events:
-        events.read_until(lambda events: events.attempts)
-        assert events.lines[0]["message"] == LINE
-
-
 @pytest.mark.parametrize(
     "headers",
     [
         {"Sec_Fetch_Site": "cross-site"},
-        {"Sec_Fetch_Site": "same-site"},
         {"Origin": "https://evil.example"},
-        {"Origin": "null"},
     ],
 )
 def test_a_form_of_another_site_is_refused(reader: Reader, headers: dict[str, str]) -> None:
@@ -279,6 +249,7 @@ def test_a_logout_ends_the_session_and_what_it_streams(guarded: Serving, reader:
     cookie = f"nvoi-session={reader.cookies['nvoi-session']}"
     with open_events(guarded, "run-1", Cookie=cookie) as events:
         events.read_until(lambda events: events.attempts)
+        assert events.lines[0]["message"] == LINE
         assert 'action="/logout"' in reader.get("/").text
         assert reader.post("/logout", {}).location == "/login"
         with guarded.build_client("run-1") as client:
@@ -448,21 +419,16 @@ def test_another_host_than_the_public_urls_reads_nothing(tmp_path: Path) -> None
             assert client.post("status", {"status": "started"}, {"Host": "dashboard"}) == 200
 
 
-def test_where_readers_speak_https_cookies_do_not_travel_without_it(tmp_path: Path) -> None:
-    with build_guarded(tmp_path, "--trust-proxy") as serving:
-        reader = Reader(serving.port, Host="deploys.example.com", X_Forwarded_Proto="https")
-        reader.log_in(Origin="https://deploys.example.com")
+def test_where_readers_speak_https_nothing_travels_without_it(tmp_path: Path) -> None:
+    options = ("--trust-proxy", "--public-url", "https://deploys.example.com")
+    port = find_port()
+    with Serving(tmp_path, *options, "--password-file", str(write_password(tmp_path)), port=port):
+        reader = Reader(port, Host="deploys.example.com")
+        strict = reader.get("/login").headers["Strict-Transport-Security"]
+        assert strict == "max-age=31536000"
+        assert reader.log_in(Origin="https://deploys.example.com").status == 303
         session = reader.set_cookies[0]
         assert session.startswith("__Host-nvoi-session=")
         attributes = {"path=/", "max-age=2592000", "httponly", "samesite=lax", "secure"}
         assert list_attributes(session) == attributes
         assert reader.get("/").status == 200
-
-
-def test_a_public_https_url_is_kept_to(tmp_path: Path) -> None:
-    options = ("--trust-proxy", "--public-url", "https://deploys.example.com")
-    port = find_port()
-    with Serving(tmp_path, *options, "--password-file", str(write_password(tmp_path)), port=port):
-        answer = Reader(port).get("/login")
-        assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
-        assert Reader(port).log_in(Origin="https://deploys.example.com").status == 303

@@ -218,18 +218,6 @@ def test_projects_are_told_with_what_they_have(filled: Serving) -> None:
     assert project["last_seen_at"] >= project["created_at"] > 1_700_000_000_000
 
 
-def test_every_attempt_is_kept_apart(serving: Serving) -> None:
-    with serving.build_client() as client:
-        for number in (1, 2):
-            client.started()
-            client.logs(1, f"of attempt {number}")
-            client.failed(f"broke {number}")
-    assert [attempt["number"] for attempt in serving.get_attempts()] == [2, 1]
-    assert [attempt["error"] for attempt in serving.get_attempts()] == ["broke 2", "broke 1"]
-    assert get_messages(serving.get_lines()) == ["of attempt 2"]
-    assert get_messages(serving.get_lines(attempt=1)) == ["of attempt 1"]
-
-
 @pytest.mark.parametrize(
     ("path", "status"),
     [

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import signal
 from pathlib import Path
 
 import pytest
 import urllib3
 
-import nvoi
 from tests.integration.commands import App
 from tests.integration.dashboard.serving import Serving, get_messages, open_events
-from tests.integration.streams import KEY, Run, log_numbers
+from tests.integration.streams import Run, log_numbers
 from tests.ports import find_port
 from tests.waiting import wait_until
 
@@ -72,29 +70,6 @@ def test_a_page_sees_each_line_once_though_the_dashboard_is_killed(tmp_path: Pat
         with open_events(serving, **{"Last-Event-ID": events.last_id}) as resumed:
             resumed.read_until(lambda later: len(events.lines) + len(later.lines) >= 1500)
         assert get_messages([*events.lines, *resumed.lines]) == expected
-
-
-@pytest.mark.usefixtures("bare_network")
-def test_a_handler_alone_is_served_through_a_restart(tmp_path: Path) -> None:
-    with Serving(tmp_path, port=find_port()) as serving:
-        handler = nvoi.SignedHTTPHandler(
-            serving.callback_url, KEY, "handler-1", undelivered=tmp_path, budget=40.0
-        )
-        logger = logging.getLogger("tests.dashboard.handler")
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
-        logger.addHandler(handler)
-        try:
-            for number in range(600):
-                logger.info("line %d", number)
-                if number == 300:
-                    serving.kill()
-            serving.start()
-        finally:
-            logger.removeHandler(handler)
-            handler.close()
-        lines = serving.get_lines("handler-1")
-    assert get_messages(lines) == [f"line {number}" for number in range(600)]
 
 
 def test_a_real_deploy_is_followed_from_its_start_to_its_end(tmp_path: Path) -> None:

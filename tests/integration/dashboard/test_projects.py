@@ -170,7 +170,8 @@ def test_projects_are_made_before_the_first_start_and_need_no_default(tmp_path: 
 
 
 def test_a_callback_url_begins_with_the_public_url_of_the_last_start(tmp_path: Path) -> None:
-    with Serving(tmp_path, "--public-url", "https://deploys.example.com") as serving:
+    with Serving(tmp_path, "--public-url", "https://deploys.example.com/") as serving:
+        assert "callback_url: https://deploys.example.com/api/deploys " in serving.output
         assert add(serving, "shop").startswith("https://deploys.example.com/api/projects/")
 
 

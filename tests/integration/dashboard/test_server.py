@@ -8,7 +8,6 @@ import re
 import resource
 import signal
 import socket
-import sqlite3
 import stat
 import subprocess
 import sys
@@ -99,23 +98,6 @@ def test_the_key_is_found_as_other_commands_find_it(tmp_path: Path) -> None:
 def test_being_asked_to_end_is_no_failure(serving: Serving, number: signal.Signals) -> None:
     assert serving.stop(number) == 0
     assert len(serving.output.splitlines()) == 3
-
-
-def test_it_starts_again_on_the_port_that_it_had(serving: Serving) -> None:
-    with serving.build_client() as client:
-        client.started()
-        serving.stop()
-        url = serving.url
-        serving.start()
-        assert serving.url == url
-        assert client.completed() == 200
-    assert serving.get_attempts()[0]["status"] == "completed"
-
-
-def test_its_public_url_is_what_it_names(tmp_path: Path) -> None:
-    with Serving(tmp_path, "--public-url", "https://deploys.example.com/") as serving:
-        assert serving.url == "https://deploys.example.com"
-        assert "callback_url: https://deploys.example.com/api/deploys " in serving.output
 
 
 @pytest.mark.parametrize("output", ["a full disk", "a pipe that nobody reads"])
@@ -227,14 +209,6 @@ def test_a_database_that_cannot_be_used_is_named(stopped: Serving, tmp_path: Pat
         assert result.returncode == 2
     (tmp_path / "dashboard.sqlite3").write_text("this is no database, but a text of some length")
     assert str(stopped.database) in refuse(stopped)
-
-
-def test_a_database_of_a_newer_version_is_refused(serving: Serving) -> None:
-    serving.stop()
-    with sqlite3.connect(serving.database) as connection:
-        connection.execute("PRAGMA user_version = 1000")
-    connection.close()
-    assert "made by a newer nvoi" in refuse(serving)
 
 
 def test_a_key_file_that_is_gone_is_missed(serving: Serving) -> None:

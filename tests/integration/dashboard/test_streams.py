@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import signal
-import sqlite3
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
 from tests.fakes.client import build_batch, build_record
 from tests.integration.dashboard.serving import Serving, build_path, get_messages, open_events
-from tests.integration.streams import Run
-from tests.ports import find_port
-from tests.waiting import wait_until
 
 
 def test_lines_and_states_come_as_they_are_stored(shared: Serving) -> None:
@@ -50,31 +46,6 @@ def test_a_stream_goes_on_after_the_last_line_that_was_seen(shared: Serving) -> 
         with open_events(shared, "resumed", query=query, **headers) as events:
             events.read_until(lambda seen: seen.lines)
             assert get_messages(events.lines) == ["three"]
-
-
-def test_a_page_that_is_cut_off_again_and_again_misses_nothing_and_doubles_nothing(
-    tmp_path: Path,
-) -> None:
-    with Serving(tmp_path, port=find_port()) as serving, serving.build_client() as client:
-        client.logs(1, "line 1")
-        seen: list[str] = []
-        last_id = ""
-        for batch in range(6):
-            with open_events(serving, **({"Last-Event-ID": last_id} if last_id else {})) as events:
-                first = 2 + batch * 10
-                assert client.logs(first, *(f"line {first + n}" for n in range(10))) == 200
-                events.read_until(lambda stream: len(stream.lines) >= 5)
-                seen += get_messages(events.lines)
-                last_id = events.last_id
-            if batch % 2:
-                serving.kill()
-                serving.start()
-        with open_events(serving, **{"Last-Event-ID": last_id}) as events:
-            count = 61 - len(seen)
-            if count:
-                events.read_until(lambda stream: len(stream.lines) >= count)
-            seen += get_messages(events.lines)
-    assert seen == [f"line {number}" for number in range(1, 62)]
 
 
 def test_a_page_is_told_when_a_newer_attempt_takes_its_place(shared: Serving) -> None:
@@ -162,29 +133,3 @@ def test_a_deploy_that_is_not_known_has_no_stream(shared: Serving) -> None:
     assert shared.get(f"{build_path('unknown')}/events?after=x").status == 422
     assert shared.get(f"{build_path('unknown')}/events?after=-1").status == 422
     assert shared.get(f"{build_path('unknown')}/events?attempt={'9' * 100}").status == 422
-
-
-def test_what_is_logged_is_seen_within_half_a_second(shared: Serving, tmp_path: Path) -> None:
-    delays: list[float] = []
-    with Run(shared.callback_url, tmp_path, deploy_id="quick") as run:
-        run.log.info("before")
-        wait_until(lambda: shared.get_attempts("quick"), "the deploy")
-        with open_events(shared, "quick") as events:
-            events.read_until(lambda seen: seen.lines)
-            for number in range(5):
-                began = time.monotonic()
-                run.log.info("line %d", number)
-                events.read_until(lambda seen: len(seen.lines) == len(delays) + 2)
-                delays.append(time.monotonic() - began)
-    assert min(delays) < 0.5
-
-
-def test_a_silent_deploy_is_shown_as_lost(serving: Serving) -> None:
-    with serving.build_client() as client:
-        client.started()
-    assert serving.get_attempts()[0]["status"] == "running"
-    with sqlite3.connect(serving.database) as connection:
-        ago = int(time.time() * 1000) - 11 * 60 * 1000
-        connection.execute("UPDATE attempts SET last_seen_at = ?", (ago,))
-    connection.close()
-    assert serving.get_attempts()[0]["status"] == "lost"

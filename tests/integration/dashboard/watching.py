@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import pytest
-
 from nvoi import protocol
 from nvoi.log.levels import Logger
-from tests.integration.dashboard.browser import NETWORK, Browser, open_browser
+from tests.integration.dashboard.browser import NETWORK, Browser
 from tests.integration.dashboard.serving import Serving
 from tests.integration.streams import KEY, Run
 from tests.waiting import PATIENCE
@@ -32,59 +30,6 @@ MESSAGES = "#log .line:not(.pending) .message"
 
 #: What a page wide and high enough to show a short log whole is.
 WHOLE = (1200, 9000)
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """One Chromium for all tests of a process."""
-    with open_browser() as opened:
-        yield opened
-
-
-@pytest.fixture
-def browser(chromium: Browser) -> Iterator[Browser]:
-    """The Chromium with an empty page; its console must have nothing to say in the end.
-
-    A test that has a dashboard of its own asks for that first: it is to outlive the page.
-    """
-    chromium.reset()
-    chromium.expected = frozenset()
-    yield chromium
-    said = [entry for entry in chromium.read_console() if entry["source"] not in chromium.expected]
-    chromium.open("about:blank")
-    chromium.read_console()
-    assert not said, said
-
-
-@pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    """A dashboard for the tests that only look at deploys of their own."""
-    with Serving(tmp_path_factory.mktemp("shared")) as made:
-        yield made
-
-
-@pytest.fixture(scope="session")
-def failed(shared: Serving, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A deploy of three steps, of which the last one failed: 96 lines."""
-    deploy_id = "failed"
-    with start_run(shared, tmp_path_factory.mktemp("failed"), deploy_id) as run:
-        run.log.info("nvoi: deploy shop")
-        log_steps(run.log, {"Check": 3, "Build": 40})
-        run.log.warning("a package is old")
-        run.log.step("Start web")
-        for number in range(1, 46):
-            run.log.info("waiting for web, try %d", number)
-        run.log.error("web did not become healthy: GET /up answered 500")
-        run.log.info("Undoing: Start web")
-        run.log.error("Could not undo it")
-        run.stream.failed("web did not become healthy")
-    return deploy_id
-
-
-@pytest.fixture
-def page(browser: Browser, shared: Serving, failed: str) -> Browser:
-    open_deploy(browser, shared, failed)
-    return browser
 
 
 def expect_network_errors(browser: Browser) -> None:

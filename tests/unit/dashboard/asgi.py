@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from nvoi.dashboard.context import Dashboard, Settings
-from nvoi.dashboard.feed import Feed
-from nvoi.dashboard.workers import Reader
-from tests.unit.dashboard.stores import open_store
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message
-
-
-@contextmanager
-def open_dashboard(folder: Path) -> Iterator[Dashboard]:
-    """A dashboard whose default project has the stores' key, and that nobody can reach."""
-    with open_store(folder / "dashboard.sqlite3") as store:
-        reader = Reader(store.database)
-        try:
-            settings, url = Settings(store.database.path), "http://127.0.0.1:8787"
-            yield Dashboard(settings, store.writer, reader, store.keyring, Feed(), url)
-        finally:
-            store.writer.close()
-            reader.close()
 
 
 @dataclass

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from nvoi.dashboard import queries
+from nvoi.dashboard.context import Dashboard, Settings
 from nvoi.dashboard.database import Database, open_database
-from nvoi.dashboard.workers import Writer
+from nvoi.dashboard.feed import Feed
+from nvoi.dashboard.workers import Reader, Writer
 from tests.unit.dashboard.stores import NOON, Store, open_store, put_new
 
 
@@ -37,3 +39,13 @@ def writer(database: Database) -> Iterator[Writer]:
     writer = Writer(database)
     yield writer
     writer.close()
+
+
+@pytest.fixture
+def dashboard(store: Store) -> Iterator[Dashboard]:
+    """The store's dashboard, which nobody can reach."""
+    reader, settings = Reader(store.database), Settings(store.database.path)
+    url = "http://127.0.0.1:8787"
+    yield Dashboard(settings, store.writer, reader, store.keyring, Feed(), url)
+    store.writer.close()
+    reader.close()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,13 +38,3 @@ def without_privileges() -> Iterator[Path]:
         finally:
             if is_root:
                 os.seteuid(0)
-
-
-def start_python(script: str, *arguments: object) -> subprocess.Popen[str]:
-    """A process that runs ``script``, its output on a pipe."""
-    return subprocess.Popen(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
-    )

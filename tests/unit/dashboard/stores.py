@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from nvoi.dashboard import projects
 from nvoi.dashboard.database import Database, open_database
-from nvoi.dashboard.deliveries import (
-    About,
-    Body,
-    Completed,
-    Delivery,
-    Line,
-    LogBatch,
-    SequenceNumbers,
-    Started,
-)
-from nvoi.dashboard.keyring import Keyring, name_key_file, open_keyring
-from nvoi.dashboard.projects import Project
-from nvoi.dashboard.queries import Attempt, StoredLine, list_runs, read_lines, read_places
+from nvoi.dashboard.deliveries import About, Body, Completed, Delivery, Line, LogBatch, Started
+from nvoi.dashboard.lines import StoredLine, read_lines, read_places
+from nvoi.dashboard.projects import Keyring, Project, name_key_file, open_keyring
+from nvoi.dashboard.queries import Attempt, list_runs
 from nvoi.dashboard.store import Receipt, store_delivery
 from nvoi.dashboard.workers import Writer
 from nvoi.secret import Secret
@@ -46,16 +36,13 @@ class Sent:
     """A body, and what the headers beside it count."""
 
     body: Body
-    numbers: SequenceNumbers
-
-
-def make_lines(first: int, last: int, *, at: int = NOON, text: str = "line") -> tuple[Line, ...]:
-    """Lines ``first`` to ``last``, each a millisecond after the one before."""
-    return tuple(Line("info", f"{text} {n}", at + n) for n in range(first, last + 1))
+    about: About
 
 
 def make_batch(first: int, last: int, *, at: int = NOON, text: str = "line") -> Sent:
-    return Sent(LogBatch(make_lines(first, last, at=at, text=text)), SequenceNumbers(first))
+    """Lines ``first`` to ``last``, each a millisecond after the one before."""
+    lines = tuple(Line("info", f"{text} {n}", at + n) for n in range(first, last + 1))
+    return Sent(LogBatch(lines), About(first=first))
 
 
 def make_plain(*messages: str) -> LogBatch:
@@ -64,7 +51,7 @@ def make_plain(*messages: str) -> LogBatch:
 
 
 def make_end(count: int, *, dropped: int = 0, body: Body = COMPLETED) -> Sent:
-    return Sent(body, SequenceNumbers(count=count, dropped=dropped))
+    return Sent(body, About(count=count, dropped=dropped))
 
 
 @dataclass
@@ -88,30 +75,23 @@ class Store:
         project: Project | None = None,
         about: About = NOTHING,
     ) -> Receipt:
-        """Store one request, as soon as it is committed. A webhook-id of its own where left out.
+        """Store one request of ``run``, as it is received ``at`` a time, until it is committed.
 
-        Args:
-            sent: what it brings.
-            deploy: its deploy id.
-            run: the id of its run.
-            webhook: its webhook-id; None for a request without these headers.
-            at: when it is received.
-            project: whose.
-            about: what its headers say of the run.
+        It has a webhook-id of its own where ``webhook`` is left out, and none where that is None.
+        ``about`` is what its headers say of the run beside what they count.
         """
-        body, numbers = (
-            (sent.body, sent.numbers) if isinstance(sent, Sent) else (sent, SequenceNumbers())
-        )
+        body = sent.body if isinstance(sent, Sent) else sent
+        if isinstance(sent, Sent):
+            counts = sent.about
+            about = replace(about, first=counts.first, count=counts.count, dropped=counts.dropped)
         delivery = Delivery(
             (project or self.project).id,
             deploy,
-            run,
             f"msg_{next(self._count)}" if webhook == "" else webhook,
             hashlib.sha256(repr(body).encode()).digest(),
             at,
             body,
-            numbers,
-            about,
+            replace(about, run_id=run),
         )
         return self.writer.submit(lambda sql: store_delivery(sql, delivery)).result(PATIENCE)
 
@@ -189,41 +169,26 @@ def open_store(path: Path, *, busy_seconds: float = 5.0) -> Iterator[Store]:
         store.close()
 
 
-ATTEMPT = Attempt(
-    id=1,
-    project="shop",
-    deploy_id="1234",
-    number=1,
-    status="running",
-    started_at=935_000,
-    last_seen_at=995_000,
-    ended_at=None,
-    duration_seconds=None,
-    duration=None,
-    app=None,
-    command=None,
-    commit_title=None,
-    commit_author=None,
-    dirty=False,
-    git_sha=None,
-    git_ref=None,
-    ci_provider=None,
-    ci_run_url=None,
-    error=None,
-    tunnels=(),
-    lines=0,
-    late=0,
-    counts={},
-    log_count=None,
-    log_dropped=None,
-    gaps=(),
-    superseded=False,
-)
-
-
 def build_attempt(**changes: Any) -> Attempt:
     """A run of 65 s, seen from 1,000,000 ms after the epoch."""
-    return dataclasses.replace(ATTEMPT, **changes)
+    known = {
+        "id": 1,
+        "project": "shop",
+        "deploy_id": "1234",
+        "number": 1,
+        "status": "running",
+        "started_at": 935_000,
+        "last_seen_at": 995_000,
+        "dirty": False,
+        "tunnels": (),
+        "lines": 0,
+        "late": 0,
+        "counts": {},
+        "gaps": (),
+        "superseded": False,
+    }
+    values: dict[str, Any] = dict.fromkeys(each.name for each in fields(Attempt))
+    return Attempt(**{**values, **known, **changes})
 
 
 def make_start() -> Started:

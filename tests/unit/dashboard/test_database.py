@@ -3,9 +3,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import signal
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,9 +21,8 @@ from nvoi.dashboard.database import (
 from nvoi.dashboard.projects import find_option, store_option
 from nvoi.dashboard.schema import MIGRATIONS
 from nvoi.errors import InputError, UsageError
-from tests.unit.dashboard.faults import locked, start_python, without_privileges
+from tests.unit.dashboard.faults import locked, without_privileges
 from tests.unit.dashboard.stores import make_batch, open_store
-from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -33,21 +31,6 @@ def path(tmp_path: Path) -> Path:
 
 
 # -- opening --------------------------------------------------------------------------------
-
-
-def test_every_file_of_a_new_database_is_its_owners_alone(path: Path) -> None:
-    previous = os.umask(0)
-    try:
-        database = open_database(path)
-        with lock_database(path), contextlib.closing(database.connect()) as connection:
-            store_option(connection, "a", "b")
-            files = sorted(file.name.removeprefix(path.name) for file in path.parent.iterdir())
-            modes = {file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
-    finally:
-        os.umask(previous)
-    assert files == ["", "-shm", "-wal", ".lock"]
-    assert modes == {0o600}
-    database.close()
 
 
 def test_commits_are_synced_and_space_can_be_given_back(path: Path) -> None:
@@ -69,84 +52,62 @@ def refuse(path: Path, reason: str) -> InputError:
     return caught.value
 
 
-def test_a_pipe_in_the_files_place_is_refused(path: Path) -> None:
+def test_a_name_that_cannot_be_a_files_is_refused(path: Path, tmp_path: Path) -> None:
     os.mkfifo(path)
     refuse(path, "is no file")
-
-
-def test_a_link_to_nowhere_is_refused(path: Path, tmp_path: Path) -> None:
-    path.symlink_to(tmp_path / "gone")
-    refuse(path, "is no file")
-
-
-def test_a_name_that_cannot_be_one_is_refused(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "gone")
+    refuse(link, "is no file")
     refuse(tmp_path / "a\0b", "cannot make the database")
     refuse(tmp_path / ("x" * 300), "File name too long")
 
 
-def test_what_is_no_database_is_refused_and_left_alone(path: Path) -> None:
-    content = b"once upon a time " * 1000
-    path.write_bytes(content)
-    refuse(path, "it is no SQLite database")
-    assert path.read_bytes() == content
+def spoil_header(path: Path) -> None:
+    path.write_bytes(b"once upon a time " * 1000)
 
 
-def test_the_database_of_another_program_is_refused_and_left_alone(path: Path) -> None:
-    with contextlib.closing(sqlite3.connect(path)) as plain:
-        plain.execute("CREATE TABLE lines (x)")
-        plain.commit()
+def spoil_pages(path: Path) -> None:
     content = path.read_bytes()
-    refuse(path, "is the database of another program")
-    assert path.read_bytes() == content
+    path.write_bytes(content[:100] + b"\xa5" * (len(content) - 100))
 
 
-def test_a_database_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:
+def run_sql(statement: str) -> Callable[[Path], None]:
+    def run(path: Path) -> None:
+        with contextlib.closing(sqlite3.connect(path)) as sql:
+            sql.execute(statement)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (spoil_header, "it is no SQLite database"),
+        (spoil_pages, "it is damaged"),
+        (run_sql("PRAGMA application_id = 1"), "is the database of another program"),
+        (run_sql("PRAGMA user_version = 99"), "newer nvoi .its schema is 99, .*upgrade nvoi"),
+    ],
+)
+def test_what_is_no_database_of_ours_is_refused_and_left_alone(
+    path: Path, change: Callable[[Path], None], reason: str
+) -> None:
     open_database(path).close()
-    with contextlib.closing(sqlite3.connect(path)) as plain:
-        plain.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 6}")
+    change(path)
     content = path.read_bytes()
-    error = refuse(path, f"newer nvoi .its schema is {len(MIGRATIONS) + 6}, this nvoi knows")
-    assert "upgrade nvoi" in error.hint
+    refuse(path, reason)
     assert path.read_bytes() == content
 
 
-def test_a_damaged_database_is_refused(path: Path) -> None:
-    open_database(path).close()
-    content = bytearray(path.read_bytes())
-    content[100:] = b"\xa5" * (len(content) - 100)
-    path.write_bytes(content)
-    refuse(path, "it is damaged")
-
-
-def test_a_database_that_another_process_keeps_locked_is_refused(path: Path) -> None:
-    open_database(path).close()
-    with locked(path):
-        refuse(path, "another process keeps it locked")
-    open_database(path).close()
-
-
-def test_a_file_that_cannot_be_written_is_refused() -> None:
-    with without_privileges() as folder:
-        path = folder / "x.sqlite3"
-        open_database(path).close()
-        path.chmod(0o400)
-        refuse(path, "it is read-only")
-
-
-def test_a_file_that_cannot_be_read_is_refused() -> None:
-    with without_privileges() as folder:
-        path = folder / "x.sqlite3"
-        open_database(path).close()
-        path.chmod(0)
-        refuse(path, "cannot be opened")
-
-
-def test_a_folder_that_cannot_be_written_is_refused() -> None:
+def test_a_file_or_folder_that_cannot_be_used_is_refused() -> None:
     with without_privileges() as folder:
         inner = folder / "inner"
         inner.mkdir()
         path = inner / "x.sqlite3"
         open_database(path).close()
+        for mode, reason in ((0o400, "it is read-only"), (0, "cannot be opened")):
+            path.chmod(mode)
+            refuse(path, reason)
+        path.chmod(0o600)
         inner.chmod(0o500)
         refuse(path, "cannot be opened|it is read-only")
         refuse(inner / "new.sqlite3", "Permission denied")
@@ -173,28 +134,6 @@ def test_only_one_serves_a_database_by_whatever_name(path: Path, tmp_path: Path)
         pass
 
 
-HOLDER = """
-import sys, threading
-from pathlib import Path
-from nvoi.dashboard.database import lock_database
-with lock_database(Path(sys.argv[1])):
-    print("locked", flush=True)
-    threading.Event().wait()
-"""
-
-
-def test_a_killed_process_leaves_no_lock(path: Path) -> None:
-    with start_python(HOLDER, path) as process:
-        assert process.stdout
-        assert process.stdout.readline() == "locked\n"
-        with pytest.raises(UsageError), lock_database(path):
-            pass
-        process.send_signal(signal.SIGKILL)
-        process.wait(PATIENCE)
-    with lock_database(path):
-        pass
-
-
 # -- connections ----------------------------------------------------------------------------
 
 
@@ -210,90 +149,48 @@ def test_a_reader_sees_one_state_whatever_is_written_meanwhile(path: Path) -> No
     database.close()
 
 
-def test_readers_beside_each_other_have_connections_of_their_own(path: Path) -> None:
+def test_a_reader_cannot_write_and_a_write_that_raises_leaves_nothing(path: Path) -> None:
     database = open_database(path)
-    with database.read() as one:
-        with database.read() as two:
-            assert one is not two
-        with database.read() as three:
-            assert three is two
-    database.close()
-
-
-def test_a_reader_cannot_write(path: Path) -> None:
-    database = open_database(path)
-    with pytest.raises(StorageError, match="it is read-only"), database.read() as connection:
-        store_option(connection, "a", "b")
-    database.close()
-
-
-def test_a_write_that_raises_leaves_nothing(path: Path) -> None:
-    database = open_database(path)
-    with contextlib.suppress(KeyError), database.write() as connection:
-        store_option(connection, "a", "b")
+    with pytest.raises(StorageError, match="it is read-only"), database.read() as sql:
+        store_option(sql, "a", "b")
+    with contextlib.suppress(KeyError), database.write() as sql:
+        store_option(sql, "a", "b")
         raise KeyError
-    with database.read() as connection:
-        assert find_option(connection, "a") is None
+    with database.read() as sql:
+        assert find_option(sql, "a") is None
     database.close()
 
 
 def test_a_locked_database_can_be_read_and_not_written(path: Path) -> None:
     database = open_database(path, busy_seconds=0.05)
     with locked(path):
-        with database.read() as connection:
-            assert find_option(connection, "a") is None
+        refuse(path, "another process keeps it locked")
+        with database.read() as sql:
+            assert find_option(sql, "a") is None
         with (
             pytest.raises(StorageError, match="another process keeps it locked"),
             database.write(),
         ):
             pass
-    with database.write() as connection:
-        store_option(connection, "a", "b")
+    with database.write() as sql:
+        store_option(sql, "a", "b")
     database.close()
 
 
-def test_a_file_that_has_gone_is_not_made_anew(path: Path) -> None:
+def test_a_file_that_is_damaged_or_goes_meanwhile_is_a_storage_error(path: Path) -> None:
     database = open_database(path)
-    path.unlink()
-    with pytest.raises(StorageError, match="cannot be opened"), database.read():
-        pass
-    with pytest.raises(StorageError, match="cannot be opened"), database.write():
-        pass
-    assert not path.exists()
-
-
-def test_a_file_that_was_damaged_meanwhile_is_a_storage_error(path: Path) -> None:
-    database = open_database(path)
-    path.write_bytes(b"once upon a time " * 1000)
+    spoil_header(path)
     with (
         pytest.raises(StorageError, match="it is no SQLite database"),
-        database.read() as connection,
+        database.read() as sql,
     ):
-        find_option(connection, "a")
-    database.close()
-
-
-def test_a_relative_path_means_the_same_in_another_folder(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(path.parent)
-    database = open_database(Path(path.name))
-    monkeypatch.chdir("/")
-    with database.write() as connection:
-        store_option(connection, "a", "b")
-    database.close()
-    assert database.path == path
-
-
-def test_a_closed_database_lends_nothing(path: Path) -> None:
-    database = open_database(path)
-    with database.read() as connection:
-        database.close()
-        assert find_option(connection, "a") is None
-    with pytest.raises(sqlite3.ProgrammingError):
-        connection.execute("SELECT 1")
-    with pytest.raises(StorageError, match="is closed"), database.read():
-        pass
+        find_option(sql, "a")
+    path.unlink()
+    for use in (database.read, database.write):
+        with pytest.raises(StorageError, match="cannot be opened"), use():
+            pass
+    # It is not made anew.
+    assert not path.exists()
 
 
 # -- migrations -----------------------------------------------------------------------------
@@ -313,25 +210,18 @@ def list_tables(connection: sqlite3.Connection) -> set[str]:
     return {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
 
 
-def test_a_new_database_has_had_every_migration(connection: sqlite3.Connection) -> None:
-    assert read_version(connection) == len(MIGRATIONS)
-    assert {"projects", "keys", "attempts", "lines", "gaps"} <= list_tables(connection)
-
-
-def test_an_older_database_gets_what_it_misses_and_keeps_what_it_has(
-    connection: sqlite3.Connection,
+def test_an_older_database_gets_what_it_misses_once_and_keeps_what_it_has(
+    connection: sqlite3.Connection, path: Path
 ) -> None:
     connection.execute("INSERT INTO options VALUES ('a', 'b')")
-    migrate(connection, NEXT)
+    with contextlib.closing(connect(path)) as other:
+        # Two may do it at once.
+        assert read_version(other) == len(MIGRATIONS)
+        migrate(connection, NEXT)
+        migrate(other, NEXT)
     assert read_version(connection) == len(NEXT)
     assert connection.execute("SELECT x FROM added").fetchall() == [(1,)]
     assert connection.execute("SELECT * FROM options").fetchall() == [("a", "b")]
-
-
-def test_a_migration_that_was_had_is_not_had_again(connection: sqlite3.Connection) -> None:
-    migrate(connection, NEXT)
-    migrate(connection, NEXT)
-    assert connection.execute("SELECT count(*) FROM added").fetchone() == (1,)
 
 
 def test_a_migration_that_fails_leaves_nothing_and_those_before_it_stay(
@@ -345,63 +235,13 @@ def test_a_migration_that_fails_leaves_nothing_and_those_before_it_stay(
     assert "half" not in list_tables(connection)
 
 
-def test_two_migrate_at_once_and_one_of_them_does_it(
-    connection: sqlite3.Connection, path: Path
-) -> None:
-    with contextlib.closing(connect(path)) as other:
-        assert read_version(other) == len(MIGRATIONS)
-        migrate(connection, NEXT)
-        migrate(other, NEXT)
-    assert connection.execute("SELECT count(*) FROM added").fetchone() == (1,)
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from nvoi.dashboard.database import connect
-from nvoi.dashboard.schema import MIGRATIONS
-from nvoi.dashboard.database import migrate
-
-connection = connect(Path(sys.argv[1]))
-connection.create_function("die", 0, lambda: os.kill(os.getpid(), signal.SIGKILL))
-migrate(connection, (*MIGRATIONS, ("CREATE TABLE half (x)", "DROP TABLE lines", "SELECT die()")))
-"""
-
-
-def test_a_migration_that_is_killed_leaves_nothing(path: Path) -> None:
-    open_database(path).close()
-    with start_python(KILLED, path) as process:
-        assert process.wait(PATIENCE) == -signal.SIGKILL
-    with contextlib.closing(connect(path)) as connection:
-        assert read_version(connection) == len(MIGRATIONS)
-        assert "lines" in list_tables(connection)
-        assert "half" not in list_tables(connection)
-    open_database(path).close()
-
-
-def test_deploys_of_the_schema_before_run_ids_are_kept_and_go_on(path: Path) -> None:
-    path.touch(0o600)
-    with contextlib.closing(connect(path)) as connection:
-        migrate(connection, MIGRATIONS[:1])
-        connection.execute("INSERT INTO projects VALUES (1, 'default', NULL, 0)")
-        connection.execute(
-            "INSERT INTO attempts (project_id, deploy_id, number, started_at, last_seen_at)"
-            " VALUES (1, 'deploy', 1, 0, 0)"
-        )
-    with open_store(path) as store:
-        store.send(make_batch(1, 2))
-        assert (store.get().number, store.get().lines) == (1, 2)
-        store.send(make_batch(1, 3), run="0f8fad5b-d9cb-469f-a165-70867728950e")
-        assert (store.get().number, store.get().lines) == (2, 3)
-
-
 def build_earlier(path: Path, lines: int, size: int) -> None:
-    """A database of the schema before this one, with a run whose lines have so many characters."""
+    """A database of the first schema, with a run whose lines have so many characters."""
     path.touch(0o600)
     with contextlib.closing(connect(path)) as connection:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
-        migrate(connection, MIGRATIONS[:2])
+        migrate(connection, MIGRATIONS[:1])
         connection.execute("INSERT INTO projects VALUES (1, 'default', NULL, 0)")
         connection.execute(
             "INSERT INTO attempts (id, project_id, deploy_id, number, started_at, last_seen_at,"
@@ -426,11 +266,15 @@ def test_lines_of_an_earlier_schema_are_kept_in_their_order_and_the_time_is_told
     build_earlier(path, 3000, 1500)
     before = path.stat().st_size
     with open_store(path) as store:
+        # It has sent webhook headers.
+        assert store.project.needs_webhook
         assert [line.number for line in store.read()] == list(range(1, 3001))
         assert [line.message.split()[0] for line in store.read()] == [
             str(n) for n in range(1, 3001)
         ]
         assert [text.split()[0] for text in store.read_messages()[:4]] == ["2", "1", "3", "4"]
+        store.send(make_batch(3001, 3002))
+        assert (store.get().number, store.get().lines) == (1, 3002)
         with store.database.read() as sql:
             free, page = (
                 sql.execute(f"PRAGMA {name}").fetchone()[0]
@@ -440,22 +284,9 @@ def test_lines_of_an_earlier_schema_are_kept_in_their_order_and_the_time_is_told
     first, last = [record.getMessage() for record in caplog.records]
     assert re.search(r"is rewritten: this takes up to \d+ s, and up to \d+ MB more", first)
     assert last.startswith("the database is rewritten, after ")
-
-
-def test_a_new_database_and_one_of_this_schema_tell_nothing(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    for _ in range(2):
-        open_database(path).close()
-    assert not caplog.records
-
-
-def test_a_project_of_an_earlier_schema_that_has_sent_webhook_headers_needs_them(
-    path: Path,
-) -> None:
-    build_earlier(path, 1, 10)
-    with open_store(path) as store:
-        assert store.project.needs_webhook
+    # One of this schema tells nothing.
+    open_database(path).close()
+    assert len(caplog.records) == 2
 
 
 def test_every_index_that_a_migration_makes_is_there_in_the_end(
@@ -466,7 +297,7 @@ def test_every_index_that_a_migration_makes_is_there_in_the_end(
     assert set(names) <= list_tables(connection)
 
 
-@pytest.mark.parametrize("size", [300, 1100, 2600, 20_000])
+@pytest.mark.parametrize("size", [300, 1100, 20_000])
 def test_a_database_is_at_most_twice_its_lines(path: Path, size: int) -> None:
     count = 2_000_000 // size
     with open_store(path) as store:
@@ -478,7 +309,7 @@ def test_a_database_is_at_most_twice_its_lines(path: Path, size: int) -> None:
 # -- files that go ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["", "-wal", "-shm"])
+@pytest.mark.parametrize("name", ["-wal", "-shm"])
 def test_what_is_stored_in_a_file_that_was_deleted_is_not_acknowledged(
     path: Path, name: str
 ) -> None:
@@ -489,13 +320,7 @@ def test_what_is_stored_in_a_file_that_was_deleted_is_not_acknowledged(
         for _ in range(2):
             with pytest.raises(StorageError, match=f"{re.escape(file.name)} was deleted"):
                 store.send(make_batch(3, 4))
-        with pytest.raises(StorageError, match="was deleted or replaced"), store.database.read():
-            pass
         assert not file.exists()
-        # Another in its place is no better.
-        file.write_bytes(away.read_bytes())
-        with pytest.raises(StorageError, match="was deleted or replaced"):
-            store.send(make_batch(3, 4))
         away.rename(file)
         store.send(make_batch(5, 6))
         assert store.get().lines >= 4
@@ -506,7 +331,6 @@ def test_a_link_to_the_database_that_leads_elsewhere_is_noticed(path: Path, tmp_
     link.symlink_to(path)
     open_database(path).close()
     with open_store(link) as store:
-        store.send(make_batch(1, 2))
         link.unlink()
         link.symlink_to(tmp_path / "other.sqlite3")
         open_database(tmp_path / "other.sqlite3").close()

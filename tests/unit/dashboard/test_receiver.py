@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,10 +13,10 @@ import pytest
 from nvoi.dashboard import receiver
 from nvoi.dashboard.app import build_app
 from nvoi.dashboard.context import Dashboard
-from nvoi.dashboard.receiver import ForgeryError, verify_request
+from nvoi.dashboard.receiver import ForgeryError, RateLimit, verify_request
 from nvoi.protocol import sign, sign_webhook
 from nvoi.secret import Secret
-from tests.unit.dashboard.asgi import Exchange, open_dashboard
+from tests.unit.dashboard.asgi import Exchange
 from tests.unit.dashboard.stores import KEY
 from tests.waiting import PATIENCE
 
@@ -28,45 +26,20 @@ if TYPE_CHECKING:
 LOGS = "/api/deploys/run-1/logs"
 
 
-@pytest.fixture
-def dashboard(tmp_path: Path) -> Iterator[Dashboard]:
-    with open_dashboard(tmp_path) as opened:
-        yield opened
-
-
 def chunk(body: bytes, *, more: bool) -> dict[str, object]:
     return {"type": "http.request", "body": body, "more_body": more}
 
 
-def post(dashboard: Dashboard, *parts: dict[str, object], **headers: str) -> Exchange:
-    exchange = Exchange(LOGS, "POST", headers, list(parts))
-    asyncio.run(exchange.run(build_app(dashboard)))
-    return exchange
-
-
-def test_a_body_that_does_not_come_is_not_waited_for(
-    dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(receiver, "BODY_SECONDS", 0.05)
-    exchange = post(dashboard, chunk(b"{", more=True))
-    assert exchange.status == 408
-    assert "error" in json.loads(exchange.data)
-
-
-def build_signed(*lines: dict[str, str]) -> tuple[bytes, dict[str, str]]:
-    """A batch, and the headers that it is taken with."""
-    body = json.dumps({"logs": lines}).encode()
-    return body, {
-        "X-Nvoi-Signature": sign(body, KEY.reveal()),
-        "Content-Type": "application/json",
-    }
+def build_exchange(body: bytes, *, client: str = "192.0.2.1") -> Exchange:
+    """A signed batch."""
+    headers = {"X-Nvoi-Signature": sign(body, KEY.reveal()), "Content-Type": "application/json"}
+    return Exchange(LOGS, "POST", headers, [chunk(body, more=False)], client=client)
 
 
 def test_a_request_that_is_given_up_while_it_is_stored_wakes_the_open_pages(
     dashboard: Dashboard,
 ) -> None:
-    line = {"level": "info", "message": "one", "logged_at": "2024-01-15T10:30:00.123Z"}
-    body, headers = build_signed(line)
+    line = b'{"level": "info", "message": "one", "logged_at": "2024-01-15T10:30:00.123Z"}'
     begun, go_on = threading.Event(), threading.Event()
 
     def hold(_connection: object) -> None:
@@ -78,7 +51,7 @@ def test_a_request_that_is_given_up_while_it_is_stored_wakes_the_open_pages(
         await asyncio.to_thread(begun.wait, 30)
         with dashboard.feed.listen(("default", "run-1")) as listener:
             version = listener.version
-            exchange = Exchange(LOGS, "POST", headers, [chunk(body, more=False)])
+            exchange = build_exchange(b'{"logs": [%b]}' % line)
             task = asyncio.ensure_future(exchange.run(build_app(dashboard)))
             # Until the writer has it, behind the job that holds it up.
             while dashboard.writer._jobs.empty():
@@ -92,41 +65,7 @@ def test_a_request_that_is_given_up_while_it_is_stored_wakes_the_open_pages(
     assert asyncio.run(run())
 
 
-@pytest.mark.parametrize(
-    ("limit", "holder", "others"),
-    [
-        pytest.param("HELD_BYTES", "192.0.2.1", "192.0.2.2", id="of all"),
-        pytest.param("HELD_BYTES_OF_ONE", "192.0.2.1", "192.0.2.1", id="of one"),
-    ],
-)
-def test_no_more_bodies_are_held_than_memory_is_for(
-    dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch, limit: str, holder: str, others: str
-) -> None:
-    monkeypatch.setattr(receiver, limit, 100)
-
-    async def run() -> list[int]:
-        app = build_app(dashboard)
-        async with holding(app, holder):
-            refused = await post_empty(app, others)
-            assert refused.answered["retry-after"] == "1"
-        # What was held is let go with whoever sent it.
-        taken = await post_empty(app, others)
-        return [refused.status, taken.status]
-
-    assert asyncio.run(run()) == [503, 200]
-
-
-def test_one_client_cannot_hold_what_others_need(
-    dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(receiver, "HELD_BYTES_OF_ONE", 100)
-
-    async def run() -> list[int]:
-        app = build_app(dashboard)
-        async with holding(app, "192.0.2.1"):
-            return [(await post_empty(app, f"192.0.2.{last}")).status for last in (1, 2)]
-
-    assert asyncio.run(run()) == [503, 200]
+# -- limits ---------------------------------------------------------------------------------
 
 
 @asynccontextmanager
@@ -141,32 +80,46 @@ async def holding(app: Starlette, client: str) -> AsyncIterator[None]:
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def post_empty(app: Starlette, client: str) -> Exchange:
-    """Send a signed batch without lines."""
-    body, signed = build_signed()
-    exchange = Exchange(LOGS, "POST", signed, [chunk(body, more=False)], client=client)
-    await exchange.run(app)
-    return exchange
-
-
-def test_nothing_is_held_once_all_is_answered(
-    dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("limit", "statuses"), [("HELD_BYTES", [503, 503]), ("HELD_BYTES_OF_ONE", [503, 200])]
+)
+def test_no_more_bodies_are_held_than_memory_is_for(
+    dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch, limit: str, statuses: list[int]
 ) -> None:
-    monkeypatch.setattr(receiver, "HELD_BYTES", 1000)
-    monkeypatch.setattr(receiver, "FORGERY_BURST", 1000.0)
-    app = build_app(dashboard)
-    body = b"x" * 900
+    monkeypatch.setattr(receiver, limit, 100)
 
-    async def run() -> set[int]:
-        statuses = set()
-        for parts in ([chunk(body, more=False)], [chunk(body, more=True), chunk(b"", more=False)]):
-            for _ in range(5):
-                exchange = Exchange(LOGS, "POST", {}, list(parts))
-                await exchange.run(app)
-                statuses.add(exchange.status)
-        return statuses
+    async def post(app: Starlette, client: str) -> int:
+        exchange = build_exchange(b'{"logs": []}', client=client)
+        await exchange.run(app)
+        return exchange.status
 
-    assert asyncio.run(run()) == {401}
+    async def run() -> list[int]:
+        app = build_app(dashboard)
+        async with holding(app, "192.0.2.1"):
+            found = [await post(app, f"192.0.2.{last}") for last in (1, 2)]
+        # What was held is let go with whoever sent it, and once it is answered.
+        assert [await post(app, "192.0.2.1") for _ in range(10)] == [200] * 10
+        return found
+
+    assert asyncio.run(run()) == statuses
+
+
+def test_a_burst_is_let_through_and_then_one_for_each_that_the_rate_gives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    limit = RateLimit(2.0, 3.0, clock=lambda: now)
+    assert [limit.take("a") for _ in range(5)] == [0, 0, 0, 0.5, 0.5]
+    assert limit.take("b") == 0
+    now += 0.5
+    assert [limit.take("a") for _ in range(2)] == [0, 0.5]
+    now += 3600
+    assert [limit.take("a") for _ in range(4)] == [0, 0, 0, 0.5]
+    # The bucket that was used longest ago makes room.
+    monkeypatch.setattr(receiver, "MOST_BUCKETS", 2)
+    limit.take("c")
+    limit.take("b")
+    assert limit.take("a") == 0
 
 
 # -- signatures -----------------------------------------------------------------------------
@@ -188,26 +141,19 @@ def build_headers(
     }
 
 
-def test_a_right_request_gives_its_webhook_id() -> None:
-    assert verify_request(BODY, build_headers(), [KEY], now=NOW) == "msg_1"
-
-
-def test_the_plain_signature_alone_will_do_and_gives_no_id() -> None:
-    headers = {"x-nvoi-signature": sign(BODY, KEY.reveal())}
-    assert verify_request(BODY, headers, [KEY], now=NOW) is None
-
-
-@pytest.mark.parametrize("keys", [[KEY, OTHER], [OTHER, KEY]])
-def test_every_key_is_tried(keys: list[Secret]) -> None:
-    assert verify_request(BODY, build_headers(KEY), keys, now=NOW) == "msg_1"
-
-
+@pytest.mark.parametrize("keys", [[KEY], [KEY, OTHER], [OTHER, KEY]])
 @pytest.mark.parametrize("off", [-300, 0, 300])
-def test_a_time_within_five_minutes_is_now(off: int) -> None:
-    assert verify_request(BODY, build_headers(timestamp=NOW + off), [KEY], now=NOW) == "msg_1"
+def test_a_right_request_gives_its_webhook_id_if_it_has_one(keys: list[Secret], off: int) -> None:
+    headers = build_headers(timestamp=NOW + off)
+    assert verify_request(BODY, headers, keys, now=NOW) == "msg_1"
+    # One of several webhook signatures will do.
+    headers["webhook-signature"] = f"v1,AAAA {headers['webhook-signature']}"
+    assert verify_request(BODY, headers, keys, now=NOW) == "msg_1"
+    plain = {"x-nvoi-signature": sign(BODY, KEY.reveal())}
+    assert verify_request(BODY, plain, keys, now=NOW) is None
 
 
-@pytest.mark.parametrize("off", [-301, 301, -(10**6)])
+@pytest.mark.parametrize("off", [-301, 301])
 def test_a_request_of_another_time_is_refused_and_its_sender_told_so(off: int) -> None:
     with pytest.raises(ForgeryError, match=f"{abs(off)} s off this server's clock"):
         verify_request(BODY, build_headers(timestamp=NOW + off), [KEY], now=NOW)
@@ -219,15 +165,12 @@ def test_a_request_of_another_time_is_refused_and_its_sender_told_so(off: int) -
         pytest.param({}, id="none"),
         pytest.param(build_headers(OTHER), id="of another key"),
         pytest.param(build_headers(body=b"{}"), id="of another body"),
-        pytest.param(build_headers() | {"x-nvoi-signature": ""}, id="empty"),
         pytest.param(build_headers() | {"x-nvoi-signature": "sha256=é\udcff"}, id="not ASCII"),
         pytest.param(
-            build_headers() | {"x-nvoi-signature": sign(BODY, OTHER.reveal())},
-            id="of two keys",
+            build_headers() | {"x-nvoi-signature": sign(BODY, OTHER.reveal())}, id="of two keys"
         ),
         pytest.param(build_headers() | {"webhook-id": "msg_2"}, id="another id"),
         pytest.param(build_headers() | {"webhook-timestamp": f"{NOW + 1:.0f}"}, id="another time"),
-        pytest.param(build_headers() | {"webhook-timestamp": "now"}, id="no time"),
         pytest.param(build_headers() | {"webhook-timestamp": "1" * 400}, id="endless time"),
         pytest.param(build_headers() | {"webhook-signature": "v1,AAAA"}, id="webhook wrong"),
         pytest.param(build_headers(webhook_id="a.b"), id="an id with a dot"),
@@ -236,8 +179,9 @@ def test_a_request_of_another_time_is_refused_and_its_sender_told_so(off: int) -
     ],
 )
 def test_what_is_not_signed_as_it_should_is_refused(headers: dict[str, str]) -> None:
-    with pytest.raises(ForgeryError, match="the signature is missing or wrong"):
-        verify_request(BODY, headers, [KEY], now=NOW)
+    for keys in ([KEY], []):
+        with pytest.raises(ForgeryError, match=r"^the signature is missing or wrong$"):
+            verify_request(BODY, headers, keys, now=NOW)
 
 
 @pytest.mark.parametrize("missing", ["webhook-id", "webhook-timestamp", "webhook-signature"])
@@ -246,23 +190,3 @@ def test_where_one_webhook_header_is_there_all_must_be(missing: str) -> None:
     del headers[missing]
     with pytest.raises(ForgeryError):
         verify_request(BODY, headers, [KEY], now=NOW)
-
-
-def test_one_of_several_webhook_signatures_will_do() -> None:
-    headers = build_headers()
-    headers["webhook-signature"] = f"v1,AAAA {headers['webhook-signature']}"
-    assert verify_request(BODY, headers, [KEY], now=NOW) == "msg_1"
-
-
-def test_without_a_key_nothing_is_right() -> None:
-    zero = Secret("0" * 64)
-    with pytest.raises(ForgeryError):
-        verify_request(BODY, build_headers(zero), [], now=NOW)
-
-
-def test_no_refusal_names_a_key_or_a_signature() -> None:
-    with pytest.raises(ForgeryError) as caught:
-        verify_request(BODY, build_headers(OTHER), [KEY], now=NOW)
-    text = str(caught.value)
-    assert KEY.reveal() not in text
-    assert sign(BODY, KEY.reveal())[7:] not in text

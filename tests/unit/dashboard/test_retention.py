@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import logging
+import asyncio
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from tests.unit.dashboard.stores import (
     make_start,
     open_store,
 )
-from tests.waiting import PATIENCE, wait_until
+from tests.waiting import PATIENCE
 
 DAY = 86_400_000
 
@@ -32,6 +32,10 @@ def finish(store: Store, deploy: str, *, ago: int = 0, project: Project | None =
     at = read_clock() - ago
     for body in (make_start(), make_batch(2, 3), COMPLETED):
         store.send(body, deploy=deploy, at=at, project=project)
+
+
+def sweep(sweeping: Retention) -> None:
+    asyncio.run(sweeping.sweep())
 
 
 def list_kept(store: Store, names: str, project: Project | None = None) -> str:
@@ -54,22 +58,22 @@ def test_the_newest_runs_of_each_project_are_kept(store: Store) -> None:
     for name in "abcde":
         finish(store, name)
     finish(store, "a", project=other)
-    Retention(store.writer, keep=2).sweep()
+    sweep(Retention(store.writer, keep=2))
     assert list_kept(store, "abcde") == "de"
     assert list_kept(store, "a", other) == "a"
     assert count_rows(store) == [3, 6, 3, 9]
-
-
-def test_all_are_kept_unless_told_otherwise(store: Store) -> None:
-    finish(store, "a", ago=10_000 * DAY)
-    Retention(store.writer).sweep()
-    assert list_kept(store, "a") == "a"
+    with store.database.write() as connection:
+        projects.remove_project(connection, "other")
+    sweep(Retention(store.writer))
+    assert count_rows(store) == [2, 4, 2, 6]
 
 
 def test_runs_older_than_the_days_go(store: Store) -> None:
     for name, ago in (("a", 9 * DAY), ("b", 3 * DAY), ("c", DAY), ("d", 0)):
         finish(store, name, ago=ago)
-    Retention(store.writer, keep_days=2.5).sweep()
+    sweep(Retention(store.writer))
+    assert list_kept(store, "abcd") == "abcd"
+    sweep(Retention(store.writer, keep_days=2.5))
     assert list_kept(store, "abcd") == "cd"
 
 
@@ -78,14 +82,14 @@ def test_a_running_deploy_is_never_deleted_and_a_lost_one_is(store: Store) -> No
     store.send(make_start(), deploy="a", at=now - LOST_AFTER - 1)
     store.send(make_start(), deploy="b", at=now)
     finish(store, "c")
-    Retention(store.writer, keep=0, keep_days=0).sweep()
+    sweep(Retention(store.writer, keep=0, keep_days=0))
     assert list_kept(store, "abc") == "b"
 
 
 def test_an_id_that_is_used_again_and_again_does_not_grow_for_ever(store: Store) -> None:
     for _ in range(5):
         finish(store, "same")
-    Retention(store.writer, keep=2).sweep()
+    sweep(Retention(store.writer, keep=2))
     assert store.count_runs("same") == 2
     finish(store, "same")
     assert store.get(deploy="same").number == 6
@@ -105,17 +109,6 @@ def test_a_long_run_is_deleted_in_small_parts_and_seen_by_nobody_meanwhile(store
     assert count_rows(store) == [0, 0, 0, 0]
 
 
-def test_the_runs_of_a_removed_project_are_deleted(store: Store) -> None:
-    with store.database.write() as connection:
-        other = projects.add_project(connection, store.keyring, "other", KEY)
-    finish(store, "a", project=other)
-    finish(store, "b")
-    with store.database.write() as connection:
-        projects.remove_project(connection, "other")
-    Retention(store.writer).sweep()
-    assert count_rows(store) == [1, 2, 1, 3]
-
-
 def test_the_space_is_given_back_but_for_the_spare(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,21 +126,10 @@ def test_the_space_is_given_back_but_for_the_spare(
     store.send(Failed("old"), at=1)
     before, _ = measure()
     assert before > 650
-    Retention(store.writer, keep=0).sweep()
+    sweep(Retention(store.writer, keep=0))
     after, free = measure()
     assert free == 100
     assert after < 200
-
-
-def test_many_pages_are_given_back_at_a_time(store: Store) -> None:
-    store.send(make_batch(1, 500, text="x" * 5000))
-    with store.database.write() as sql:
-        sql.execute("DELETE FROM lines")
-        free = [sql.execute("PRAGMA freelist_count").fetchone()[0]]
-        while retention.give_back_pages(sql, spare=10):
-            free.append(sql.execute("PRAGMA freelist_count").fetchone()[0])
-    assert free[0] > retention.MOST_PAGES + 10
-    assert free[1:] == [free[0] - retention.MOST_PAGES, 10]
 
 
 @dataclass
@@ -184,20 +166,20 @@ def test_a_clock_that_jumps_ahead_for_a_minute_deletes_nothing(
     fill_days(store)
     sweeping = clocks.build(store, keep_days=90)
     if not is_started:
-        sweeping.sweep()
+        sweep(sweeping)
     clocks.clock += 400 * DAY
     if is_started:
         sweeping = clocks.build(store, keep_days=90)
     for _ in range(3):
-        sweeping.sweep()
+        sweep(sweeping)
         clocks.go_on(1 / 1440)
     assert list_kept(store, "abcd") == "abcd"
     assert re.search(r"the clock is (39\d|400) days ahead", caplog.text)
     assert caplog.text.count("days ahead of when") == 1
     clocks.clock -= 400 * DAY
-    sweeping.sweep()
+    sweep(sweeping)
     clocks.go_on(12)
-    sweeping.sweep()
+    sweep(sweeping)
     assert list_kept(store, "abcd") == "bcd"
     assert caplog.text.count("days ahead of when") == 1
 
@@ -207,12 +189,12 @@ def test_a_clock_that_stays_ahead_is_followed_by_two_days_a_day(
 ) -> None:
     fill_days(store)
     sweeping = clocks.build(store, keep_days=90)
-    sweeping.sweep()
+    sweep(sweeping)
     clocks.clock += 20 * DAY
     kept = []
     for _ in range(22):
         clocks.go_on(1)
-        sweeping.sweep()
+        sweep(sweeping)
         kept.append(list_kept(store, "abcd"))
     # 10 days on, the run of 80 days ago; 40 days on, and no later, that of 50 days ago.
     assert kept.count("abcd") == 5
@@ -222,15 +204,15 @@ def test_a_clock_that_stays_ahead_is_followed_by_two_days_a_day(
 
 def test_a_start_after_some_time_goes_on_where_retention_was(store: Store, clocks: Clocks) -> None:
     fill_days(store)
-    clocks.build(store, keep_days=90).sweep()
+    sweep(clocks.build(store, keep_days=90))
     for days, kept in ((1, "abcd"), (8.5, "abcd"), (0.5, "abcd"), (1, "abcd")):
         clocks.go_on(days)
-        clocks.build(store, keep_days=90).sweep()
+        sweep(clocks.build(store, keep_days=90))
         assert list_kept(store, "abcd") == kept
     sweeping = clocks.build(store, keep_days=90)
-    sweeping.sweep()
+    sweep(sweeping)
     clocks.go_on(8)
-    sweeping.sweep()
+    sweep(sweeping)
     assert list_kept(store, "abcd") == "bcd"
 
 
@@ -241,47 +223,38 @@ def test_runs_heard_of_while_the_clock_was_wrong_are_as_new_as_those_before_them
         finish(store, name, ago=ago)
     finish(store, "e", ago=20_000 * DAY)
     finish(store, "f")
-    clocks.build(store, keep_days=90).sweep()
+    sweep(clocks.build(store, keep_days=90))
     assert list_kept(store, "abcdef") == "bdef"
 
 
 def test_a_run_that_goes_on_is_kept_while_the_clock_is_ahead(store: Store, clocks: Clocks) -> None:
     store.send(make_start(), deploy="a", at=clocks.clock)
     sweeping = clocks.build(store, keep=0)
-    sweeping.sweep()
+    sweep(sweeping)
     clocks.clock += 400 * DAY
-    sweeping.sweep()
+    sweep(sweeping)
     assert list_kept(store, "a") == "a"
 
 
-def test_it_sweeps_in_the_background_until_it_is_closed(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(retention, "PAUSE_SECONDS", 0.01)
-    sweeping = Retention(store.writer, keep=0)
-    sweeping.start()
-    for name in "ab":
-        finish(store, name)
-        wait_until(lambda: count_rows(store)[0] == 0, "the rows to go")
-    sweeping.close()
-    sweeping.close()
-    finish(store, "c")
-    assert list_kept(store, "c") == "c"
-
-
-def test_it_ends_without_having_been_started(store: Store) -> None:
-    Retention(store.writer, keep=0).close()
-
-
-def test_a_database_that_fails_is_swept_again_later(
+def test_it_sweeps_in_the_background_also_after_something_has_failed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "PAUSE_SECONDS", 0.01)
+
+    def clock() -> int:
+        if not caplog.records:
+            raise OSError("no clock")
+        return read_clock()
+
+    async def run(store: Store) -> None:
+        sweeping = asyncio.create_task(Retention(store.writer, keep=0, clock=clock).run())
+        with locked(store.database.path):
+            while "are not deleted for now: cannot write" not in caplog.text:
+                await asyncio.sleep(0.01)
+        while count_rows(store)[0]:
+            await asyncio.sleep(0.01)
+        sweeping.cancel()
+
     with open_store(tmp_path / "x.sqlite3", busy_seconds=0.01) as store:
         finish(store, "a")
-        sweeping = Retention(store.writer, keep=0)
-        with locked(store.database.path), caplog.at_level(logging.WARNING):
-            sweeping.start()
-            wait_until(lambda: "are not deleted for now" in caplog.text, "the warning")
-        wait_until(lambda: count_rows(store)[0] == 0, "the rows to go")
-        sweeping.close()
+        asyncio.run(asyncio.wait_for(run(store), PATIENCE))

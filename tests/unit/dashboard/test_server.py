@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import resource
 import socket
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,27 +14,8 @@ from uvicorn.server import ServerState
 
 from nvoi.dashboard import receiver, requests, server
 from nvoi.dashboard.app import PIECE_BYTES, PieceMiddleware, build_app
-from nvoi.dashboard.server import Protocol, format_origin, raise_file_limit
-from tests.unit.dashboard.asgi import open_dashboard
-
-
-@pytest.mark.parametrize(
-    ("host", "url"), [("127.0.0.1", "http://127.0.0.1:80"), ("::1", "http://[::1]:80")]
-)
-def test_an_ipv6_address_stands_in_brackets(host: str, url: str) -> None:
-    assert format_origin(host, 80) == url
-
-
-def test_a_system_that_refuses_more_files_is_served_with_what_it_has(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def refuse(_kind: int, _limits: tuple[int, int]) -> None:
-        raise ValueError
-
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, resource.RLIM_INFINITY))
-    monkeypatch.setattr(resource, "setrlimit", refuse)
-    raise_file_limit()
-
+from nvoi.dashboard.context import Dashboard
+from nvoi.dashboard.server import Protocol
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -90,21 +69,6 @@ def test_who_asks_for_nothing_in_time_is_sent_away(
     converse(talk)
 
 
-def test_who_asks_again_only_by_half_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "HEAD_SECONDS", 0.05)
-
-    async def talk(
-        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, go_on: asyncio.Event
-    ) -> None:
-        go_on.set()
-        writer.write(REQUEST)
-        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204 ")
-        writer.write(REQUEST[:10])
-        assert await reader.read() == b""
-
-    converse(talk)
-
-
 def test_an_answer_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "HEAD_SECONDS", 0.05)
 
@@ -114,13 +78,16 @@ def test_an_answer_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
         writer.write(REQUEST)
         asyncio.get_running_loop().call_later(0.2, go_on.set)
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204 ")
+        # Who asks again only by half is sent away.
+        writer.write(REQUEST[:10])
+        assert await reader.read() == b""
 
     converse(talk)
 
 
 @pytest.mark.parametrize("path", ["/api/deploys/run-1/logs", "/login"])
 def test_after_a_body_that_did_not_come_the_connection_is_closed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+    dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     monkeypatch.setattr(receiver, "BODY_SECONDS", 0.05)
     monkeypatch.setattr(requests, "_READ_SECONDS", 0.05)
@@ -132,22 +99,7 @@ def test_after_a_body_that_did_not_come_the_connection_is_closed(
         writer.write(head.encode())
         assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
 
-    with open_dashboard(tmp_path) as dashboard:
-        converse(talk, build_app(dashboard))
-
-
-def test_a_body_of_two_lengths_is_refused_and_the_connection_closed(tmp_path: Path) -> None:
-    async def talk(
-        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _go_on: asyncio.Event
-    ) -> None:
-        head = "POST /api/deploys/run-1/logs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n"
-        writer.write(f"{head}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n".encode() + REQUEST)
-        answer = await reader.read()
-        assert answer.startswith(b"HTTP/1.1 400 ")
-        assert answer.count(b"HTTP/1.1 ") == 1
-
-    with open_dashboard(tmp_path) as dashboard:
-        converse(talk, build_app(dashboard))
+    converse(talk, build_app(dashboard))
 
 
 async def answer_at_length(_scope: Scope, _receive: Receive, send: Send) -> None:
@@ -170,18 +122,6 @@ def test_who_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
             await asyncio.sleep(0.01)
         with contextlib.suppress(ConnectionError):
             assert len(await reader.read()) < 1 << 24
-
-    converse(talk, PieceMiddleware(answer_at_length))
-
-
-def test_who_takes_it_in_small_parts_gets_all_of_it() -> None:
-    async def talk(
-        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _go_on: asyncio.Event
-    ) -> None:
-        writer.write(REQUEST)
-        size = 0
-        while size < 1 << 24:
-            size += len(await reader.read(1 << 18))
 
     converse(talk, PieceMiddleware(answer_at_length))
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sqlite3
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from starlette.applications import Starlette
@@ -14,30 +12,19 @@ from starlette.middleware import Middleware
 
 from nvoi.dashboard import streams
 from nvoi.dashboard.context import Dashboard
-from nvoi.dashboard.database import read_clock
-from nvoi.dashboard.deliveries import Delivery, Started
-from nvoi.dashboard.projects import DEFAULT_PROJECT, get_project, remove_project
-from nvoi.dashboard.requests import RawPathMiddleware
-from nvoi.dashboard.store import store_delivery
-from tests.unit.dashboard.asgi import Exchange, open_dashboard
-from tests.unit.dashboard.stores import Store, make_batch
+from nvoi.dashboard.projects import DEFAULT_PROJECT, remove_project
+from nvoi.dashboard.requests import RequestMiddleware
+from tests.unit.dashboard.asgi import Exchange
+from tests.unit.dashboard.stores import Store, make_batch, make_start
 
 EVENTS = "/api/projects/default/deploys/run-1/events"
 
 
-@pytest.fixture
-def dashboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dashboard]:
-    """A dashboard with a deploy that has started, and streams that are not patient."""
+@pytest.fixture(autouse=True)
+def started(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deploy has started, and streams are not patient."""
     monkeypatch.setattr(streams, "KEEP_ALIVE_SECONDS", 0.02)
-    with open_dashboard(tmp_path) as opened:
-
-        def start(connection: sqlite3.Connection) -> None:
-            project = get_project(connection, DEFAULT_PROJECT)
-            delivery = Delivery(project.id, "run-1", None, None, b"x" * 32, read_clock(), Started())
-            store_delivery(connection, delivery)
-
-        opened.writer.submit(start).result()
-        yield opened
+    store.send(make_start(), deploy="run-1")
 
 
 async def watch(
@@ -46,7 +33,7 @@ async def watch(
     then: Callable[[], None] = lambda: None,
 ) -> Exchange:
     """A stream until what it sent is enough; ``then`` is called once it has begun."""
-    app = Starlette(routes=streams.ROUTES, middleware=[Middleware(RawPathMiddleware)])
+    app = Starlette(routes=streams.ROUTES, middleware=[Middleware(RequestMiddleware)])
     app.state.dashboard = dashboard
     exchange = Exchange(EVENTS)
     task = asyncio.ensure_future(exchange.run(app))
@@ -70,6 +57,10 @@ def test_a_stream_without_news_says_that_it_is_there(dashboard: Dashboard) -> No
     exchange = asyncio.run(watch(dashboard, lambda data: data.count(b": still here\n\n") >= 3))
     assert exchange.data.startswith(b"retry: 1000\n\nevent: attempt\n")
     assert exchange.data.count(b"event: attempt\n") == 1
+    # Nothing that lies between gathers or keeps it.
+    assert exchange.answered["content-type"].startswith("text/event-stream")
+    assert exchange.answered["cache-control"] == "no-store"
+    assert exchange.answered["x-accel-buffering"] == "no"
 
 
 def test_a_deploy_that_falls_silent_is_told_as_lost(dashboard: Dashboard) -> None:
@@ -95,13 +86,6 @@ def test_a_stream_ends_where_the_database_cannot_be_read(dashboard: Dashboard) -
 
     exchange = asyncio.run(watch(dashboard, lambda data: False, spoil))
     assert (exchange.status, exchange.is_whole) == (200, True)
-
-
-def test_a_stream_is_not_gathered_or_kept_by_what_lies_between(dashboard: Dashboard) -> None:
-    exchange = asyncio.run(watch(dashboard, lambda data: b"event: attempt" in data))
-    assert exchange.answered["content-type"].startswith("text/event-stream")
-    assert exchange.answered["cache-control"] == "no-store"
-    assert exchange.answered["x-accel-buffering"] == "no"
 
 
 def test_an_event_is_no_longer_than_its_bound_and_one_line(store: Store) -> None:

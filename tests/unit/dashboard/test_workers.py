@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -84,9 +82,12 @@ def test_a_job_that_raises_leaves_nothing_and_does_not_touch_the_others(
     with one_group(writer):
         before = writer.submit(keep("before"))
         failed = writer.submit(fail)
+        wrong = writer.submit(lambda connection: connection.execute("SELECT * FROM missing"))
         after = writer.submit(keep("after"))
     with pytest.raises(KeyError, match="why"):
         failed.result(PATIENCE)
+    with pytest.raises(StorageError, match="no such table"):
+        wrong.result(PATIENCE)
     before.result(PATIENCE)
     after.result(PATIENCE)
     assert [read(database, name) for name in ("before", "failed", "after")] == [
@@ -94,15 +95,6 @@ def test_a_job_that_raises_leaves_nothing_and_does_not_touch_the_others(
         None,
         "there",
     ]
-
-
-def test_a_fault_of_sqlite_in_a_job_is_a_storage_error(database: Database, writer: Writer) -> None:
-    with one_group(writer):
-        failed = writer.submit(lambda connection: connection.execute("SELECT * FROM missing"))
-        after = writer.submit(keep("after"))
-    with pytest.raises(StorageError, match="no such table"):
-        failed.result(PATIENCE)
-    after.result(PATIENCE)
 
 
 def test_a_fault_that_rolls_all_back_fails_all_of_the_group(
@@ -124,49 +116,12 @@ def test_a_fault_that_rolls_all_back_fails_all_of_the_group(
     assert read(database, "later") == "there"
 
 
-def test_a_database_that_stays_locked_fails_the_job_and_the_next_succeeds(
-    database: Database, writer: Writer
-) -> None:
-    with locked(database.path), pytest.raises(StorageError, match="keeps it locked"):
-        writer.submit(keep("a")).result(PATIENCE)
-    writer.submit(keep("b")).result(PATIENCE)
-    assert (read(database, "a"), read(database, "b")) == (None, "there")
-
-
 def test_a_lock_that_ends_in_time_fails_nothing(tmp_path: Path) -> None:
     with open_store(tmp_path / "x.sqlite3", busy_seconds=30) as store:
         with locked(store.database.path):
             future = store.writer.submit(keep("a"))
         future.result(PATIENCE)
         assert read(store.database, "a") == "there"
-
-
-def test_a_full_database_fails_the_job_and_takes_more_when_there_is_room(
-    database: Database, writer: Writer
-) -> None:
-    def limit(pages: int) -> Callable[[sqlite3.Connection], None]:
-        return lambda connection: connection.execute(f"PRAGMA max_page_count = {pages}").close()
-
-    writer.submit(keep("before")).result(PATIENCE)
-    writer.submit(limit(1)).result(PATIENCE)
-    with pytest.raises(StorageError, match="the disk is full"):
-        writer.submit(keep("big", "x" * 1_000_000)).result(PATIENCE)
-    assert (read(database, "before"), read(database, "big")) == ("there", None)
-    writer.submit(limit(100_000)).result(PATIENCE)
-    writer.submit(keep("big", "x" * 1_000_000)).result(PATIENCE)
-    assert read(database, "big") == "x" * 1_000_000
-
-
-def test_a_database_that_became_read_only_fails_the_job_until_it_is_writable(
-    database: Database, writer: Writer
-) -> None:
-    connection = writer.submit(lambda connection: connection).result(PATIENCE)
-    connection.execute("PRAGMA query_only = ON")
-    with pytest.raises(StorageError, match="it is read-only"):
-        writer.submit(keep("a")).result(PATIENCE)
-    connection.execute("PRAGMA query_only = OFF")
-    writer.submit(keep("a")).result(PATIENCE)
-    assert read(database, "a") == "there"
 
 
 def test_closing_runs_what_was_submitted_and_takes_no_more(database: Database) -> None:
@@ -181,28 +136,3 @@ def test_closing_runs_what_was_submitted_and_takes_no_more(database: Database) -
     assert read(database, "option 499") == "there"
     with pytest.raises(StorageError, match="is closed"):
         writer.submit(keep("late"))
-
-
-def test_a_job_that_is_cancelled_in_time_does_not_run(database: Database, writer: Writer) -> None:
-    with one_group(writer):
-        cancelled = writer.submit(keep("cancelled"))
-        after = writer.submit(keep("after"))
-        assert cancelled.cancel()
-    after.result(PATIENCE)
-    assert read(database, "cancelled") is None
-
-
-def test_an_event_loop_that_no_longer_waits_harms_nothing(
-    database: Database, writer: Writer
-) -> None:
-    async def give_up() -> None:
-        with one_group(writer):
-            task = asyncio.create_task(writer.write(keep("given up")))
-            await asyncio.sleep(0)
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-
-    asyncio.run(give_up())
-    writer.submit(keep("after")).result(PATIENCE)
-    assert read(database, "after") == "there"

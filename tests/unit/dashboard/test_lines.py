@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from nvoi.dashboard.deliveries import Line, LogBatch, SequenceNumbers
-from nvoi.dashboard.outline import (
+from nvoi.dashboard.deliveries import About, Line, LogBatch
+from nvoi.dashboard.lines import (
     LONGEST_NAME,
     MOST_MATCHES,
     Outline,
@@ -28,7 +28,7 @@ def send(store: Store, *lines: tuple[str, str], first: int = 1) -> None:
         Line(level, message, NOON + 1000 * (first + index))
         for index, (level, message) in enumerate(lines)
     )
-    store.send(Sent(LogBatch(made), SequenceNumbers(first)))
+    store.send(Sent(LogBatch(made), About(first=first)))
 
 
 def read(store: Store) -> Outline:
@@ -103,12 +103,6 @@ def test_what_a_step_says_of_itself_is_not_its_end(store: Store, message: str) -
     assert read(store).closing is None
 
 
-def test_a_log_without_steps_has_an_outline_too(store: Store) -> None:
-    send(store, ("info", "one"))
-    outline = read(store)
-    assert (outline.steps, outline.errors, outline.lines) == ([], [], 1)
-
-
 def test_a_very_long_name_of_a_step_is_cut(store: Store) -> None:
     send(store, ("step", "x" * 100_000))
     assert len(read(store).steps[0].name) == LONGEST_NAME + 1
@@ -148,13 +142,6 @@ def test_lines_that_came_late_are_found_where_they_belong(store: Store) -> None:
     # What follows at the end is in order again, but for a late line one does not go on as before.
     send(store, ("info", "seven"), first=7)
     assert store.get().late == 1
-
-
-def test_a_line_is_found_by_its_number(store: Store) -> None:
-    store.send(make_batch(1, 3))
-    with store.database.read() as sql:
-        assert find_position(sql, store.get(), 3) == 3
-        assert find_position(sql, store.get(), 4) is None
 
 
 @pytest.mark.parametrize(

@@ -1,23 +1,28 @@
-"""The log of an attempt by position: its steps, what is of note, and any part of it.
+"""The lines of an attempt: some of them, its steps and what is of note, and all as text.
 
-A *position* counts the lines of an attempt from 1 in the order of reading. As long as no line
-came between others (``Attempt.late`` is 0) it is the line's number, and a log of a million lines
-is opened anywhere at once.
+A *number* counts the lines from 1 in the order of their arrival; it never changes, so it is what
+permalinks and resumed streams name. A *place* orders them for reading: it is a line's sequence
+number where the sender gave one, else that of the line that came before it. A *position* counts
+them from 1 in that order. As long as no line came between others (``Attempt.late`` is 0) it is the
+line's number, and a log of a million lines is opened anywhere at once.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from sqlite3 import Connection
 from typing import Any
 
 from msgspec import Struct
 
-from nvoi.dashboard.formats import clean_text, is_end, is_summary
-from nvoi.dashboard.queries import Attempt, StoredLine, read_lines, take_lines
+from nvoi.dashboard.formats import clean_text, format_iso
+from nvoi.dashboard.queries import Attempt, Gap
 
+#: Characters of lines that are in memory at one time, but for those of the last line: one may
+#: have a megabyte, and an answer thousands of them.
+MOST_CHARACTERS = 8 << 20
 #: Characters of a step's name that its heading has; the rest is a line of its own.
 LONGEST_NAME = 300
 #: Positions of errors and of what is found, at most: more are not gone through one by one.
@@ -28,6 +33,23 @@ _OF_NOTE = "level IN ('step', 'warning', 'error')"
 _COLUMNS = "number, place, sequence, level, message, logged_at"
 #: Lines from the end of the last step to the end of the log, at most.
 _MOST_CLOSING = 30_000
+
+#: What ends a step: ``Build: 1.2 s`` or ``Build: failed after 2 min 05 s`` of the step ``Build``.
+_STEP_TIME = re.compile(r": (failed after )?[0-9][0-9a-z. ]*", re.ASCII)
+#: What begins the end of a run: its times, its URLs, or what was done.
+_SUMMARY = re.compile(r"Where the time went:\Z|Running at https?://|\w+ of .+ done(:| in) ")
+#: The C1 controls of ECMA-48: U+009B alone is to a terminal what ESC [ is. A browser ignores them.
+_C1 = re.compile("[\x80-\x9f]")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLine:
+    number: int
+    place: int
+    sequence: int | None
+    level: str
+    message: str
+    logged_at: int
 
 
 class Step(Struct, array_like=True):
@@ -112,6 +134,42 @@ def read_outline(sql: Connection, attempt: Attempt) -> Outline:
         after.get("warning", 0),
         end[1] if end else None,
     )
+
+
+def read_lines(sql: Connection, attempt_id: int, after: int, limit: int) -> list[StoredLine]:
+    """An attempt's lines in the order of their arrival, those after the number ``after``.
+
+    There are ``limit`` at most; fewer, but one at least, where they are very long.
+    """
+    rows = sql.execute(
+        f"SELECT {_COLUMNS} FROM lines"  # noqa: S608 - constants
+        " WHERE attempt_id = ? AND number > ? ORDER BY number LIMIT ?",
+        (attempt_id, after, limit),
+    )
+    return take_lines(rows)
+
+
+def read_places(
+    sql: Connection, attempt_id: int, after: StoredLine | None, limit: int
+) -> list[StoredLine]:
+    """As :func:`read_lines`, in the order of reading: by place, then by number."""
+    rows = sql.execute(
+        f"SELECT {_COLUMNS} FROM lines"  # noqa: S608 - constants
+        " WHERE attempt_id = ? AND (place, number) > (?, ?) ORDER BY place, number LIMIT ?",
+        (attempt_id, after.place if after else -1, after.number if after else 0, limit),
+    )
+    return take_lines(rows)
+
+
+def take_lines(rows: Iterable[tuple[Any, ...]]) -> list[StoredLine]:
+    lines: list[StoredLine] = []
+    size = 0
+    for row in rows:
+        lines.append(StoredLine(*row))
+        size += len(lines[-1].message)
+        if size >= MOST_CHARACTERS:
+            break
+    return lines
 
 
 def read_positions(sql: Connection, attempt: Attempt, first: int, limit: int) -> list[StoredLine]:
@@ -212,9 +270,12 @@ def _find_end(sql: Connection, attempt: Attempt, step: Step) -> tuple[int, int] 
     )
     for position, logged_at, level, message in rows:
         text = clean_text(message)
-        ends = is_end(step.name, level, text)
-        if ends or is_summary(level, text):
-            return position + ends, logged_at
+        if level in {"ok", "warning"} and text.startswith(f"{step.name}: "):
+            if _STEP_TIME.fullmatch(text, len(step.name)):
+                return position + 1, logged_at
+        # Where no step told its end, it is where nvoi speaks of the whole run.
+        elif level in {"info", "success"} and _SUMMARY.match(text):
+            return position, logged_at
     return None
 
 
@@ -236,3 +297,29 @@ def _count_before(sql: Connection, attempt: Attempt, sequence: int) -> int:
         )
     row = sql.execute(query, (attempt.id, sequence)).fetchone()
     return row[0] if row else 0
+
+
+def format_lines(
+    lines: Iterable[StoredLine], gaps: Iterable[Gap] = (), begin: int = 0, end: int | None = None
+) -> Iterator[str]:
+    """Lines in the order of reading as text that is fit for a terminal.
+
+    A word stands where lines never came: of those ``gaps`` that reach beyond the place ``begin``
+    and, with ``end``, not so far.
+    """
+    missing = [gap for gap in gaps if begin < gap.last and (end is None or gap.last < end)]
+    for line in lines:
+        while missing and missing[0].last < line.place:
+            yield _format_gap(missing.pop(0))
+        message = _C1.sub("\ufffd", clean_text(line.message))
+        yield f"{format_iso(line.logged_at)} {line.level:<7} {message}\n"
+    yield from map(_format_gap, missing)
+
+
+def _format_gap(gap: Gap) -> str:
+    lines = (
+        f"line {gap.first} was"
+        if gap.first == gap.last
+        else f"lines {gap.first} to {gap.last} were"
+    )
+    return f"[{lines} never received]\n"
