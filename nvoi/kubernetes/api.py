@@ -16,6 +16,7 @@ from typing import Any
 from nvoi import parallel
 from nvoi.errors import RequestError
 from nvoi.http import NO_TEXTS, PATIENCE, Client, list_objects
+from nvoi.kubernetes.names import BY_NAME, Resource
 from nvoi.kubernetes.ownership import Json, Manifest, Reference, read_reference
 from nvoi.kubernetes.refusals import find_conflicts
 from nvoi.log.levels import get_logger
@@ -37,45 +38,6 @@ NAMES_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 #: What pods print is no JSON.
 ANYTHING = {"Accept": "application/json, */*"}
 LISTED, DELETED, BOOKMARK, ERROR = "LISTED", "DELETED", "BOOKMARK", "ERROR"
-
-
-@dataclass(frozen=True)
-class Resource:
-    """A kind of objects, and what the API calls it in its paths."""
-
-    kind: str
-    plural: str
-    version: str = "v1"
-    is_namespaced: bool = True
-
-    def build_path(self, namespace: str | None, *parts: str) -> str:
-        """The path of one or, without a name in ``parts``, of all; None is every namespace."""
-        root = "/apis/" if "/" in self.version else "/api/"
-        place = ["namespaces", namespace] if self.is_namespaced and namespace else []
-        return root + "/".join([self.version, *place, self.plural, *parts])
-
-
-RESOURCES = (
-    Resource("Deployment", "deployments", "apps/v1"),
-    Resource("StatefulSet", "statefulsets", "apps/v1"),
-    Resource("ReplicaSet", "replicasets", "apps/v1"),
-    Resource("Job", "jobs", "batch/v1"),
-    Resource("CronJob", "cronjobs", "batch/v1"),
-    Resource("NetworkPolicy", "networkpolicies", "networking.k8s.io/v1"),
-    Resource("PodDisruptionBudget", "poddisruptionbudgets", "policy/v1"),
-    Resource("Ingress", "ingresses", "networking.k8s.io/v1"),
-    Resource("HelmChartConfig", "helmchartconfigs", "helm.cattle.io/v1"),
-    Resource("Pod", "pods"),
-    Resource("Service", "services"),
-    Resource("Secret", "secrets"),
-    Resource("ConfigMap", "configmaps"),
-    Resource("PersistentVolumeClaim", "persistentvolumeclaims"),
-    Resource("Event", "events"),
-    Resource("Node", "nodes", is_namespaced=False),
-    Resource("PriorityClass", "priorityclasses", "scheduling.k8s.io/v1", is_namespaced=False),
-    Resource("PersistentVolume", "persistentvolumes", is_namespaced=False),
-)
-BY_NAME = {name: one for one in RESOURCES for name in (one.kind, one.plural)}
 
 
 @dataclass(frozen=True)

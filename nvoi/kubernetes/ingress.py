@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nvoi.config.schema import Ingress
-from nvoi.kubernetes.names import DOMAIN, build_digest, build_labels, build_metadata
+from nvoi.kubernetes.names import DOMAIN, build_digest, build_labels, build_metadata, build_object
 from nvoi.kubernetes.ownership import Manifest
 from nvoi.kubernetes.registry import SYSTEM_NAMESPACE
 
@@ -40,15 +40,11 @@ def build_chart_config(settings: Ingress | None, deploy_id: str) -> Manifest:
     """
     values = build_values(settings) if settings else build_idle_values()
     labels = build_labels(COMPONENT, COMPONENT, NAME, COMPONENT)
-    metadata: Any = build_metadata(NAME, labels, deploy_id, SYSTEM_NAMESPACE)
-    annotations = metadata["annotations"] | {SETTINGS: describe_settings(settings)}
-    return {
-        "apiVersion": "helm.cattle.io/v1",
-        "kind": "HelmChartConfig",
-        "metadata": metadata | {"annotations": annotations},
-        # JSON is YAML.
-        "spec": {"valuesContent": json.dumps(values, indent=2)},
-    }
+    mark = {SETTINGS: describe_settings(settings)}
+    metadata = build_metadata(NAME, labels, deploy_id, SYSTEM_NAMESPACE, mark)
+    # JSON is YAML.
+    content = json.dumps(values, indent=2)
+    return build_object("HelmChartConfig", metadata, spec={"valuesContent": content})
 
 
 def describe_settings(settings: Ingress | None) -> str:
@@ -116,24 +112,17 @@ def build_ingress(
 ) -> Manifest:
     """What has Traefik lead ``hostnames`` to a Service, with a certificate for each."""
     labels = build_labels(app, service, workload, DOMAIN)
-    metadata: Any = build_metadata(workload, labels, deploy_id)
     router = "traefik.ingress.kubernetes.io/router"
-    annotations = metadata["annotations"] | {
+    annotations = {
         f"{router}.entrypoints": "websecure",
         f"{router}.tls": "true",
         f"{router}.tls.certresolver": RESOLVER,
     }
     backend = {"service": {"name": workload, "port": {"number": port}}}
     path = {"path": "/", "pathType": "Prefix", "backend": backend}
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "Ingress",
-        "metadata": metadata | {"annotations": annotations},
-        "spec": {
-            "ingressClassName": NAME,
-            "rules": [{"host": one, "http": {"paths": [path]}} for one in hostnames],
-        },
-    }
+    metadata = build_metadata(workload, labels, deploy_id, annotations=annotations)
+    rules = [{"host": one, "http": {"paths": [path]}} for one in hostnames]
+    return build_object("Ingress", metadata, spec={"ingressClassName": NAME, "rules": rules})
 
 
 def is_set_up(deployment: Json, settings: Ingress) -> bool:

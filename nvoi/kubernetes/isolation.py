@@ -9,7 +9,14 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 
-from nvoi.kubernetes.names import NAME, PART_OF, build_label_value, build_labels, build_metadata
+from nvoi.kubernetes.names import (
+    NAME,
+    PART_OF,
+    build_label_value,
+    build_labels,
+    build_metadata,
+    build_object,
+)
 from nvoi.naming import build_label, build_prefix
 
 #: k3s' own default, told to it all the same.
@@ -83,13 +90,9 @@ def build_policy(
     whom they like.
     """
     rule = {"from": [dict(peer) for peer in peers]}
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": dict(metadata),
-        "spec": {
-            "podSelector": {"matchLabels": dict(selector)},
-            "policyTypes": ["Ingress"],
-            "ingress": [rule if rule["from"] else {}],
-        },
+    specification = {
+        "podSelector": {"matchLabels": dict(selector)},
+        "policyTypes": ["Ingress"],
+        "ingress": [rule if rule["from"] else {}],
     }
+    return build_object("NetworkPolicy", dict(metadata), spec=specification)

@@ -54,15 +54,8 @@ def stamp_template(template: Manifest, labels: dict[str, str], checksum: str) ->
 
 
 def build_specification(workload: Workload) -> Manifest:
-    specification: Manifest = {
-        "containers": [build_container(workload)],
-        # Nothing that nvoi runs asks the cluster, and variables named after other services
-        # are none of the config's.
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-        "terminationGracePeriodSeconds": workload.drain_seconds + workload.stop_seconds,
-    }
+    seconds = workload.drain_seconds + workload.stop_seconds
+    specification = build_pod(build_container(workload), terminationGracePeriodSeconds=seconds)
     if workload.priority is not None:
         specification["priorityClassName"] = workload.priority
     if workload.login is not None:
@@ -70,6 +63,19 @@ def build_specification(workload: Workload) -> Manifest:
     if workload.mounts:
         specification["volumes"] = build_volumes(workload.mounts)
     return specification | build_placement(workload.groups)
+
+
+def build_pod(container: Manifest, **more: object) -> Manifest:
+    """The spec of a pod of one container; ``more`` is what it has beside what all have."""
+    return {
+        "containers": [container],
+        # Nothing that nvoi runs asks the cluster, and variables named after other services
+        # are none of the config's.
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+        **more,
+    }
 
 
 def build_placement(groups: tuple[str, ...]) -> Manifest:

@@ -17,10 +17,10 @@ from typing import Any
 from nvoi.kubernetes.names import (
     COMPONENT,
     DEPLOY_ID,
-    NAMESPACE,
     STAMP,
     build_labels,
     build_metadata,
+    build_object,
 )
 from nvoi.kubernetes.ownership import (
     RECORD,
@@ -94,15 +94,10 @@ def build_record(
     name = shorten(f"{build_label(build_prefix(app))}-release-{release.stamp}")
     labels = build_labels(app, RECORD, name, RECORD, release.stamp)
     text = json.dumps([*manifests], sort_keys=True).encode()
-    metadata: Any = build_metadata(name, labels, release.deploy_id)
-    metadata["annotations"] |= {BEFORE: before or "", PROGRESS: BEGUN if is_begun else SERVED}
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": metadata | {"namespace": NAMESPACE},
-        "type": TYPE,
-        "data": {KEY: b64encode(gzip.compress(text, mtime=0)).decode()},
-    }
+    marks = {BEFORE: before or "", PROGRESS: BEGUN if is_begun else SERVED}
+    metadata = build_metadata(name, labels, release.deploy_id, annotations=marks)
+    data = {KEY: b64encode(gzip.compress(text, mtime=0)).decode()}
+    return build_object("Secret", metadata, type=TYPE, data=data)
 
 
 def list_records(app: str, live: Iterable[Json]) -> list[Record]:
