@@ -32,7 +32,10 @@ RESTORE_SECONDS = {"database": 900.0, "service": 300.0, "app": 300.0, DOMAIN: 12
 
 
 class Cluster(Objects):
-    """A cluster, and what has become of the containers that were well in this run: see Objects."""
+    """A cluster, and what has become of the containers that were well in this run: see Objects.
+
+    Rollouts raise ServiceError too: a workload has failed, or was not done in time.
+    """
 
     @cached_property
     def _restarts(self) -> Restarts:
@@ -54,11 +57,6 @@ class Cluster(Objects):
 
         Returns:
             The workloads and Services among them, as they were applied.
-
-        Raises:
-            ServiceError: a workload has failed, or was not done in time.
-            RemoteError: the cluster refuses a manifest.
-            LockError: this run may not change the cluster.
         """
         items = [*manifests]
         self.delete(delete_first)
@@ -77,12 +75,8 @@ class Cluster(Objects):
     ) -> None:
         """Follow workloads of one namespace until all are done.
 
-        With ``is_patient`` containers may end that were well before: what they need may have
-        been away. With ``is_quiet`` only failures are told.
-
-        Raises:
-            ServiceError: one has failed, is gone, or was not done in ``seconds``; or a container
-                has ended that was well before in this run.
+        With ``is_patient`` containers may end that were well before in this run: what they need
+        may have been away. With ``is_quiet`` only failures are told.
         """
         self._watch(
             references, seconds, selector=selector, is_patient=is_patient, is_quiet=is_quiet
@@ -102,13 +96,8 @@ class Cluster(Objects):
             before: what there was, all in one namespace. Jobs are not run again.
             created: what there was not.
             unready: what of ``before`` is not waited for: it was not ready then either.
-            seconds: how long each component may take to be ready, in the order of these.
-
-        Raises:
-            ServiceError: it is not ready in that time, and what its pods have to stay so, however
-                often it was started again.
-            RemoteError: the cluster refuses a manifest.
-            LockError: this run may not change the cluster.
+            seconds: how long each component may take to be ready, in the order of these, beside
+                what its pods have to stay so; it may be started again meanwhile.
         """
         old = [item for item in before if item["kind"] != "Job"]
         if old:
@@ -135,20 +124,11 @@ class Cluster(Objects):
             self._follow(stage, limit + count_settling(stage), is_patient=True)
 
     def note_pods(self, selector: str | None) -> None:
-        """Remember the containers that are well: none of these may end from now on.
-
-        Raises:
-            NvoiError: they cannot be asked for.
-        """
+        """Remember the containers that are well: none of these may end from now on."""
         self._restarts.note(self.get(["pods"], selector=selector), is_done=True)
 
     def free_crashing(self, selector: str) -> None:
-        """Delete pods that are in back-off, for what they crashed of is mended by now.
-
-        Raises:
-            NvoiError: they cannot be asked for.
-            LockError: this run may not change the cluster.
-        """
+        """Delete pods that are in back-off, for what they crashed of is mended by now."""
         crashing = [pod for pod in self.get(["pods"], selector=selector) if is_crashing(pod)]
         if crashing:
             self._free(crashing)

@@ -216,7 +216,7 @@ def apply_changed(context: ClusterContext, manifests: Sequence[Manifest], second
     live = context.state.objects
     detached, adopted = find_detached(live, manifests), find_turned(live, manifests)
     if detached:
-        context.cluster.detach(detached)
+        context.cluster.delete(detached, orphans=True)
     held = hold_targets(live, [item for item in manifests if item not in adopted])
     found = context.cluster.roll_out(
         held,
