@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from nvoi.command import Command, build_script
 from nvoi.errors import NvoiError, RemoteError
 from nvoi.k3s import read_script
-from nvoi.k3s.drain import STORAGE_FOLDER, list_claims
+from nvoi.k3s.drain import STORAGE_FOLDER, list_claims, uninstall
 from nvoi.k3s.facts import Facts
 from nvoi.k3s.nodes import (
     READY_SECONDS,
@@ -24,7 +24,6 @@ from nvoi.k3s.nodes import (
 from nvoi.k3s.plan import API_PORT, K3sSettings, Task, build_tasks, find_orphans, find_stale
 from nvoi.k3s.requirements import check_all
 from nvoi.k3s.survey import WAITING, survey
-from nvoi.k3s.uninstall import uninstall
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.ownership import Reference
 from nvoi.kubernetes.registry import DATA_FOLDER, build_credentials

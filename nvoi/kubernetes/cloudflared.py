@@ -19,8 +19,13 @@ from nvoi.kubernetes.names import (
     build_selector,
 )
 from nvoi.kubernetes.ownership import Manifest
-from nvoi.kubernetes.pods import LEAST_SECURITY, build_pod, build_resources, stamp_template
-from nvoi.kubernetes.probes import build_probe
+from nvoi.kubernetes.pods import (
+    LEAST_SECURITY,
+    build_pod,
+    build_probe,
+    build_resources,
+    stamp_template,
+)
 from nvoi.kubernetes.workloads import Resources
 from nvoi.naming import build_connector_name
 from nvoi.secret import Secret

@@ -24,6 +24,7 @@ from nvoi.kubernetes.names import (
 from nvoi.kubernetes.ownership import Manifest
 from nvoi.kubernetes.pods import CLAIM, PORT_NAME, build_template, names_port
 from nvoi.kubernetes.workloads import (
+    PUBLIC_NAME,
     PUBLIC_PORT,
     Release,
     Workload,
@@ -36,7 +37,6 @@ from nvoi.kubernetes.workloads import (
 DEADLINE_SECONDS = 600
 #: Seconds that an ended Job is kept for whoever wants to look at it.
 KEPT_SECONDS = 24 * 3600
-PUBLIC_NAME = "public"
 CLAIM_SIZE = "10Gi"
 
 
@@ -264,7 +264,7 @@ def build_job(workload: Workload, command: str, stamp: str, seconds: int) -> Man
     name = build_job_name(workload.name, stamp)
     # The pods bear another name than the workload's, or its Service would send them requests.
     labels = build_labels(workload.app, workload.service, name, "job", stamp)
-    once = replace(workload, command=command, arguments=(), port=None, probes={}, drain_seconds=0)
+    once = replace(workload, command=command, arguments=(), port=None, check=None, drain_seconds=0)
     specification = {
         "backoffLimit": 0,
         "completions": 1,

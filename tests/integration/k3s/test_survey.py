@@ -11,10 +11,10 @@ import pytest
 
 from nvoi.errors import ConnectionFailedError, NvoiError
 from nvoi.k3s import read_script
+from nvoi.k3s.drain import uninstall
 from nvoi.k3s.facts import CONFIG_FILE, Facts, UsedPort, read_facts, split_sections
 from nvoi.k3s.plan import K3sSettings
 from nvoi.k3s.survey import find_token, survey
-from nvoi.k3s.uninstall import uninstall
 from nvoi.ssh.connections import Connections
 from tests.fakes.k3s_host import register_node
 from tests.integration.k3s.conftest import Fleet

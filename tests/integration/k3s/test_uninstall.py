@@ -8,10 +8,9 @@ import pytest
 
 from nvoi.errors import NvoiError
 from nvoi.k3s import install
-from nvoi.k3s.drain import hold_nodes, keep_nodes, list_claims
+from nvoi.k3s.drain import hold_nodes, keep_nodes, list_claims, uninstall
 from nvoi.k3s.facts import CONFIG_FILE
 from nvoi.k3s.nodes import forget_app, list_nodes, list_other_apps
-from nvoi.k3s.uninstall import uninstall
 from nvoi.kubernetes.ownership import Reference
 from nvoi.ssh.connections import Connections
 from tests.fakes.cluster_state import ClusterState

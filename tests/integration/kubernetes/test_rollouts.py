@@ -10,8 +10,8 @@ import pytest
 
 from nvoi.errors import LockError, RemoteError, ServiceError
 from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.ingress import hold_targets
 from nvoi.kubernetes.ownership import Reference
-from nvoi.kubernetes.ways import hold_targets
 from nvoi.ssh.connections import Connections
 from tests.fakes.cluster_state import ClusterState
 from tests.integration.kubernetes.conftest import PACE, get_messages

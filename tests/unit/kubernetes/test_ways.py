@@ -6,9 +6,8 @@ import copy
 from collections.abc import Iterable
 from typing import Any
 
-from nvoi.kubernetes.ingress import build_ingress
+from nvoi.kubernetes.ingress import build_ingress, keep_ways, list_rules
 from nvoi.kubernetes.isolation import INGRESS
-from nvoi.kubernetes.ways import keep_ways, list_rules
 from nvoi.kubernetes.workloads import PUBLIC_PORT
 from tests.unit.config.texts import ssh
 from tests.unit.kubernetes import configs
