@@ -19,6 +19,7 @@ from nvoi.kubernetes.diagnosis import (
     describe_stopping,
     find_end,
     find_failure,
+    is_running,
     is_well,
     list_containers,
 )
@@ -190,11 +191,6 @@ def is_overdue(item: Json) -> bool:
 
 def drop_conditions(item: Json) -> Json:
     return {**item, "status": {**item["status"], "conditions": []}}
-
-
-def is_running(pod: Json) -> bool:
-    """Whether a container runs, such as a database that recovers: ending that makes it last."""
-    return any("running" in (status.get("state") or {}) for status in list_containers(pod))
 
 
 def count_restarts(pod: Json) -> int:

@@ -11,9 +11,8 @@ from urllib3 import HTTPConnectionPool
 from nvoi.errors import ConnectionFailedError
 from nvoi.http import Client
 from nvoi.kubernetes.api import Api
-from nvoi.kubernetes.diagnosis import Failure
 from nvoi.kubernetes.ownership import Reference
-from nvoi.kubernetes.reports import LogStream, Reporter
+from nvoi.kubernetes.watches import LogStream, read_last_lines
 from nvoi.parallel import hold
 
 POD: Any = {"kind": "Pod", "metadata": {"name": "web-1", "uid": "1"}}
@@ -70,6 +69,4 @@ class Unreachable:
 
 def test_a_failure_is_told_though_the_server_cannot_be_asked_for_lines() -> None:
     api: Any = Unreachable()
-    failure = Failure("CrashLoopBackOff", "", "web-1", "web")
-    error = Reporter(api, [POD], [], {}).build_failure("web", "crashed", failure)
-    assert error.message == "web: crashed"
+    assert read_last_lines(api, POD, "web", previous=True) == ()
