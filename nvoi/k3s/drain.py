@@ -39,11 +39,7 @@ FOREIGN = 94
 
 
 def hold_nodes(cluster: Cluster, nodes: Sequence[ClusterNode]) -> None:
-    """Give nodes that are to leave no new pods; what they have goes on.
-
-    Raises:
-        NvoiError: the disk of one has data that would go with it; none is touched then.
-    """
+    """Give nodes that are to leave no new pods, unless a disk has data that would go with one."""
     ready = [node for node in nodes if node.is_ready]
     for node in ready:
         check_claims(node, list_claims(cluster, node.name))
@@ -65,9 +61,6 @@ def remove_nodes(
     """Drain nodes, take them out of the cluster, and k3s off their servers that can be reached.
 
     Servers with one of the addresses in ``kept`` keep their k3s.
-
-    Raises:
-        NvoiError: they cannot be drained, and stay.
     """
     drain_nodes(cluster, nodes, settle=settle, seconds=seconds)
     for node in nodes:
@@ -143,9 +136,6 @@ def list_claims(cluster: Cluster, node: str) -> list[str]:
 
     The provisioner of k3s makes such a disk under /var/lib/rancher/k3s, and holds it to its
     node by the node's name (k3s documentation, "Volumes and Storage").
-
-    Raises:
-        NvoiError: the cluster cannot be asked.
     """
     found = cluster.get(["persistentvolumes"])
     try:
@@ -170,11 +160,7 @@ def name_claim(volume: Mapping[str, Any]) -> str:
 
 
 def drain(cluster: Cluster, node: ClusterNode, seconds: float) -> None:
-    """Move the pods of a node elsewhere.
-
-    Raises:
-        NvoiError: they did not go in time, or its disk has data.
-    """
+    """Move the pods of a node elsewhere, unless its disk has data."""
     check_claims(node, list_claims(cluster, node.name))
     log.info("%s: draining, which may take up to %d s", node.name, seconds)
     try:
@@ -191,11 +177,7 @@ def drain(cluster: Cluster, node: ClusterNode, seconds: float) -> None:
 
 
 def evict_pods(cluster: Cluster, node: ClusterNode, seconds: float) -> None:
-    """Evict all pods that can be elsewhere, and wait until they are gone.
-
-    Raises:
-        NvoiError: they are not; says which, and why.
-    """
+    """Evict all pods that can be elsewhere, and wait until they are gone."""
     deadline = time.monotonic() + seconds
     reminder = Reminder(f"the pods of {node.name} to go", log)
     while found := list_movable(cluster, node):
@@ -255,11 +237,8 @@ def send_removal(connections: Connections, host: Host) -> Result:
 def uninstall(connections: Connections, servers: Sequence[Server]) -> None:
     """Remove k3s, and what nvoi has put beside it, from all servers; what is gone is fine.
 
-    The workers come first, side by side, then the master. Volumes stay.
-
-    Raises:
-        HostsError: several servers still have it; the others do not.
-        NvoiError: one has.
+    The workers come first, side by side, then the master. Volumes stay. Where some servers still
+    have it in the end, the others do not.
     """
     errors: list[NvoiError] = []
     for is_master in (False, True):

@@ -81,10 +81,6 @@ class Installer:
 
         Takes what the servers are like, and returns what each of them is now, the master first. All
         nodes are ready then, but for those of servers in ``spare`` that were not ready before.
-
-        Raises:
-            HostsError: k3s could not be set up on several servers.
-            NvoiError: on one of them; or a node is not ready.
         """
         tasks = build_tasks(self.servers, facts, self.settings)
         if any(task.work for task in tasks):
@@ -100,11 +96,7 @@ class Installer:
         return tasks
 
     def _free(self, servers: Sequence[Server]) -> None:
-        """Take servers out of a cluster that is gone: their k3s is removed, with what runs there.
-
-        Raises:
-            NvoiError: data of that cluster is on the disk of one.
-        """
+        """Take servers out of a cluster that is gone, unless data of that is on the disk of one."""
         command = build_script("nvoi-storage", LIST_FOLDER, STORAGE_FOLDER)
         found = work_on_all(
             servers,
@@ -213,11 +205,7 @@ class Installer:
         )
 
     def _set_up(self, task: Task, *, installs: bool, starts: bool) -> None:
-        """Write the task's files on its server, and have k3s installed and started there.
-
-        Raises:
-            NvoiError: it failed; says why in the words of k3s.
-        """
+        """Write the task's files on its server, and have k3s installed and started there."""
         tell_work(task, installs=installs, starts=starts)
         host, url = task.server.host, self.settings.install_url
         seconds = self.patience.agent if task.node.master_ip else self.patience.server

@@ -78,11 +78,6 @@ class ClusterNode:
 
 
 def list_nodes(cluster: Cluster) -> list[ClusterNode]:
-    """All nodes of the cluster.
-
-    Raises:
-        NvoiError: it cannot be asked.
-    """
     found = cluster.get(["nodes"])
     try:
         return [read_node(item) for item in found]
@@ -128,9 +123,6 @@ def wait_until_ready(
     """All nodes, once those in ``names`` are ready and run the release that ``versions`` names.
 
     Those in ``spare`` may be away: they have ``seconds`` from when they were last ready.
-
-    Raises:
-        NvoiError: one of the others is still not ready after ``seconds``.
     """
     deadline = time.monotonic() + seconds
 
@@ -202,12 +194,9 @@ def list_apps(nodes: Iterable[ClusterNode]) -> list[str]:
 
 
 def check_groups(nodes: Sequence[ClusterNode], servers: Mapping[str, Server], app: str) -> None:
-    """Whether no node has another group's name for the sake of other apps.
+    """See that no node has another group's name for the sake of other apps.
 
     ``servers`` are the app's by the names of their nodes.
-
-    Raises:
-        NvoiError: one has.
     """
     lines = []
     for node in nodes:
@@ -236,9 +225,6 @@ def ensure_marks(
 
     ``servers`` are the app's by the names of their nodes; ``access`` tells which password of the
     registry they have. Returns whether a node was changed.
-
-    Raises:
-        NvoiError: a node belongs to another group for other apps.
     """
     check_groups(nodes, servers, app)
     mine = [node for node in nodes if node.name in servers]

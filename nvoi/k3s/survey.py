@@ -199,11 +199,6 @@ def ask(
     *,
     ingress: bool = False,
 ) -> Facts:
-    """What one server is like.
-
-    Raises:
-        NvoiError: it cannot be asked, or its answer is none.
-    """
     listener = Listener(server.name, on_architecture)
     result = connections.run(
         server.host,
@@ -224,11 +219,7 @@ def ask(
 
 
 def find_token(connections: Connections, host: Host) -> Secret | None:
-    """The token of the cluster whose master a server is; None where it is not nvoi's, or none.
-
-    Raises:
-        NvoiError: it cannot be asked.
-    """
+    """The token of the cluster whose master a server is; None where it is not nvoi's, or none."""
     command = build_script("nvoi-token", READ_ENTRY, CONFIG_FILE, HEADER)
     result = connections.run(host, as_root(host, command), level=None, check=False)
     line = next(iter(result.stdout.splitlines()), "")

@@ -102,7 +102,7 @@ class RolloutWatch:
         self._streams: dict[str, LogStream] = {}
 
     def follow(self) -> None:
-        """Return once all are done; raise ServiceError where one is not in time, or never will be."""
+        """Return once all are done; raises ServiceError where one is not in time, or never is."""
         with self._telling():
             self._watches.list_all(self._kinds, self._seconds)
             if not self._is_over():
