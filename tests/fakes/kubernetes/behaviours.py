@@ -26,7 +26,6 @@ READY: Object = {"behaviour": "ready", "looks": 1}
 
 
 def find_rule(store: Store, specification: Object, workload: str) -> Object:
-    """The first rule of the scenario that is for these pods."""
     containers = specification["containers"]
     for rule in store.scenario.get("pods", ()):
         match = rule["match"]
@@ -38,8 +37,6 @@ def find_rule(store: Store, specification: Object, workload: str) -> Object:
 
 
 class Report:
-    """What kubelet says of one container and its pod."""
-
     def __init__(
         self, phase: str, state: Object, *, ready: bool = False, restarts: int = 0
     ) -> None:
@@ -50,12 +47,10 @@ class Report:
         self.printed = 1.0
 
     def after(self, ended: Object) -> Report:
-        """It ended so the last time."""
         self.last = ended
         return self
 
     def emits(self, reason: str, message: str, *, warns: bool = True) -> Report:
-        """With an event."""
         self.events.append((reason, message, warns))
         return self
 
@@ -66,23 +61,19 @@ class Report:
 
 
 def wait(reason: str, message: str = "") -> Object:
-    """A container that waits."""
     return {"waiting": {"reason": reason} | ({"message": message} if message else {})}
 
 
 def run() -> Object:
-    """A container that runs."""
     return {"running": {"startedAt": now()}}
 
 
 def end(code: int, reason: str) -> Object:
-    """A container that has ended."""
     times = {"startedAt": now(), "finishedAt": now()}
     return {"terminated": {"exitCode": code, "reason": reason} | times}
 
 
 def create() -> Report:
-    """Nothing of the pod runs yet."""
     return Report("Pending", wait("ContainerCreating")).has_printed(0)
 
 
@@ -103,7 +94,6 @@ def report(rule: Object, pod: Object, container: Object, age: int) -> Report:
 
 
 def report_job(rule: Object, age: int) -> Report:
-    """A container that is to end."""
     looks = rule["looks"]
     if rule["behaviour"] in ("stall", "job-late") or age <= looks:
         return Report("Running", run(), ready=True).has_printed(min(1.0, age / looks))
@@ -114,7 +104,6 @@ def report_job(rule: Object, age: int) -> Report:
 
 
 def fail_pull(rule: Object, pod: Object, container: Object, age: int) -> Report:
-    """The image is not there."""
     image = container["image"]
     if age < 0:
         return create()
@@ -140,7 +129,6 @@ def fail_pull(rule: Object, pod: Object, container: Object, age: int) -> Report:
 
 
 def crash(rule: Object, pod: Object, container: Object, age: int) -> Report:
-    """It ends, is started again, ends, and is not started again for a while."""
     is_full = rule["behaviour"] == "oom"
     ended = end(137, "OOMKilled") if is_full else end(rule.get("exit", 1), "Error")
     if pod["spec"].get("restartPolicy") == "Never":
@@ -157,7 +145,6 @@ def crash(rule: Object, pod: Object, container: Object, age: int) -> Report:
 
 
 def die(rule: Object, pod: Object, container: Object, age: int) -> Report:
-    """It is ready, and then ends, and is started again."""
     if age < 0:
         return Report("Running", run(), ready=True)
     ended = end(rule.get("exit", 1), "Error")
@@ -167,7 +154,6 @@ def die(rule: Object, pod: Object, container: Object, age: int) -> Report:
 
 
 def fail_mount(rule: Object, pod: Object, container: Object, age: int) -> Report:
-    """A volume is not there."""
     made = create()
     if age < 0:
         return made
@@ -179,7 +165,6 @@ def fail_mount(rule: Object, pod: Object, container: Object, age: int) -> Report
 
 
 def fail_probe(rule: Object, pod: Object, container: Object, age: int) -> Report:
-    """It runs, and never answers as it should."""
     text = rule.get("message", "Startup probe failed: HTTP probe failed with statuscode: 500")
     if age < 0:
         return Report("Running", run())
@@ -195,7 +180,6 @@ def fail_probe(rule: Object, pod: Object, container: Object, age: int) -> Report
 
 
 def fail_config(rule: Object, pod: Object, container: Object, age: int) -> Report:
-    """Something that its environment is made of is not there."""
     if age < 0:
         return create()
     text = rule.get("message", f'secret "{pod["metadata"]["name"]}" not found')

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from tests.fakes.kubernetes.behaviours import find_rule
-from tests.fakes.kubernetes.events import emit
 from tests.fakes.kubernetes.kinds import Object
-from tests.fakes.kubernetes.objects import end, is_going
+from tests.fakes.kubernetes.objects import emit, end, is_going
 from tests.fakes.kubernetes.pods import is_ready, make_pod
 from tests.fakes.kubernetes.store import HIDDEN, Store, now
 
 
 def run(store: Store, job: Object) -> None:
-    """One step of a Job that has not ended."""
     name, status = job["metadata"]["name"], job.setdefault("status", {})
     if any(one["type"] in ("Complete", "Failed") for one in status.get("conditions", ())):
         return
@@ -34,7 +32,6 @@ def run(store: Store, job: Object) -> None:
 
 
 def decide(store: Store, job: Object, pods: list[Object], rule: Object) -> None:
-    """Whether the Job has ended, and how."""
     status, phases = job["status"], [pod["status"]["phase"] for pod in pods]
     is_late = rule["behaviour"] == "job-late" and job[HIDDEN]["looks"] >= rule["looks"] + 2
     if "Succeeded" in phases:
@@ -58,7 +55,6 @@ def decide(store: Store, job: Object, pods: list[Object], rule: Object) -> None:
 
 
 def give_up(store: Store, job: Object, reason: str, message: str) -> None:
-    """The Job has failed."""
     if "conditions" not in job["status"]:
         conclude(job, "FailureTarget", reason, message)
     conclude(job, "Failed", reason, message)
@@ -66,13 +62,11 @@ def give_up(store: Store, job: Object, reason: str, message: str) -> None:
 
 
 def conclude(job: Object, kind: str, reason: str, message: str) -> None:
-    """Add a condition."""
     condition = {"type": kind, "status": "True", "reason": reason, "message": message}
     job["status"].setdefault("conditions", []).append(condition)
 
 
 def tell(job: Object, pods: list[Object]) -> None:
-    """How many pods are at work."""
     active = [p for p in pods if p["status"]["phase"] in ("Pending", "Running") and not is_going(p)]
     for key, number in (("active", len(active)), ("ready", sum(map(is_ready, active)))):
         if number:

@@ -1,7 +1,8 @@
-"""The kinds of objects there are, and what the API says of what it refuses."""
+"""Kinds of objects, how objects are selected, and what the API says of what it refuses."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 Object = dict[str, Any]
@@ -50,8 +51,6 @@ BY_PLURAL = {kind.plural: kind for kind in KINDS.values()}
 
 
 class ApiError(Exception):
-    """A refusal: the HTTP status, and what a Status says."""
-
     def __init__(self, code: int, reason: str, message: str, **details: Any) -> None:
         super().__init__(message)
         self.code = code
@@ -68,7 +67,6 @@ class ApiError(Exception):
 
 
 def refuse(item: Object, field: str, message: str) -> ApiError:
-    """What the API says of an object that is invalid."""
     kind, name = KINDS[item["kind"]], item["metadata"]["name"]
     return ApiError(
         422,
@@ -82,6 +80,43 @@ def refuse(item: Object, field: str, message: str) -> ApiError:
 
 
 def build_not_found(kind: Kind, name: str) -> ApiError:
-    """What the API says of what it does not have."""
     details = {"name": name, "group": kind.group, "kind": kind.plural}
     return ApiError(404, "NotFound", f'{kind.resource} "{name}" not found', **details)
+
+
+TERM = re.compile(r"\s*(!?)\s*([\w./-]+)\s*(?:(==|!=|=)\s*([\w.-]*)|(in|notin)\s*\(([^)]*)\))?\s*")
+
+
+def matches(selector: str | None, labels: dict[str, str]) -> bool:
+    position, text = 0, selector or ""
+    while position < len(text):
+        term = TERM.match(text, position)
+        if term is None or text[term.end() : term.end() + 1] not in ("", ","):
+            raise ApiError(400, "BadRequest", f"unable to parse requirement: {text[position:]}")
+        position = term.end() + 1
+        if not fits(term.groups(), labels):
+            return False
+    return True
+
+
+def fits(term: tuple[str | None, ...], labels: dict[str, str]) -> bool:
+    no, key, sign, value, word, values = term
+    own = labels.get(key or "")
+    if word:
+        is_among = own is not None and own in [one.strip() for one in (values or "").split(",")]
+        return is_among == (word == "in")
+    if sign:
+        return (own == value) == (sign != "!=")
+    return (own is None) == bool(no)
+
+
+def matches_fields(selector: str | None, item: Object) -> bool:
+    for term in filter(None, (selector or "").split(",")):
+        path, _, wanted = term.replace("!=", "=!=").replace("==", "=").partition("=")
+        value: object = item
+        for key in path.split("."):
+            value = value.get(key, "") if isinstance(value, dict) else ""
+        is_not = wanted.startswith("!=")
+        if (str(value) == wanted.removeprefix("!=")) == is_not:
+            return False
+    return True

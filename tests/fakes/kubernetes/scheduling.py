@@ -1,11 +1,10 @@
-"""The scheduler: where a pod may be, and its own words where it may be nowhere."""
+"""Nodes, as k3s registers them, and the scheduler: where a pod may be, in its own words."""
 
 from __future__ import annotations
 
-from tests.fakes.kubernetes.events import emit
 from tests.fakes.kubernetes.kinds import Object
-from tests.fakes.kubernetes.objects import is_ready
-from tests.fakes.kubernetes.store import Store
+from tests.fakes.kubernetes.objects import emit, is_ready
+from tests.fakes.kubernetes.store import Store, now
 
 AFFINITY = "requiredDuringSchedulingIgnoredDuringExecution"
 NO_HELP = "Preemption is not helpful for scheduling."
@@ -13,7 +12,6 @@ NO_VICTIMS = "No preemption victims found for incoming pod."
 
 
 def place(store: Store, pod: Object, rule: Object) -> bool:
-    """Give the pod a node; whether there was one."""
     nodes = store.select("Node")
     refusals = {node["metadata"]["name"]: find_refusal(node, pod, rule) for node in nodes}
     free = [node for node in nodes if not refusals[node["metadata"]["name"]]]
@@ -57,7 +55,6 @@ def explain(refusals: list[str]) -> str:
 
 
 def find_refusal(node: Object, pod: Object, rule: Object) -> str | None:
-    """Why a node will not have a pod."""
     if node["spec"].get("unschedulable"):
         return "node(s) were unschedulable"
     lost = [] if is_ready(node) else [UNREACHABLE]
@@ -76,7 +73,6 @@ UNREACHABLE = {"key": "node.kubernetes.io/unreachable", "effect": "NoSchedule"}
 
 
 def is_tolerated(taint: Object, pod: Object) -> bool:
-    """Whether a pod does not mind a taint."""
     return any(
         one.get("key") in (None, taint["key"])
         and one.get("effect") in (None, taint["effect"])
@@ -86,7 +82,6 @@ def is_tolerated(taint: Object, pod: Object) -> bool:
 
 
 def fits(labels: Object, pod: Object) -> bool:
-    """Whether a node's labels are what a pod asks for."""
     selector = pod["spec"].get("nodeSelector", {})
     if any(labels.get(key) != value for key, value in selector.items()):
         return False
@@ -99,8 +94,52 @@ def fits(labels: Object, pod: Object) -> bool:
 
 
 def holds(labels: Object, expression: Object) -> bool:
-    """Whether labels fulfil one expression."""
     own, operator = labels.get(expression["key"]), expression["operator"]
     if operator in ("Exists", "DoesNotExist"):
         return bool((own is not None) == (operator == "Exists"))
     return bool((own in expression["values"]) == (operator == "In"))
+
+
+MASTER = "node-role.kubernetes.io/control-plane"
+
+
+def register(store: Store, name: str, given: Object) -> None:
+    """What k3s does when it starts on a host.
+
+    ``given`` has ``labels``, ``annotations``, ``taints``, ``ready``, ``version``, ``address``,
+    ``external`` (address), ``master``; what is left out stays as it was. ``since`` is when it
+    became ``ready`` or not.
+    """
+    node = store.get("Node", name)
+    if node is None:
+        labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}
+        metadata = {"name": name, "labels": labels, "annotations": {}}
+        status = {"nodeInfo": {}, "addresses": [{"type": "Hostname", "address": name}]}
+        node = store.add({"kind": "Node", "metadata": metadata, "spec": {}, "status": status})
+        set_ready(node, is_it=True)
+    if given.get("master"):
+        node["metadata"]["labels"][MASTER] = "true"
+    for key in ("labels", "annotations"):
+        node["metadata"][key] |= given.get(key, {})
+    if "taints" in given:
+        node["spec"]["taints"] = given["taints"]
+    if "version" in given:
+        node["status"]["nodeInfo"]["kubeletVersion"] = given["version"]
+    for key, kind in (("address", "InternalIP"), ("external", "ExternalIP")):
+        if key in given:
+            others = [one for one in node["status"]["addresses"] if one["type"] != kind]
+            node["status"]["addresses"] = [*others, {"type": kind, "address": given[key]}]
+    if "ready" in given:
+        set_ready(node, is_it=given["ready"], since=given.get("since"))
+
+
+def set_ready(node: Object, *, is_it: bool, since: str | None = None) -> None:
+    condition = {"type": "Ready", "status": "True" if is_it else "Unknown"}
+    condition |= {
+        "lastTransitionTime": since or now(),
+        "reason": "KubeletReady" if is_it else "NodeStatusUnknown",
+        "message": "kubelet is posting ready status"
+        if is_it
+        else "Kubelet stopped posting node status.",
+    }
+    node["status"]["conditions"] = [condition]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 
-from tests.fakes.kubernetes.events import emit
 from tests.fakes.kubernetes.kinds import Object
-from tests.fakes.kubernetes.objects import end, is_going
+from tests.fakes.kubernetes.objects import emit, end, is_going
 from tests.fakes.kubernetes.pods import is_ready, make_pod
 from tests.fakes.kubernetes.store import Store, copy, spell
 
@@ -24,7 +23,6 @@ def run(store: Store, statefulset: Object) -> None:
 
 
 def act(store: Store, statefulset: Object, revision: str, pods: dict[str, Object]) -> None:
-    """Make, end or replace one pod."""
     name, wanted = statefulset["metadata"]["name"], statefulset["spec"].get("replicas", 1)
     for index in range(wanted):
         pod = pods.get(f"{name}-{index}")
@@ -48,7 +46,6 @@ def act(store: Store, statefulset: Object, revision: str, pods: dict[str, Object
 
 
 def make(store: Store, statefulset: Object, revision: str, index: int) -> None:
-    """A pod and its disks."""
     name = f"{statefulset['metadata']['name']}-{index}"
     labels = {
         REVISION: revision,
@@ -75,7 +72,6 @@ def make(store: Store, statefulset: Object, revision: str, index: int) -> None:
 
 
 def tell(store: Store, statefulset: Object, revision: str, wanted: int) -> None:
-    """The StatefulSet's status."""
     pods = store.list_owned(statefulset, "Pod")
     new = [pod for pod in pods if pod["metadata"]["labels"][REVISION] == revision]
     before = statefulset.get("status", {}).get("currentRevision", revision)

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from nvoi.config.schema import Ingress
 from nvoi.kubernetes.ingress import build_chart_config, build_ingress, is_set_up
 from nvoi.kubernetes.isolation import INGRESS
-from tests.fakes.kubernetes.helm import SPEC
+from tests.fakes.kubernetes.charts import SPEC
 from tests.unit.kubernetes.configs import build, find
 from tests.unit.kubernetes.schemas import VERSIONS, find_errors
 
