@@ -65,14 +65,14 @@ class ClusterState:
             self._store.scenario["pods"] = rules
 
     def scenario(self, **parts: Any) -> None:
-        """Set parts of the scenario: ``addresses``, ``fail``, ``api_down``, ``exec``, ``pods``.
+        """Set parts of the scenario: ``addresses``, ``fail``, ``exec``, ``pods``.
 
         Counts of what fails begin anew.
         """
         with self._store.lock:
             self._store.scenario |= {key.replace("_", "-"): part for key, part in parts.items()}
             counters = self._store.counters
-            for key in [key for key in counters if key == "down" or key.startswith("fail ")]:
+            for key in [key for key in counters if key.startswith("fail ")]:
                 del counters[key]
 
     def advance(self) -> None:

@@ -34,8 +34,8 @@ def apply(
     metadata = manifest["metadata"]
     if kind.namespaced:
         metadata.setdefault("namespace", place["namespace"])
-        check_namespace(store, metadata["namespace"])
-    encode_strings(manifest)
+        check_namespace(metadata["namespace"])
+    check_encoding(manifest)
     live = store.get(kind.name, metadata["name"], metadata.get("namespace", ""))
     owners = (live or {}).get(HIDDEN, {})
     writers = {key: one for key, one in owners.items() if key != manager and isinstance(one, dict)}
@@ -157,19 +157,15 @@ def check_shape(kind: Kind, place: Object, manifest: Object) -> None:
         )
 
 
-def check_namespace(store: Store, name: str) -> None:
-    if name not in NAMESPACES and store.get("Namespace", name) is None:
+def check_namespace(name: str) -> None:
+    if name not in NAMESPACES:
         raise ApiError(404, "NotFound", f'namespaces "{name}" not found')
 
 
-def encode_strings(manifest: Object) -> None:
-    """``stringData`` of a Secret, and whether its data can be read. The API shows the value."""
+def check_encoding(manifest: Object) -> None:
+    """Whether a Secret's data can be read. The API shows the value."""
     if manifest["kind"] != "Secret":
         return
-    for key, value in manifest.pop("stringData", {}).items():
-        manifest.setdefault("data", {})[key] = binascii.b2a_base64(
-            value.encode(), newline=False
-        ).decode()
     for key, value in manifest.get("data", {}).items():
         if not isinstance(value, str):
             raise ApiError(

@@ -28,7 +28,6 @@ KINDS = {
         Kind("Deployment", "apps/v1", "deployments"),
         Kind("StatefulSet", "apps/v1", "statefulsets"),
         Kind("ReplicaSet", "apps/v1", "replicasets"),
-        Kind("DaemonSet", "apps/v1", "daemonsets"),
         Kind("Job", "batch/v1", "jobs"),
         Kind("CronJob", "batch/v1", "cronjobs"),
         Kind("NetworkPolicy", "networking.k8s.io/v1", "networkpolicies"),
@@ -43,7 +42,6 @@ KINDS = {
         Kind("PersistentVolumeClaim", "v1", "persistentvolumeclaims"),
         Kind("Event", "v1", "events"),
         Kind("Node", "v1", "nodes", namespaced=False),
-        Kind("Namespace", "v1", "namespaces", namespaced=False),
         Kind("PersistentVolume", "v1", "persistentvolumes", namespaced=False),
     )
 }
@@ -112,11 +110,10 @@ def fits(term: tuple[str | None, ...], labels: dict[str, str]) -> bool:
 
 def matches_fields(selector: str | None, item: Object) -> bool:
     for term in filter(None, (selector or "").split(",")):
-        path, _, wanted = term.replace("!=", "=!=").replace("==", "=").partition("=")
+        path, _, wanted = term.partition("=")
         value: object = item
         for key in path.split("."):
             value = value.get(key, "") if isinstance(value, dict) else ""
-        is_not = wanted.startswith("!=")
-        if (str(value) == wanted.removeprefix("!=")) == is_not:
+        if str(value) != wanted:
             return False
     return True

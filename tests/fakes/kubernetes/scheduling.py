@@ -57,28 +57,13 @@ def explain(refusals: list[str]) -> str:
 def find_refusal(node: Object, pod: Object, rule: Object) -> str | None:
     if node["spec"].get("unschedulable"):
         return "node(s) were unschedulable"
-    lost = [] if is_ready(node) else [UNREACHABLE]
-    for taint in [*node["spec"].get("taints", ()), *lost]:
-        if taint["effect"] != "PreferNoSchedule" and not is_tolerated(taint, pod):
-            words = f"{taint['key']}: {taint.get('value', '')}"
-            return f"node(s) had untolerated taint {{{words}}}"
+    if not is_ready(node):
+        return "node(s) had untolerated taint {node.kubernetes.io/unreachable: }"
     if not fits(node["metadata"].get("labels", {}), pod):
         return "node(s) didn't match Pod's node affinity/selector"
     if rule["behaviour"] == "unschedulable":
         return str(rule.get("message", "Insufficient memory"))
     return None
-
-
-UNREACHABLE = {"key": "node.kubernetes.io/unreachable", "effect": "NoSchedule"}
-
-
-def is_tolerated(taint: Object, pod: Object) -> bool:
-    return any(
-        one.get("key") in (None, taint["key"])
-        and one.get("effect") in (None, taint["effect"])
-        and (one.get("operator") == "Exists" or one.get("value", "") == taint.get("value", ""))
-        for one in pod["spec"].get("tolerations", ())
-    )
 
 
 def fits(labels: Object, pod: Object) -> bool:
@@ -89,15 +74,9 @@ def fits(labels: Object, pod: Object) -> bool:
         "nodeSelectorTerms"
     )
     return terms is None or any(
-        all(holds(labels, one) for one in term.get("matchExpressions", ())) for term in terms
+        all(labels.get(one["key"]) in one["values"] for one in term.get("matchExpressions", ()))
+        for term in terms
     )
-
-
-def holds(labels: Object, expression: Object) -> bool:
-    own, operator = labels.get(expression["key"]), expression["operator"]
-    if operator in ("Exists", "DoesNotExist"):
-        return bool((own is not None) == (operator == "Exists"))
-    return bool((own in expression["values"]) == (operator == "In"))
 
 
 MASTER = "node-role.kubernetes.io/control-plane"
@@ -106,9 +85,8 @@ MASTER = "node-role.kubernetes.io/control-plane"
 def register(store: Store, name: str, given: Object) -> None:
     """What k3s does when it starts on a host.
 
-    ``given`` has ``labels``, ``annotations``, ``taints``, ``ready``, ``version``, ``address``,
-    ``external`` (address), ``master``; what is left out stays as it was. ``since`` is when it
-    became ``ready`` or not.
+    ``given`` has ``labels``, ``annotations``, ``ready``, ``version``, ``address``, ``master``; what
+    is left out stays as it was. ``since`` is when it became ``ready`` or not.
     """
     node = store.get("Node", name)
     if node is None:
@@ -121,14 +99,12 @@ def register(store: Store, name: str, given: Object) -> None:
         node["metadata"]["labels"][MASTER] = "true"
     for key in ("labels", "annotations"):
         node["metadata"][key] |= given.get(key, {})
-    if "taints" in given:
-        node["spec"]["taints"] = given["taints"]
     if "version" in given:
         node["status"]["nodeInfo"]["kubeletVersion"] = given["version"]
-    for key, kind in (("address", "InternalIP"), ("external", "ExternalIP")):
-        if key in given:
-            others = [one for one in node["status"]["addresses"] if one["type"] != kind]
-            node["status"]["addresses"] = [*others, {"type": kind, "address": given[key]}]
+    if "address" in given:
+        host, *_ = node["status"]["addresses"]
+        internal = {"type": "InternalIP", "address": given["address"]}
+        node["status"]["addresses"] = [host, internal]
     if "ready" in given:
         set_ready(node, is_it=given["ready"], since=given.get("since"))
 

@@ -208,9 +208,6 @@ class ApiServer:
     def check(self, verb: str, kind: Kind) -> None:
         """Whether this request is one that fails."""
         store = self.store
-        down = store.scenario.get("api-down")
-        if down is True or (down and store.count("down") <= int(down)):
-            raise DroppedError
         for name in (verb, f"{verb} {kind.plural}"):
             rule = store.scenario.get("fail", {}).get(name)
             if rule is None:
@@ -243,10 +240,6 @@ class ApiServer:
                 return answer({})
             if request.path == "/pull":
                 return answer(pull(store, given["image"], given["login"]))
-            down = store.scenario.get("api-down")
-            if down:
-                text = "The connection to the server 127.0.0.1:6443 was refused\n"
-                return answer({"stderr": text, "exit": 1})
             if request.path == "/readyz":
                 return answer({"stdout": "ok"})
             self.records.append({"argv": ["exec", given["target"]], "at": time.time()})

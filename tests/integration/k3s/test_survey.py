@@ -143,25 +143,6 @@ def test_a_k3s_of_somebody_else_is_not_touched(fleet: Fleet, connections: Connec
     assert host.starts == 1
 
 
-def test_a_worker_of_another_cluster_is_not_taken(fleet: Fleet, connections: Connections) -> None:
-    worker = fleet.add()
-    fleet.run(connections)
-    text = worker.read(CONFIG_FILE)
-    master = fleet.hosts[0].read(CONFIG_FILE)
-    token = next(line for line in master.splitlines() if line.startswith("token:"))
-    (worker.root / CONFIG_FILE.lstrip("/")).write_text(text.replace(token, 'token: "other"'))
-    with pytest.raises(NvoiError, match="belongs to another cluster"):
-        fleet.run(connections)
-
-
-def test_the_same_machine_twice_is_told(fleet: Fleet, connections: Connections) -> None:
-    fleet.add()
-    identity = fleet.hosts[0].read("/etc/machine-id")
-    (fleet.hosts[1].root / "etc/machine-id").write_text(identity)
-    with pytest.raises(NvoiError, match=r"shop-main-2 .*: is the same machine as shop-main-1"):
-        fleet.look(connections)
-
-
 UFW_RULES = """\
 ### tuple ### allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in
 -A ufw-user-input -p tcp --dport 22 -j ACCEPT

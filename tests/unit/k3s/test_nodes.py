@@ -12,6 +12,7 @@ from nvoi.errors import NvoiError
 from nvoi.k3s.nodes import (
     LEAVING,
     ClusterNode,
+    build_marker,
     build_marks,
     find_lacking,
     find_left,
@@ -103,6 +104,12 @@ def test_what_is_still_lacking_is_told() -> None:
 )
 def test_an_address_is_read_as_it_was_written(host: Host) -> None:
     assert parse_address(format_address(host), "x") == host
+
+
+def test_an_app_s_marker_is_a_label_of_its_own_that_is_allowed() -> None:
+    markers = {build_marker(app) for app in ("a" * 62, "a" * 63)}
+    assert len(markers) == 2
+    assert all(len(one.partition("/")[2]) <= 63 for one in markers)
 
 
 @pytest.mark.parametrize("text", ["", "host", "root@host", "root@:22", "@host:22", "root@host:x"])

@@ -147,6 +147,15 @@ class TestTogether:
         )
         assert "shop-main-3 (203.0.113.3): is the node 'shop-main-2', as shop-main-2" in text
 
+    def test_the_same_machine_twice(self) -> None:
+        text = self.check(build_facts(1), build_facts(2, machine_id="machine-1"))
+        assert "shop-main-2 (203.0.113.2): is the same machine as shop-main-1" in text
+
+    def test_a_worker_of_another_cluster(self) -> None:
+        worker = build_k3s("agent", token=Secret("other"))
+        text = self.check(build_facts(1, k3s=build_k3s()), build_facts(2, k3s=worker))
+        assert "belongs to another cluster" in text
+
     def test_a_worker_that_the_gem_has_joined_to_another_cluster(self) -> None:
         master = build_k3s(is_of_gem=True, config={"node-ip": "10.0.0.11"}, applied="")
         config = {"node-name": "shop-work-1", "server": "https://10.0.0.11:6443"}
