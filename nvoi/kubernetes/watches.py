@@ -178,11 +178,14 @@ class LogStream:
 
     def close(self, seconds: float) -> None:
         """End it, once it has ended by itself or after ``seconds``."""
-        self.ensure(is_running=False)
+        for _ in range(2):
+            # One that is cut off meanwhile is asked for once more.
+            self.ensure(is_running=False)
+            if self._task is not None and not self._task.join(seconds):
+                self._task.cancel()
+                self._task.join(STREAM_SECONDS)
+                break
         self._is_closed = True
-        if self._task is not None and not self._task.join(seconds):
-            self._task.cancel()
-            self._task.join(STREAM_SECONDS)
 
     def _follow(self) -> None:
         told = self._count

@@ -115,7 +115,6 @@ def fail_pull(rule: Object, pod: Object, container: Object, age: int) -> Report:
         return (
             Report("Pending", wait("ErrImagePull", text))
             .has_printed(0)
-            .emits("Pulling", f'Pulling image "{image}"', warns=False)
             .emits("Failed", full)
             .emits("Failed", "Error: ErrImagePull")
         )

@@ -139,7 +139,6 @@ def run_replicaset(store: Store, deployment: Object, replicaset: Object) -> None
     pods, wanted = list_pods(store, replicaset), replicaset["spec"]["replicas"]
     for pod in sorted(pods, key=is_ready)[: max(0, len(pods) - wanted)]:
         end(store, pod)
-        emit(store, replicaset, "SuccessfulDelete", f"Deleted pod: {pod['metadata']['name']}")
     rule = find_rule(store, replicaset["spec"]["template"]["spec"], deployment["metadata"]["name"])
     for _ in range(wanted - len(pods)):
         if rule["behaviour"] == "forbidden":
@@ -149,17 +148,6 @@ def run_replicaset(store: Store, deployment: Object, replicaset: Object) -> None
             break
         name = f"{replicaset['metadata']['name']}-{store.make_suffix()}"
         make_pod(store, replicaset, name, deployment["metadata"]["name"])
-        emit(store, replicaset, "SuccessfulCreate", f"Created pod: {name}")
-    now = list_pods(store, replicaset)
-    status = {
-        "replicas": len(now),
-        "readyReplicas": sum(map(is_ready, now)),
-        "availableReplicas": count_available(deployment, now),
-    }
-    replicaset["status"] = {key: value for key, value in status.items() if value} | {
-        "replicas": len(now),
-        "observedGeneration": replicaset["metadata"]["generation"],
-    }
 
 
 def tell(store: Store, deployment: Object, newest: Object, olds: list[Object]) -> None:
@@ -172,37 +160,20 @@ def tell(store: Store, deployment: Object, newest: Object, olds: list[Object]) -
         "updatedReplicas": len(new),
         "readyReplicas": sum(map(is_ready, (*new, *old))),
         "availableReplicas": ready,
-        "unavailableReplicas": max(0, wanted - ready),
     }
-    name = newest["metadata"]["name"]
-    progress = build_condition(
-        "Progressing",
-        "True",
-        "NewReplicaSetAvailable" if is_done else "ReplicaSetUpdated",
-        f'ReplicaSet "{name}" has successfully progressed.'
-        if is_done
-        else f'ReplicaSet "{name}" is progressing.',
-    )
+    name, conditions = newest["metadata"]["name"], []
     rule = find_rule(store, newest["spec"]["template"]["spec"], deployment["metadata"]["name"])
     if rule["behaviour"] == "deadline" and deployment[HIDDEN]["looks"] >= rule["looks"] + 2:
         newest[HIDDEN]["late"] = True
     # It is said until there is progress.
     if newest[HIDDEN].get("late") and not is_done:
         message = f'ReplicaSet "{name}" has timed out progressing.'
-        progress = build_condition("Progressing", "False", "ProgressDeadlineExceeded", message)
-    available = build_condition(
-        "Available",
-        "True" if ready >= wanted else "False",
-        "MinimumReplicasAvailable" if ready >= wanted else "MinimumReplicasUnavailable",
-        f"Deployment {'has' if ready >= wanted else 'does not have'} minimum availability.",
-    )
-    conditions = [available, progress]
+        conditions.append(
+            build_condition("Progressing", "False", "ProgressDeadlineExceeded", message)
+        )
     if newest[HIDDEN].get("refused") and len(new) < newest["spec"]["replicas"]:
         message = newest[HIDDEN]["refused"]
         conditions.append(build_condition("ReplicaFailure", "True", "FailedCreate", message))
-    deployment["metadata"].setdefault("annotations", {})[REVISION] = newest["metadata"][
-        "annotations"
-    ][REVISION]
     deployment["status"] = {
         "observedGeneration": deployment["metadata"]["generation"],
         **{key: value for key, value in counts.items() if value},

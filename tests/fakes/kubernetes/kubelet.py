@@ -99,7 +99,6 @@ def tell(store: Store, pod: Object, reports: list[Report], rule: Object) -> None
         {
             "name": container["name"],
             "image": container["image"],
-            "imageID": "",
             "ready": one.ready,
             "started": "running" in one.state,
             "restartCount": one.restarts,
@@ -110,7 +109,7 @@ def tell(store: Store, pod: Object, reports: list[Report], rule: Object) -> None
     ]
     ready = all(one.ready for one in reports)
     pod[HIDDEN]["ready for"] = pod[HIDDEN].get("ready for", -1) + 1 if ready else -1
-    set_conditions(pod, Initialized=True, ContainersReady=ready, Ready=ready)
+    set_conditions(pod, Ready=ready)
     for one in reports:
         for reason, message, warns in one.events:
             emit(store, pod, reason, message, warns=warns)

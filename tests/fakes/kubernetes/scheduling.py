@@ -7,8 +7,6 @@ from tests.fakes.kubernetes.objects import emit, is_ready
 from tests.fakes.kubernetes.store import Store, now
 
 AFFINITY = "requiredDuringSchedulingIgnoredDuringExecution"
-NO_HELP = "Preemption is not helpful for scheduling."
-NO_VICTIMS = "No preemption victims found for incoming pod."
 
 
 def place(store: Store, pod: Object, rule: Object) -> bool:
@@ -30,8 +28,6 @@ def place(store: Store, pod: Object, rule: Object) -> bool:
     name = least["metadata"]["name"]
     pod["spec"]["nodeName"] = name
     pod["status"]["conditions"] = [*others, {"type": "PodScheduled", "status": "True"}]
-    full = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
-    emit(store, pod, "Scheduled", f"Successfully assigned {full} to {name}")
     return True
 
 
@@ -48,10 +44,7 @@ def explain(refusals: list[str]) -> str:
         return "no nodes available to schedule pods"
     total = f"0/{len(refusals)} nodes are available: "
     counted = sorted(f"{refusals.count(text)} {text}" for text in set(refusals))
-    full = sum(text.startswith("Insufficient") for text in refusals)
-    helps = [f"{full} {NO_VICTIMS}"] * (full > 0)
-    helps += [f"{len(refusals) - full} {NO_HELP}"] * (full < len(refusals))
-    return f"{total}{', '.join(counted)}. preemption: {total}{', '.join(helps)}"
+    return f"{total}{', '.join(counted)}."
 
 
 def find_refusal(node: Object, pod: Object, rule: Object) -> str | None:

@@ -52,8 +52,10 @@ def leave(fleet: Fleet) -> None:
 
 
 def test_a_server_that_leaves_the_config_is_drained_and_removed(
-    pair: Fleet, connections: Connections
+    pair: Fleet, connections: Connections, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("nvoi.k3s.drain.EVICT_SECONDS", 0.1)
+
     def check_kept() -> None:
         assert not read_nodes(pair.cluster)["shop-main-2"]["spec"].get("unschedulable")
         assert pair.hosts[1].removals == []

@@ -229,17 +229,6 @@ def test_a_tunnel_has_its_own_address_and_not_its_peers() -> None:
     assert [one.interface for one in found] == [ipaddress.ip_interface("10.9.0.1/32")]
 
 
-def test_what_is_no_yaml_has_no_settings() -> None:
-    for text in ("- a", "a: [", "\t:", "just words"):
-        k3s = read_facts({"config": [text]}, 0.0).k3s
-        assert (k3s.config, k3s.token) == ({}, None)
-
-
-def test_without_a_token_in_its_config_it_is_the_one_beside_its_data() -> None:
-    sections = {"config": ["node-name: a"], "token": ["K10abc::server:def"]}
-    assert read_facts(sections, 0.0).k3s.token == Secret("K10abc::server:def")
-
-
 GEM_UNIT = """\
 @nvoi k3s
 program /usr/local/bin/k3s
@@ -289,7 +278,14 @@ def test_k3s_that_the_gem_has_set_up_is_known_by_what_it_is_started_with(
 
 @pytest.mark.parametrize(
     ("unit", "config"),
-    [("", ""), (f"{GEM_SERVER}\ntoken=", ""), (GEM_AGENT, ""), (GEM_SERVER, "token: x")],
+    [
+        ("", ""),
+        ("", "a: ["),
+        ("", "- a"),
+        (f"{GEM_SERVER}\ntoken=", ""),
+        (GEM_AGENT, ""),
+        (GEM_SERVER, "token: x"),
+    ],
 )
 def test_k3s_that_is_started_otherwise_is_somebody_else_s(unit: str, config: str) -> None:
     k3s = read_unit("server", unit, config)

@@ -7,10 +7,9 @@ from dataclasses import replace
 import pytest
 from ruamel.yaml import YAML
 
-from nvoi.k3s.facts import HEADER, Facts, K3s
+from nvoi.k3s.facts import Facts, K3s
 from nvoi.k3s.nodes import ClusterNode, build_marker
 from nvoi.k3s.plan import (
-    DEFAULT_VERSION,
     K3sSettings,
     Node,
     Work,
@@ -19,7 +18,6 @@ from nvoi.k3s.plan import (
     build_tasks,
     build_url,
     choose_names,
-    choose_version,
     find_orphans,
     find_stale,
     find_work,
@@ -68,15 +66,6 @@ def build_all(*k3s: K3s) -> dict[str, Facts]:
 )
 def test_the_work_on_a_server(k3s: K3s, wanted: Work) -> None:
     assert find_work(k3s, VERSION, CONFIG, REGISTRIES, "stamp") == wanted
-
-
-def test_a_first_plan_makes_a_token_of_its_own() -> None:
-    first, second = (build_tasks(SERVERS, build_all(K3s(), K3s()), SETTINGS) for _ in range(2))
-    tokens = {task.node.token.reveal() for task in first}
-    assert len(tokens) == 1
-    assert tokens != {task.node.token.reveal() for task in second}
-    assert first[0].node.version == DEFAULT_VERSION
-    assert first[1].node.master_ip == "10.0.0.11"
 
 
 def test_a_node_is_told_the_device_of_its_address_and_not_that_of_its_default_route() -> None:
@@ -142,27 +131,6 @@ def test_what_is_left_of_a_cluster_without_a_master_is_told_from_a_run_that_was_
     assert find_orphans(SERVERS, build_all(K3s(), worker)) == []
 
 
-def test_the_config_is_first_then_what_there_is_then_the_default() -> None:
-    assert choose_version("v1.36.1+k3s1", "v1.35.5+k3s1") == "v1.36.1+k3s1"
-    assert choose_version(None, "v1.35.5+k3s1") == "v1.35.5+k3s1"
-    assert choose_version(None, None) == DEFAULT_VERSION
-
-
-@pytest.mark.parametrize("node", [MASTER, WORKER])
-def test_a_config_is_yaml_that_is_read_again(node: Node) -> None:
-    text = build_config(node, SETTINGS).reveal()
-    assert text.splitlines()[0] == HEADER
-    values = YAML(typ="safe", pure=True).load(text)
-    assert values["token"] == TOKEN.reveal()
-    assert values["node-label"] == [f"nvoi.io/server-name={node.group}"]
-
-
-@pytest.mark.parametrize("node", [MASTER, WORKER])
-def test_pods_of_other_servers_are_reached_over_the_device_of_the_nodes_address(node: Node) -> None:
-    text = build_config(replace(node, device="eth1"), SETTINGS).reveal()
-    assert '\nflannel-iface: "eth1"\n' in text
-
-
 @pytest.mark.parametrize(
     ("k3s", "wanted"),
     [
@@ -204,20 +172,6 @@ def test_traefik_runs_where_an_app_wants_it_and_stays(
     (task,) = build_tasks([server], {server.name: build_facts(k3s=k3s)}, settings)
     values = YAML(typ="safe", pure=True).load(task.config.reveal())
     assert values["disable"] == disabled
-
-
-def test_the_registry_s_password_stays_as_long_as_the_token_does() -> None:
-    texts = {
-        build_tasks([SERVERS[0]], {SERVERS[0].name: build_facts(k3s=k3s)}, SETTINGS)[
-            0
-        ].registries.reveal()
-        for k3s in (build_k3s(), build_k3s(version="v1.35.5+k3s1", is_active=False))
-    }
-    assert len(texts) == 1
-
-
-def test_a_config_does_not_show_itself() -> None:
-    assert TOKEN.reveal() not in f"{build_config(MASTER, SETTINGS)}{MASTER!r}"
 
 
 def test_an_address_of_ipv6_is_bracketed() -> None:

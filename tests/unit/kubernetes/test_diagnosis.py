@@ -21,7 +21,3 @@ def test_a_pod_without_a_server_is_told_by_what_is_missing() -> None:
     full = Failure("Unschedulable", "1 Insufficient memory")
     assert "group" in advise(wrong)
     assert "memory" in advise(full)
-
-
-def test_what_is_not_known_has_no_advice() -> None:
-    assert advise(Failure("Else", "")) == ""

@@ -63,11 +63,6 @@ def test_all_objects_say_whose_they_are_and_which_deploy_made_them(name: str) ->
 
 
 @every_config
-def test_the_same_config_gives_the_same_manifests(name: str) -> None:
-    assert configs.build(name) == configs.build(name)
-
-
-@every_config
 def test_another_deploy_of_the_same_image_leaves_all_pods_as_they_are(name: str) -> None:
     first = pods(name)
     items: tuple[Any, ...] = configs.build(name, deploy_id="2", stamp="20270101000000").all
@@ -197,13 +192,3 @@ def test_every_pod_is_limited_and_stays_on_its_servers(name: str) -> None:
 def test_every_manifest_passes_the_cluster_s_schemas(name: str, version: str) -> None:
     for manifest in configs.build(name).all:
         assert find_errors(manifest, version) == []
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_the_schemas_refuse_what_kubernetes_does_not_know(version: str) -> None:
-    manifest: Any = configs.find(configs.build("web"), "Deployment", "shop-web")
-    configs.container_of(manifest)["imagePullPolice"] = "Always"
-    manifest["spec"]["strategy"]["rollingUpdate"]["maxSurge"] = []
-    errors = " ".join(find_errors(manifest, version))
-    assert "imagePullPolice" in errors
-    assert "maxSurge" in errors

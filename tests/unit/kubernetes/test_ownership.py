@@ -30,11 +30,6 @@ def test_what_the_config_no_longer_names_is_removed() -> None:
     assert "deployment/shop-web" not in obsolete
 
 
-def test_an_unchanged_app_has_nothing_to_remove() -> None:
-    manifests = build("groups")
-    assert ownership.find_obsolete("shop", live("groups"), manifests.all) == []
-
-
 def test_jobs_of_earlier_deploys_are_removed() -> None:
     obsolete = ownership.find_obsolete("shop", live("mounts"), build("mounts").kept)
     assert [item.kind for item in obsolete] == ["Job"]
@@ -88,12 +83,6 @@ def test_what_cannot_be_changed_is_found_before_it_is_applied() -> None:
         "deployment/shop-web",
         "service/db-shop",
     ]
-
-
-def test_an_address_that_the_cluster_chose_is_no_difference() -> None:
-    items = live("web")
-    find(items, "Service", "shop-web")["spec"]["clusterIP"] = "10.43.7.7"
-    assert drift.list_immutable_changes(items, build("web").kept) == []
 
 
 def test_a_database_that_gets_a_volume_is_made_anew() -> None:

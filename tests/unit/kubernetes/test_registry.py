@@ -123,11 +123,6 @@ def test_only_nodes_reach_the_registry() -> None:
     assert not [peer for peer in rule["from"] if "ipBlock" not in peer]
 
 
-def test_an_image_s_reference_begins_with_the_registry_and_ends_with_its_digest() -> None:
-    reference = registry.build_reference("nvoi-shop:1", "sha256:ab")
-    assert reference == "10.43.0.100:5000/nvoi-shop:1@sha256:ab"
-
-
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_registry_passes_the_cluster_s_schemas(version: str) -> None:
     for manifest in build_registry("id", node="shop-main-1", credentials=CREDENTIALS):

@@ -45,10 +45,6 @@ def test_records_pass_the_cluster_s_schemas(version: str) -> None:
     assert find_errors(record(STAMPS[0]), version) == []
 
 
-def test_the_same_release_gives_the_same_record() -> None:
-    assert record(STAMPS[0]) == record(STAMPS[0])
-
-
 def test_an_app_s_releases_are_listed_newest_first() -> None:
     items = [record(STAMPS[1]), record(STAMPS[0]), record(STAMPS[2])]
     found = releases.list_records("shop", items)
