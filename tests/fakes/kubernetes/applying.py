@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from tests.fakes.kubernetes.charts import KIND, SPEC
-from tests.fakes.kubernetes.kinds import NAMESPACES, ApiError, Kind, Object, matches, refuse
+from tests.fakes.kubernetes.kinds import ApiError, Kind, Object, matches, refuse
 from tests.fakes.kubernetes.store import HIDDEN, Store, copy
 
 #: Who applies and who patches are told apart, even of one name.
@@ -34,7 +34,6 @@ def apply(
     metadata = manifest["metadata"]
     if kind.namespaced:
         metadata.setdefault("namespace", place["namespace"])
-        check_namespace(metadata["namespace"])
     check_encoding(manifest)
     live = store.get(kind.name, metadata["name"], metadata.get("namespace", ""))
     owners = (live or {}).get(HIDDEN, {})
@@ -141,12 +140,6 @@ def reach(item: Object, key: str) -> Object:
 
 def check_shape(kind: Kind, place: Object, manifest: Object) -> None:
     name = manifest.get("metadata", {}).get("name", "")
-    if manifest.get("kind") != kind.name or manifest.get("apiVersion") != kind.version:
-        message = f"the object in the data ({manifest.get('kind')}) is not of {kind.name}"
-        raise ApiError(400, "BadRequest", message)
-    if name != place["name"]:
-        message = f"the name of the object ({name}) does not match the name on the URL"
-        raise ApiError(400, "BadRequest", message)
     if not NAME.fullmatch(name):
         raise refuse(
             manifest,
@@ -155,11 +148,6 @@ def check_shape(kind: Kind, place: Object, manifest: Object) -> None:
             "alphanumeric characters, '-' or '.', and must start and end with an alphanumeric "
             "character",
         )
-
-
-def check_namespace(name: str) -> None:
-    if name not in NAMESPACES:
-        raise ApiError(404, "NotFound", f'namespaces "{name}" not found')
 
 
 def check_encoding(manifest: Object) -> None:
@@ -194,17 +182,6 @@ def give_address(store: Store, service: Object) -> None:
         return
     number = 0 if "clusterIP" in spec else store.count("address") + 1000
     address = spec.setdefault("clusterIP", f"10.43.{number // 250}.{number % 250 + 1}")
-    for other in store.select("Service"):
-        if (
-            other["spec"].get("clusterIP") == address
-            and other["metadata"]["name"] != (service["metadata"]["name"])
-        ):
-            raise refuse(
-                service,
-                "spec.clusterIPs",
-                f'Invalid value: []string{{"{address}"}}: failed to allocate IP {address}: '
-                "provided IP is already allocated",
-            )
     defaults = {"type": "ClusterIP", "sessionAffinity": "None", "clusterIPs": [address]}
     for key, value in defaults.items():
         spec.setdefault(key, value)
@@ -277,8 +254,6 @@ def check_job(live: Object, item: Object) -> str | None:
     if old.get("template") != new.get("template"):
         dump = f"core.PodTemplateSpec{{{json.dumps(new['template'])}}}"
         return f"spec.template: Invalid value: {dump}: field is immutable"
-    if old.get("completions") != new.get("completions"):
-        return f"spec.completions: Invalid value: {new.get('completions')}: field is immutable"
     return None
 
 

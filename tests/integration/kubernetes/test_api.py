@@ -141,21 +141,14 @@ def test_names_are_had_without_what_the_objects_hold(api: Api) -> None:
     assert api.find(Reference("ConfigMap", "nvoi-none"), names_only=True) is None
 
 
-def test_what_is_deleted_twice_is_gone(api: Api) -> None:
+def test_what_is_deleted_twice_is_gone_and_what_took_its_place_stays(api: Api) -> None:
     api.apply(build_map("nvoi-a"))
     reference = Reference("ConfigMap", "nvoi-a")
-    assert api.delete(reference, "Background")
-    assert api.delete(reference, "Foreground")
-    assert api.find(reference) is None
-
-
-def test_what_has_another_uid_by_now_is_not_deleted(api: Api) -> None:
-    reference, uid = Reference("ConfigMap", "nvoi-a"), "uid-of-the-one-before"
-    api.apply(build_map("nvoi-a"))
-    assert api.delete(reference, "Background", uid=uid)
+    assert api.delete(reference, "Background", uid="uid-of-the-one-before")
     found = api.find(reference)
     assert found is not None
-    api.delete(reference, "Background", uid=found["metadata"]["uid"])
+    assert api.delete(reference, "Background", uid=found["metadata"]["uid"])
+    assert api.delete(reference, "Foreground")
     assert api.find(reference) is None
 
 

@@ -17,7 +17,7 @@ from tests.fakes.cluster_state import ClusterState
 from tests.integration.kubernetes.conftest import PACE, get_messages
 from tests.integration.ssh.relay import Relay
 from tests.integration.ssh.server import Server
-from tests.unit.kubernetes.configs import TEXTS, build, build_database
+from tests.unit.kubernetes.configs import TEXTS, build
 
 WEB = build("web")
 SECONDS = 60.0
@@ -363,21 +363,6 @@ def test_a_rollout_that_is_interrupted_ends_at_once_and_leaves_no_shell_behind(
     # The same connection serves the next command.
     assert cluster.get(["pods"])
     assert len(state.records) == number + 1
-
-
-def test_a_database_that_an_earlier_run_has_broken_is_repaired(
-    cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
-) -> None:
-    good = build("postgres")
-    cluster.apply(good.secrets)
-    cluster.roll_out(good.database, seconds=SECONDS)
-    state.behave("postgres:99", "image-pull")
-    with pytest.raises(ServiceError, match="postgres:99: not found"):
-        cluster.roll_out(build_database("postgres:99"), seconds=SECONDS)
-    cluster.roll_out(good.database, seconds=SECONDS)
-    (pod,) = state.objects("Pod")
-    assert pod["spec"]["containers"][0]["image"] == "postgres:17"
-    assert "Deleting what stands in the way: pod/db-shop-0" in get_messages(logged)
 
 
 def test_a_database_that_crashes_gets_its_new_settings(

@@ -11,32 +11,18 @@ from nvoi.k3s.facts import Facts, K3s
 from nvoi.k3s.nodes import ClusterNode, build_marker
 from nvoi.k3s.plan import (
     K3sSettings,
-    Node,
-    Work,
-    build_config,
-    build_stamp,
     build_tasks,
     build_url,
     choose_names,
     find_orphans,
     find_stale,
-    find_work,
 )
 from nvoi.secret import Secret
-from tests.unit.k3s.servers import VERSION, build_address, build_facts, build_k3s, build_server
+from tests.unit.k3s.servers import build_address, build_facts, build_k3s, build_server
 
 TOKEN = Secret("5eed" * 16)
-MASTER = Node("main-1", "main", "10.0.0.1", TOKEN, None, VERSION)
-WORKER = Node("web-1", "web", "10.0.0.2", TOKEN, "10.0.0.1", VERSION)
 SERVERS = [build_server(1), build_server(2)]
-CONFIG, REGISTRIES = Secret("token: t\n"), Secret("{}\n")
 SETTINGS = K3sSettings()
-GOOD = build_k3s(
-    token=Secret("t"),
-    lines=("token: t",),
-    registries_checksum="ca3d163bab055381827226140568f3bef7eaac187cebd76878e0b63e9e442356",
-)
-OTHER_LABEL = replace(GOOD, lines=("token: t", "node-label: [a=b]"))
 
 
 def build_all(*k3s: K3s) -> dict[str, Facts]:
@@ -45,27 +31,6 @@ def build_all(*k3s: K3s) -> dict[str, Facts]:
         server.name: build_facts(number, k3s=one)
         for number, (server, one) in enumerate(zip(SERVERS, k3s, strict=True), 1)
     }
-
-
-@pytest.mark.parametrize(
-    ("k3s", "wanted"),
-    [
-        (GOOD, Work.NOTHING),
-        (K3s(), Work.INSTALL),
-        (replace(GOOD, version="v1.35.5+k3s1"), Work.INSTALL),
-        (replace(GOOD, role=None), Work.INSTALL),
-        # The installer writes its service without the gem's arguments.
-        (replace(GOOD, is_of_gem=True), Work.INSTALL),
-        (replace(GOOD, is_active=False), Work.START),
-        (replace(GOOD, applied=""), Work.START),
-        (OTHER_LABEL, Work.WRITE),
-        (replace(GOOD, lines=("token: u",)), Work.START),
-        (replace(GOOD, lines=("token: t", "disable: []")), Work.START),
-        (replace(GOOD, registries_checksum="x"), Work.START),
-    ],
-)
-def test_the_work_on_a_server(k3s: K3s, wanted: Work) -> None:
-    assert find_work(k3s, VERSION, CONFIG, REGISTRIES, "stamp") == wanted
 
 
 def test_a_node_is_told_the_device_of_its_address_and_not_that_of_its_default_route() -> None:
@@ -176,18 +141,3 @@ def test_traefik_runs_where_an_app_wants_it_and_stays(
 
 def test_an_address_of_ipv6_is_bracketed() -> None:
     assert build_url("fd00::1") == "https://[fd00::1]:6443"
-
-
-def test_the_stamp_changes_with_all_but_the_label() -> None:
-    def build(node: Node, registries: Secret = REGISTRIES) -> str:
-        return build_stamp(node, build_config(node, SETTINGS), registries)
-
-    stamp = build(WORKER)
-    assert build(replace(WORKER, group="front")) == stamp
-    others = [
-        build(replace(WORKER, version="v1.36.6+k3s1")),
-        build(replace(WORKER, ip="10.0.0.3")),
-        build(replace(WORKER, token=Secret("other"))),
-        build(WORKER, Secret("other")),
-    ]
-    assert len({stamp, *others}) == 5

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Sequence
-from functools import reduce
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from nvoi.kubernetes.database import build_priority
 from nvoi.kubernetes.pods import BIND, ROOT_CAPABILITIES
 from tests.unit.config.texts import hetzner
 from tests.unit.kubernetes import configs
-from tests.unit.kubernetes.configs import build, container_of, find, pod_of
+from tests.unit.kubernetes.configs import build, container_of, dig, find, pod_of
 from tests.unit.kubernetes.schemas import VERSIONS, find_errors
 
 WEB = "app:\n  web: {servers: [main], port: 3000%s}\n"
@@ -33,13 +32,6 @@ def deployment(extra: str = "") -> Any:
 
 def find_values(secret: Any) -> dict[str, str]:
     return {name: b64decode(value).decode() for name, value in secret["data"].items()}
-
-
-def dig(item: Any, path: str) -> Any:
-    """What is at a path in a manifest; ``C`` and ``P`` are its container and its pod."""
-    item = {"C": container_of, "P": pod_of}.get(path[0], lambda one: {"spec": one["spec"]})(item)
-    keys = path.removeprefix("C.").removeprefix("P.").split(".")
-    return reduce(lambda one, key: one[int(key) if key.isdecimal() else key], keys, item)
 
 
 #: A config, a name in it, and what is at which place of that.
