@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nvoi.command import Command, build_script
@@ -61,7 +61,7 @@ class Installer:
     """Has servers run k3s.
 
     Once they do, ``nodes`` are the cluster's, and ``groups`` the groups that these had before, by
-    their names.
+    their names. Of old nodes whose places others took, ``_replaced`` has these by the new names.
     """
 
     connections: Connections
@@ -146,7 +146,12 @@ class Installer:
             check_lost(node, list_claims(self.cluster, node.name))
         others = [node for node in nodes if node not in stale]
         tasks = build_tasks(self.servers, facts, self.settings, others)
-        self._replaced.update(find_replaced(tasks, stale))
+        self._replaced.update(
+            (task.node.name, old)
+            for task in tasks
+            for old in stale
+            if task.node.name == old.name or format_address(task.server.host) == old.address
+        )
         check_groups(nodes, {task.node.name: task.server for task in tasks}, self.app)
         tell_insecure(self.settings.install_url, tasks, facts)
         master, *agents = tasks
@@ -225,16 +230,6 @@ def build_setup(
     flags = ["yes" if flag else "no" for flag in (installs, starts)]
     what = (task.node.role, task.node.version, install_url, *map(str, sizes), task.stamp)
     return build_script("nvoi-k3s", read_script("install.sh"), *what, *flags, seconds, DATA_FOLDER)
-
-
-def find_replaced(
-    tasks: Iterable[Task], stale: Collection[ClusterNode]
-) -> Iterator[tuple[str, ClusterNode]]:
-    """The nodes that take the places of old ones, by their names, with these."""
-    for task in tasks:
-        for old in stale:
-            if task.node.name == old.name or format_address(task.server.host) == old.address:
-                yield task.node.name, old
 
 
 def check_lost(node: ClusterNode, claims: Sequence[str]) -> None:

@@ -113,8 +113,9 @@ class Cluster(Objects):
         self.delete(created, wait=False)
         left = [item for item in old if read_reference(item) in unready]
         if left:
-            self._free_stuck(left)
-            names = join_names(map(read_reference, left))
+            pods = self.get(["pods"], selector=build_selector(left))
+            self._free([pod for item in left for pod in find_stuck(item, pods)])
+            names = ", ".join(str(read_reference(item)) for item in left)
             log.info("Not waited for, as it was not ready before either: %s", names)
         awaited = [item for item in old if item not in left]
         if awaited:
@@ -129,9 +130,7 @@ class Cluster(Objects):
 
     def free_crashing(self, selector: str) -> None:
         """Delete pods that are in back-off, for what they crashed of is mended by now."""
-        crashing = [pod for pod in self.get(["pods"], selector=selector) if is_crashing(pod)]
-        if crashing:
-            self._free(crashing)
+        self._free([one for one in self.get(["pods"], selector=selector) if is_crashing(one)])
 
     def _follow(
         self, manifests: Sequence[Manifest], seconds: float, *, is_patient: bool = False
@@ -160,15 +159,12 @@ class Cluster(Objects):
             **more,
         )
 
-    def _free_stuck(self, manifests: Sequence[Manifest]) -> None:
-        pods = self.get(["pods"], selector=build_selector(manifests))
-        stuck = [pod for item in manifests for pod in find_stuck(item, pods)]
-        if stuck:
-            self._free(stuck)
-
     def _free(self, pods: Sequence[Json]) -> None:
         """Delete pods that hold a rollout up, but none that has taken the place of one."""
-        log.info("Deleting what stands in the way: %s", join_names(map(read_reference, pods)))
+        if not pods:
+            return
+        names = ", ".join(str(read_reference(pod)) for pod in pods)
+        log.info("Deleting what stands in the way: %s", names)
         self._check()
         with self._telling(DELETING):
             for pod in pods:
@@ -186,7 +182,3 @@ def build_selector(manifests: Iterable[Manifest]) -> str | None:
             return None
         names.add(name)
     return f"{INSTANCE} in ({','.join(sorted(names))})"
-
-
-def join_names(references: Iterable[Reference]) -> str:
-    return ", ".join(map(str, references))

@@ -61,16 +61,10 @@ def build_app_policy(
     """
     name = build_label(build_prefix(app))
     metadata = build_metadata(name, build_labels(app, "policy", name, "policy"), deploy_id)
-    peers = build_peers(app, others)
-    peers = (*peers, INGRESS) if peers and ingress else peers
-    return build_policy(metadata, {PART_OF: build_label_value(app)}, peers)
-
-
-def build_peers(app: str, others: Sequence[str]) -> tuple[Peer, ...]:
-    """Who reaches an app: its own pods, and ``others`` as its config names them; none is all."""
-    if EVERYBODY in others:
-        return ()
-    return (*map(build_peer, (app, *others)), *NODES)
+    peers = (*map(build_peer, (app, *others)), *NODES, *[INGRESS] * ingress)
+    return build_policy(
+        metadata, {PART_OF: build_label_value(app)}, () if EVERYBODY in others else peers
+    )
 
 
 def build_peer(name: str) -> Peer:

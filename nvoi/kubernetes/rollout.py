@@ -26,7 +26,6 @@ from nvoi.kubernetes.progress import (
     Restarts,
     State,
     Verdict,
-    drop_conditions,
     fail,
     find_stuck,
     has_ended,
@@ -156,7 +155,7 @@ class RolloutWatch:
         """
         jobs = self._objects.get("Job", {}).values()
         others = [pod for pod in self._pods if not any(belongs(pod, job) for job in jobs)]
-        self._beginnings = note_beginnings(others, self._objects["Event"].values())
+        self._beginnings = note_beginnings(others, [*self._objects["Event"].values()])
         self._overdue = {one for one, item in self._followed.items() if is_overdue(item)}
 
     def _free_pods(self, items: Iterable[Json], pods: list[Json]) -> list[Json]:
@@ -195,7 +194,9 @@ class RolloutWatch:
             item = found[reference]
             if reference.kind == "Job":
                 self._stream(item, pods)
-            judged = drop_conditions(item) if reference in self._overdue else item
+            judged = item
+            if reference in self._overdue:
+                judged = {**item, "status": {**item["status"], "conditions": []}}
             verdict = self._judge_restarts(item, judge(judged, pods, events), pods)
             if self._may_pass(verdict) or self._lags(item, verdict, pods):
                 verdict = Verdict(State.PROGRESSING, verdict.sentence)

@@ -54,11 +54,9 @@ TEXTS = {
           exec: {servers: [main], healthcheck: {type: exec, command: 'test "$$" -gt $(A)'}}
     """),
     "postgres": hetzner(WEB + POSTGRES, VOLUME),
-    "postgres without a volume": hetzner(
-        WEB + POSTGRES.replace("  mount: {data: /var/lib/postgresql/data}\n", "")
-    ),
+    "disk": hetzner(WEB + POSTGRES.replace("  mount: {data: /var/lib/postgresql/data}\n", "")),
     "mysql": hetzner(WEB + MYSQL, VOLUME),
-    "mysql elsewhere": hetzner(WEB + MYSQL.replace("/var/lib/mysql", "/elsewhere"), VOLUME),
+    "mysql_elsewhere": hetzner(WEB + MYSQL.replace("/var/lib/mysql", "/elsewhere"), VOLUME),
     "sqlite3": hetzner(WEB + SQLITE, VOLUME),
     "url": hetzner(
         WEB + "database: {servers: [main], adapter: postgres, url: 'postgres://u:pa55@db/x'}"

@@ -86,7 +86,7 @@ def test_what_cannot_be_changed_is_found_before_it_is_applied() -> None:
 
 
 def test_a_database_that_gets_a_volume_is_made_anew() -> None:
-    fixed = drift.list_immutable_changes(live("postgres without a volume"), build("postgres").kept)
+    fixed = drift.list_immutable_changes(live("disk"), build("postgres").kept)
     assert shown(fixed) == ["statefulset/db-shop"]
 
 

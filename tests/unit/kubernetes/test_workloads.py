@@ -17,7 +17,10 @@ from tests.unit.kubernetes.schemas import VERSIONS, find_errors
 
 WEB = "app:\n  web: {servers: [main], port: 3000%s}\n"
 ROLLING = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
-REPLICAS, STRATEGY, READY = "spec.replicas", "spec.strategy", "spec.minReadySeconds"
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+SPREAD = "P.topologySpreadConstraints.0.topologyKey"
+REQUESTS = {"memory": "128Mi", "cpu": "100m", "ephemeral-storage": "50Mi"}
+LIMITS = {"memory": "512Mi", "cpu": "500m", "ephemeral-storage": "5Gi"}
 PROBE = {
     "httpGet": {"path": "/up", "port": 3001, "scheme": "HTTP"},
     "periodSeconds": 1,
@@ -34,129 +37,72 @@ def find_values(secret: Any) -> dict[str, str]:
     return {name: b64decode(value).decode() for name, value in secret["data"].items()}
 
 
-#: A config, a name in it, and what is at which place of that.
-VALUES: dict[str, tuple[str, str, str, object]] = {
-    "a web service runs twice": ("web", "Deployment/shop-web", REPLICAS, 2),
-    "and always has as many pods": ("web", "Deployment/shop-web", STRATEGY, ROLLING),
-    "without a port once": ("least", "Deployment/shop-web", REPLICAS, 1),
-    "with data once": ("mounts", "Deployment/shop-web", REPLICAS, 1),
-    "and never two": ("mounts", "Deployment/shop-web", STRATEGY, {"type": "Recreate"}),
-    "with sqlite3 too": ("sqlite3", "Deployment/shop-web", STRATEGY, {"type": "Recreate"}),
-    "as the config says": ("groups", "Deployment/shop-web", REPLICAS, 5),
-    "has to stay ready": ("web", "Deployment/shop-web", READY, 10),
-    "also a finished one": ("groups", "Deployment/shop-redis", READY, 10),
-    "image of the release": ("web", "Deployment/shop-web", "C.image", configs.IMAGE),
-    "image of its own": ("groups", "Deployment/shop-redis", "C.image", "redis:7"),
-    "image of a database": ("mysql", "StatefulSet/db-shop", "C.image", "mysql:8.4"),
+GROUPS = {"key": "nvoi.io/server-name", "operator": "In", "values": ["main", "Workers_2"]}
+AFFINITY = {"nodeSelectorTerms": [{"matchExpressions": [GROUPS]}]}
+#: By a config, an object of it and a place in that: what is there.
+VALUES: dict[str, object] = {
+    # A service with a port runs twice and always has as many pods; one with data never runs twice.
+    "web Deployment/shop-web spec.replicas": 2,
+    "web Deployment/shop-web spec.strategy": ROLLING,
+    "least Deployment/shop-web spec.replicas": 1,
+    "mounts Deployment/shop-web spec.replicas": 1,
+    "mounts Deployment/shop-web spec.strategy": {"type": "Recreate"},
+    "sqlite3 Deployment/shop-web spec.strategy": {"type": "Recreate"},
+    "groups Deployment/shop-web spec.replicas": 5,
+    "web Deployment/shop-web spec.minReadySeconds": 10,
+    "groups Deployment/shop-redis spec.minReadySeconds": 10,
+    "web Deployment/shop-web C.image": configs.IMAGE,
+    "groups Deployment/shop-redis C.image": "redis:7",
+    "mysql StatefulSet/db-shop C.image": "mysql:8.4",
     # Kubernetes makes one dollar of two.
-    "command": (
-        *("every_key", "Deployment/every-key-web", "C.command"),
-        ["/bin/sh", "-c", "bin/serve --port $$PORT $$$$"],
-    ),
-    "command of a check": (
-        *("checks", "Deployment/shop-exec", "C.livenessProbe.exec.command.2"),
-        'test "$$$$" -gt $$(A)',
-    ),
-    "port of a Service": ("web", "Service/shop-web", "spec.ports.0.port", 3000),
-    "which leads to a name": ("web", "Service/shop-web", "spec.ports.0.targetPort", "main"),
-    "inside the cluster": ("web", "Service/shop-web", "spec.type", "ClusterIP"),
-    "port of redis": ("groups", "Service/shop-redis", "spec.ports.0.port", 6379),
-    "port of postgres": ("postgres", "Service/db-shop", "spec.ports.0.port", 5432),
-    "port of mysql": ("mysql", "Service/db-shop", "spec.ports.0.port", 3306),
-    "on its server": (
-        *("mounts", "Deployment/shop-web", "P.nodeSelector"),
-        {"nvoi.io/server-name": "main"},
-    ),
-    "on servers of two groups": (
-        *("groups", "Deployment/shop-web", "P.affinity.nodeAffinity"),
-        {
-            "requiredDuringSchedulingIgnoredDuringExecution": {
-                "nodeSelectorTerms": [
-                    {
-                        "matchExpressions": [
-                            {
-                                "key": "nvoi.io/server-name",
-                                "operator": "In",
-                                "values": ["main", "Workers_2"],
-                            }
-                        ]
-                    }
-                ]
-            }
-        },
-    ),
-    "spread": (
-        *("web", "Deployment/shop-web", "P.topologySpreadConstraints.0.topologyKey"),
-        "kubernetes.io/hostname",
-    ),
-    "resources": (
-        *("web", "Deployment/shop-web", "C.resources"),
-        {
-            "requests": {"memory": "128Mi", "cpu": "100m", "ephemeral-storage": "50Mi"},
-            "limits": {"memory": "512Mi", "cpu": "500m", "ephemeral-storage": "5Gi"},
-        },
-    ),
+    "every_key Deployment/every-key-web C.command.2": "bin/serve --port $$PORT $$$$",
+    "checks Deployment/shop-exec C.livenessProbe.exec.command.2": 'test "$$$$" -gt $$(A)',
+    "web Service/shop-web spec.type": "ClusterIP",
+    "web Service/shop-web spec.ports.0.port": 3000,
+    "web Service/shop-web spec.ports.0.targetPort": "main",
+    "groups Service/shop-redis spec.ports.0.port": 6379,
+    "postgres Service/db-shop spec.ports.0.port": 5432,
+    "mysql Service/db-shop spec.ports.0.port": 3306,
+    "mounts Deployment/shop-web P.nodeSelector": {"nvoi.io/server-name": "main"},
+    f"groups Deployment/shop-web P.affinity.nodeAffinity.{REQUIRED}": AFFINITY,
+    f"web Deployment/shop-web {SPREAD}": "kubernetes.io/hostname",
+    "web Deployment/shop-web C.resources.requests": REQUESTS,
+    "web Deployment/shop-web C.resources.limits": LIMITS,
     # Requests still come for a moment, which it has beside its grace.
-    "drains": ("web", "Deployment/shop-web", "C.lifecycle.preStop.sleep.seconds", 5),
-    "then ends": ("web", "Deployment/shop-web", "P.terminationGracePeriodSeconds", 35),
-    "volumes": (
-        *("mounts", "Deployment/shop-web", "P.volumes.0.hostPath"),
-        {"path": "/opt/nvoi/volumes/shop-main-Uploads_1", "type": "Directory"},
-    ),
-    "volume of a database": (
-        *("postgres", "StatefulSet/db-shop", "P.volumes.0.hostPath.path"),
-        "/opt/nvoi/volumes/shop-main-data",
-    ),
-    "folder of postgres": (
-        *("postgres", "StatefulSet/db-shop", "C.volumeMounts.0.mountPath"),
-        "/var/lib/postgresql/data",
-    ),
-    "folder of a disk": (
-        *("postgres without a volume", "StatefulSet/db-shop", "C.volumeMounts"),
-        [{"name": "data", "mountPath": "/var/lib/postgresql/data"}],
-    ),
-    "which the cluster finds": (
-        *("postgres without a volume", "StatefulSet/db-shop"),
-        "spec.volumeClaimTemplates.0.spec.storageClassName",
-        "local-path",
-    ),
-    "folder of mysql": (
-        *("mysql", "StatefulSet/db-shop", "C.volumeMounts.0.mountPath"),
-        "/var/lib/mysql",
-    ),
-    "another folder of mysql": (
-        *("mysql elsewhere", "StatefulSet/db-shop", "C.args"),
-        ["--datadir=/elsewhere"],
-    ),
-    "check in full": (
-        *("every_key", "Deployment/every-key-web", "C.readinessProbe"),
-        PROBE | {"failureThreshold": 7},
-    ),
-    "which is laxer later": (
-        *("every_key", "Deployment/every-key-web", "C.livenessProbe"),
-        PROBE | {"failureThreshold": 60},
-    ),
-    "and at a start": (
-        *("every_key", "Deployment/every-key-web", "C.startupProbe"),
-        PROBE | {"failureThreshold": 60},
-    ),
+    "web Deployment/shop-web C.lifecycle.preStop.sleep.seconds": 5,
+    "web Deployment/shop-web P.terminationGracePeriodSeconds": 35,
+    "mounts Deployment/shop-web P.volumes.0.hostPath": {
+        "path": "/opt/nvoi/volumes/shop-main-Uploads_1",
+        "type": "Directory",
+    },
+    "postgres StatefulSet/db-shop P.volumes.0.hostPath.path": "/opt/nvoi/volumes/shop-main-data",
+    "postgres StatefulSet/db-shop C.volumeMounts.0.mountPath": "/var/lib/postgresql/data",
+    "disk StatefulSet/db-shop C.volumeMounts.0.mountPath": "/var/lib/postgresql/data",
+    "disk StatefulSet/db-shop spec.volumeClaimTemplates.0.spec.storageClassName": "local-path",
+    "mysql StatefulSet/db-shop C.volumeMounts.0.mountPath": "/var/lib/mysql",
+    "mysql_elsewhere StatefulSet/db-shop C.args": ["--datadir=/elsewhere"],
+    "every_key Deployment/every-key-web C.readinessProbe": PROBE | {"failureThreshold": 7},
+    "every_key Deployment/every-key-web C.livenessProbe": PROBE | {"failureThreshold": 60},
+    "every_key Deployment/every-key-web C.startupProbe": PROBE | {"failureThreshold": 60},
     # Kubernetes counts in whole seconds.
-    "interval": ("checks", "Deployment/shop-http", "C.readinessProbe.periodSeconds", 2),
-    "time-out": ("checks", "Deployment/shop-tcp", "C.readinessProbe.timeoutSeconds", 1),
-    "retries": ("checks", "Deployment/shop-tcp", "C.readinessProbe.failureThreshold", 9),
-    "check of a port": ("checks", "Deployment/shop-tcp", "C.readinessProbe.tcpSocket.port", 81),
-    "a port alone": ("web", "Deployment/shop-web", "C.readinessProbe.tcpSocket.port", 3000),
-    "redis' port": ("groups", "Deployment/shop-redis", "C.readinessProbe.tcpSocket.port", 6379),
-    "one of several at a time": ("web", "PodDisruptionBudget/shop-web", "spec.maxUnavailable", 1),
-    "a Job is tried once": ("mounts", "Job/shop-web", "spec.backoffLimit", 0),
-    "for as long as it may take": ("mounts", "Job/shop-web", "spec.activeDeadlineSeconds", 120),
-    "not again": ("mounts", "Job/shop-web", "P.restartPolicy", "Never"),
-    "its command": ("mounts", "Job/shop-web", "C.command", ["/bin/sh", "-c", "bin/migrate"]),
+    "checks Deployment/shop-http C.readinessProbe.periodSeconds": 2,
+    "checks Deployment/shop-tcp C.readinessProbe.timeoutSeconds": 1,
+    "checks Deployment/shop-tcp C.readinessProbe.failureThreshold": 9,
+    "checks Deployment/shop-tcp C.readinessProbe.tcpSocket.port": 81,
+    "web Deployment/shop-web C.readinessProbe.tcpSocket.port": 3000,
+    "groups Deployment/shop-redis C.readinessProbe.tcpSocket.port": 6379,
+    "web PodDisruptionBudget/shop-web spec.maxUnavailable": 1,
+    # A Job is tried once, for as long as it may take.
+    "mounts Job/shop-web spec.backoffLimit": 0,
+    "mounts Job/shop-web spec.activeDeadlineSeconds": 120,
+    "mounts Job/shop-web P.restartPolicy": "Never",
+    "mounts Job/shop-web C.command": ["/bin/sh", "-c", "bin/migrate"],
 }
 
 
-@pytest.mark.parametrize(("config", "name", "path", "value"), VALUES.values(), ids=VALUES)
-def test_a_config_becomes(config: str, name: str, path: str, value: object) -> None:
+@pytest.mark.parametrize(("place", "value"), VALUES.items(), ids=VALUES)
+def test_a_config_becomes(place: str, value: object) -> None:
+    config, name, path = place.split()
     assert dig(find(build(config), *name.split("/")), path) == value
 
 
