@@ -5,11 +5,19 @@ Each way in which a pod fails is told by the rollouts of tests/integration/kuber
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from nvoi.kubernetes.diagnosis import describe_changes, describe_pod
+from nvoi.kubernetes.diagnosis import (
+    FATAL_REASONS,
+    MOUNT_REASONS,
+    Failure,
+    advise,
+    describe_changes,
+    describe_pod,
+)
 from nvoi.kubernetes.progress import (
     Restarts,
     State,
@@ -64,107 +72,78 @@ def remove(item: Any, **more: Any) -> Any:
 
 DONE, GOES_ON, FAILED = State.DONE, State.PROGRESSING, State.FAILED
 OTHER = cluster.live("Deployment", "shop-redis", "groups")
-#: What there is, with its pods and events; how far it is, and in which words.
-VERDICTS: dict[str, tuple[Any, list[Any], list[Any], State, str]] = {
-    "ready": (cluster.deployment(**READY), [], [], DONE, "shop-web: 2 of 2 pods are ready"),
-    "none yet": (WEB, [], [], GOES_ON, "0 of 2 new pods are ready"),
-    "old pod": (
-        cluster.deployment(**READY | {"replicas": 3}),
-        *([], [], GOES_ON, "1 old pod has yet to stop"),
-    ),
-    "old pods": (
-        cluster.deployment(**READY | {"replicas": 4}),
-        *([], [], GOES_ON, "2 old pods have yet to stop"),
-    ),
-    "not looked at": (
-        cluster.deployment(**READY | {"observedGeneration": 1}),
-        *([], [], GOES_ON, "the cluster has not looked at it yet"),
-    ),
+UNSEEN = {"metadata": {"name": "shop-web-x", "uid": "another"}}
+PULLING = waiting("ImagePullBackOff")
+LATE = "failed to sync secret cache: timed out"
+GIVEN_UP = conclude("Failed", "BackoffLimitExceeded", "has reached the limit")
+
+
+def case(
+    item: Any, *pods: Any, state: State = GOES_ON, words: str = "", events: Sequence[Any] = ()
+) -> tuple[Any, list[Any], Sequence[Any], State, str]:
+    """A workload with its pods and events; how far it is, and in which words."""
+    return item, [*pods], events, state, words
+
+
+def rolled(**status: Any) -> Any:
+    """A rollout whose pods are all ready, but for what ``status`` says."""
+    return cluster.deployment(**(READY | status))
+
+
+def unclaimed(message: str) -> Any:
+    return unscheduled(DATABASE, message)
+
+
+VERDICTS = {
+    "ready": case(rolled(), state=DONE, words="shop-web: 2 of 2 pods are ready"),
+    "none yet": case(WEB, words="0 of 2 new pods are ready"),
+    "old pod": case(rolled(replicas=3), words="1 old pod has yet to stop"),
+    "old pods": case(rolled(replicas=4), words="2 old pods have yet to stop"),
+    "changed": case(rolled(observedGeneration=1), words="the cluster has not looked at it yet"),
     # As Kubernetes says it of two old pods that are available and a new one that is not.
-    "old ones are available": (
-        cluster.deployment(**READY | {"replicas": 3, "updatedReplicas": 1}),
-        [age(pod(WEB, ready=True)), age(pod(WEB, ready=True)), pod(WEB)],
-        *([], GOES_ON, "shop-web: 0 of 2 new pods are ready"),
+    "old ones": case(
+        rolled(replicas=3, updatedReplicas=1),
+        *(age(pod(WEB, ready=True)), age(pod(WEB, ready=True)), pod(WEB)),
+        words="shop-web: 0 of 2 new pods are ready",
     ),
-    "settling": (
-        WEB,
-        [pod(WEB, ready=True)],
-        *([], GOES_ON, "1 of 2 new pods are ready, and must stay so for 10 s"),
+    "settling": case(
+        WEB, pod(WEB, ready=True), words="1 of 2 new pods are ready, and must stay so for 10 s"
     ),
-    "one has to end first": (
+    "one has to end": case(
         DATABASE,
-        [remove(pod(DATABASE), deletionGracePeriodSeconds=120)],
-        *([], GOES_ON, "0 of 1 new pods are ready; db-shop-x is stopping, which may take 120 s"),
+        remove(pod(DATABASE), deletionGracePeriodSeconds=120),
+        words="0 of 1 new pods are ready; db-shop-x is stopping, which may take 120 s",
     ),
-    "ended once": (WEB, [pod(WEB, lastState=ended(1))], [], GOES_ON, ""),
-    "has just ended": (WEB, [pod(WEB, state=ended(1))], [], GOES_ON, ""),
-    "not healthy yet": (WEB, [pod(WEB)], [UNHEALTHY], GOES_ON, ""),
-    "unhealthy": (WEB, [pod(WEB)], [UNHEALTHY, KILLED], FAILED, "statuscode: 500"),
-    "no room": (WEB, [unscheduled(WEB, FULL)], [], FAILED, f"shop-web-x: Unschedulable: {FULL}"),
-    "room soon": (WEB, [unscheduled(WEB, FULL), remove(pod(OTHER))], [], GOES_ON, ""),
-    "node starts": (WEB, [unscheduled(WEB, TAINTED)], [], GOES_ON, ""),
-    "disk is late": (
-        DATABASE,
-        [unscheduled(DATABASE, 'persistentvolumeclaim "data-db-shop-0" not found')],
-        *([], GOES_ON, ""),
+    "ended once": case(WEB, pod(WEB, lastState=ended(1))),
+    "has just ended": case(WEB, pod(WEB, state=ended(1))),
+    "not healthy yet": case(WEB, pod(WEB), events=[UNHEALTHY]),
+    "unhealthy": case(
+        WEB, pod(WEB), events=[UNHEALTHY, KILLED], state=FAILED, words="statuscode: 500"
     ),
-    "disk is unbound": (
-        DATABASE,
-        [unscheduled(DATABASE, "pod has unbound immediate PersistentVolumeClaims")],
-        *([], GOES_ON, ""),
+    "no room": case(WEB, unscheduled(WEB, FULL), state=FAILED, words=f"Unschedulable: {FULL}"),
+    "room soon": case(WEB, unscheduled(WEB, FULL), remove(pod(OTHER))),
+    "node starts": case(WEB, unscheduled(WEB, TAINTED)),
+    "disk is late": case(DATABASE, unclaimed('persistentvolumeclaim "data-db-shop-0" not found')),
+    "disk unbound": case(DATABASE, unclaimed("pod has unbound immediate PersistentVolumeClaims")),
+    "mount": case(WEB, MADE, events=[event(MADE, "FailedAttachVolume", NO_FOLDER)], state=FAILED),
+    "mount is late": case(WEB, MADE, events=[event(MADE, "FailedMount", LATE)]),
+    "mounted since": case(WEB, pod(WEB), events=[event(MADE, "FailedMount", NO_FOLDER)]),
+    "of another pod": case(WEB, MADE, events=[event(UNSEEN, "FailedMount", NO_FOLDER)]),
+    "pods of others": case(
+        rolled(), age(pod(WEB, state=PULLING)), pod(OTHER, state=PULLING), state=DONE
     ),
-    "mount": (
-        WEB,
-        [MADE],
-        [event(MADE, "FailedAttachVolume", NO_FOLDER)],
-        *(FAILED, f"shop-web-x: FailedAttachVolume: {NO_FOLDER}"),
-    ),
-    "mount is late": (
-        WEB,
-        [MADE],
-        [event(MADE, "FailedMount", "failed to sync secret cache: timed out")],
-        *(GOES_ON, ""),
-    ),
-    "mounted since": (WEB, [pod(WEB)], [event(MADE, "FailedMount", NO_FOLDER)], GOES_ON, ""),
-    "event of an earlier pod": (
-        WEB,
-        [MADE],
-        [event({"metadata": {"name": "shop-web-x", "uid": "another"}}, "FailedMount", NO_FOLDER)],
-        *(GOES_ON, ""),
-    ),
-    "pods of others": (
-        cluster.deployment(**READY),
-        [
-            age(pod(WEB, state=waiting("ImagePullBackOff"))),
-            pod(OTHER, state=waiting("ErrImagePull")),
-        ],
-        *([], DONE, ""),
-    ),
-    "broken one goes": (
-        WEB,
-        [remove(pod(WEB, state=waiting("ImagePullBackOff")))],
-        *([], GOES_ON, ""),
-    ),
-    "database": (database(currentRevision="b"), [], [], DONE, ""),
-    "database turns": (database(currentRevision="a"), [], [], GOES_ON, ""),
-    "database starts": (database(currentRevision="b", readyReplicas=0), [], [], GOES_ON, ""),
-    "database is next": (database(currentRevision="a", updatedReplicas=0), [], [], GOES_ON, ""),
-    "job is done": (conclude("Complete"), [], [], DONE, ""),
-    "job runs": (job(active=1), [], [], GOES_ON, ": running"),
-    "job starts": (job(), [], [], GOES_ON, ": starting"),
-    "job fails": (
-        conclude("Failed", "BackoffLimitExceeded", "has reached the limit"),
-        [pod(job(), state=ended(4))],
-        *([], FAILED, "exit code 4"),
-    ),
-    "job failed unseen": (
-        conclude("Failed", "BackoffLimitExceeded", "has reached the limit"),
-        *([], [], FAILED, "BackoffLimitExceeded"),
-    ),
-    "job cannot start": (
-        job(active=1),
-        [pod(job(), state=waiting("CreateContainerConfigError"))],
-        *([], FAILED, "CreateContainerConfigError"),
+    "broken one goes": case(WEB, remove(pod(WEB, state=PULLING))),
+    "database": case(database(currentRevision="b"), state=DONE),
+    "database turns": case(database(currentRevision="a")),
+    "database starts": case(database(currentRevision="b", readyReplicas=0)),
+    "database is next": case(database(currentRevision="a", updatedReplicas=0)),
+    "job is done": case(conclude("Complete"), state=DONE),
+    "job runs": case(job(active=1), words=": running"),
+    "job starts": case(job(), words=": starting"),
+    "job fails": case(GIVEN_UP, pod(job(), state=ended(4)), state=FAILED, words="exit code 4"),
+    "job failed unseen": case(GIVEN_UP, state=FAILED, words="BackoffLimitExceeded"),
+    "job cannot start": case(
+        job(active=1), pod(job(), state=waiting("CreateContainerConfigError")), state=FAILED
     ),
 }
 
@@ -173,7 +152,7 @@ VERDICTS: dict[str, tuple[Any, list[Any], list[Any], State, str]] = {
     ("item", "pods", "events", "state", "words"), VERDICTS.values(), ids=VERDICTS
 )
 def test_how_far_a_workload_is(
-    item: Any, pods: list[Any], events: list[Any], state: State, words: str
+    item: Any, pods: list[Any], events: Sequence[Any], state: State, words: str
 ) -> None:
     verdict = judge(item, pods, events)
     assert (verdict.state, words in verdict.sentence) == (state, True), verdict
@@ -326,3 +305,21 @@ def test_what_runs_again_since_it_failed_is_neither_ended_nor_a_reason_to_give_u
     assert find_stuck(DATABASE, [recovering], killed, beginnings) == []
     # Until it is ended once more.
     assert not has_failed_before(pod(DATABASE, restartCount=2), killed, beginnings)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    sorted(
+        {*FATAL_REASONS - {"PreStartHookError", "PostStartHookError"}, *MOUNT_REASONS}
+        | {"Unschedulable", "Unhealthy", "Failed", "DeadlineExceeded", "FailedCreate"}
+    ),
+)
+def test_every_failure_says_what_to_do(reason: str) -> None:
+    assert advise(Failure(reason, "why"))
+
+
+def test_a_pod_without_a_server_is_told_by_what_is_missing() -> None:
+    wrong = Failure("Unschedulable", "1 node(s) didn't match Pod's node affinity/selector")
+    full = Failure("Unschedulable", "1 Insufficient memory")
+    assert "group" in advise(wrong)
+    assert "memory" in advise(full)
