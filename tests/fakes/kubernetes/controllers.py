@@ -143,7 +143,7 @@ def run_replicaset(store: Store, deployment: Object, replicaset: Object) -> None
     for _ in range(wanted - len(pods)):
         if rule["behaviour"] == "forbidden":
             message = rule.get("message", "pods is forbidden: exceeded quota: pods")
-            emit(store, replicaset, "FailedCreate", f"Error creating: {message}", warns=True)
+            emit(store, replicaset, "FailedCreate", f"Error creating: {message}")
             replicaset[HIDDEN]["refused"] = message
             break
         name = f"{replicaset['metadata']['name']}-{store.make_suffix()}"

@@ -18,7 +18,7 @@ def run(store: Store, job: Object) -> None:
     if not pods and "conditions" not in status:
         if rule["behaviour"] == "forbidden":
             message = rule.get("message", "pods is forbidden: exceeded quota: pods")
-            emit(store, job, "FailedCreate", f"Error creating: {message}", warns=True)
+            emit(store, job, "FailedCreate", f"Error creating: {message}")
             return
         pods = [make_pod(store, job, f"{name}-{store.make_suffix()}", name)]
     job[HIDDEN]["looks"] = job[HIDDEN].get("looks", 0) + 1
@@ -47,7 +47,7 @@ def give_up(store: Store, job: Object, reason: str, message: str) -> None:
     if "conditions" not in job["status"]:
         conclude(job, "FailureTarget", reason, message)
     conclude(job, "Failed", reason, message)
-    emit(store, job, reason, message, warns=True)
+    emit(store, job, reason, message)
 
 
 def conclude(job: Object, kind: str, reason: str, message: str) -> None:

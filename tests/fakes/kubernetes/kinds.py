@@ -5,46 +5,25 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from nvoi.kubernetes.names import RESOURCES, Resource
+
 Object = dict[str, Any]
 
-NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 CLUSTER = "_"
 
 
 class Kind:
-    """A kind: its API version, its name in paths, and whether it is in namespaces."""
+    """A kind, as nvoi knows it too; the cluster's own schemas say whether it is right."""
 
-    def __init__(self, name: str, version: str, plural: str, *, namespaced: bool = True) -> None:
-        self.name, self.version, self.plural = name, version, plural
-        self.namespaced = namespaced
-        self.group = version.partition("/")[0] if "/" in version else ""
+    def __init__(self, known: Resource) -> None:
+        self.name, self.version, self.plural = known.kind, known.version, known.plural
+        self.namespaced = known.is_namespaced
+        self.group = self.version.partition("/")[0] if "/" in self.version else ""
         #: As the API names all in errors: ``deployments.apps``.
-        self.resource = f"{plural}.{self.group}" if self.group else plural
+        self.resource = f"{self.plural}.{self.group}" if self.group else self.plural
 
 
-KINDS = {
-    kind.name: kind
-    for kind in (
-        Kind("Deployment", "apps/v1", "deployments"),
-        Kind("StatefulSet", "apps/v1", "statefulsets"),
-        Kind("ReplicaSet", "apps/v1", "replicasets"),
-        Kind("Job", "batch/v1", "jobs"),
-        Kind("CronJob", "batch/v1", "cronjobs"),
-        Kind("NetworkPolicy", "networking.k8s.io/v1", "networkpolicies"),
-        Kind("PodDisruptionBudget", "policy/v1", "poddisruptionbudgets"),
-        Kind("Ingress", "networking.k8s.io/v1", "ingresses"),
-        Kind("HelmChartConfig", "helm.cattle.io/v1", "helmchartconfigs"),
-        Kind("PriorityClass", "scheduling.k8s.io/v1", "priorityclasses", namespaced=False),
-        Kind("Pod", "v1", "pods"),
-        Kind("Service", "v1", "services"),
-        Kind("Secret", "v1", "secrets"),
-        Kind("ConfigMap", "v1", "configmaps"),
-        Kind("PersistentVolumeClaim", "v1", "persistentvolumeclaims"),
-        Kind("Event", "v1", "events"),
-        Kind("Node", "v1", "nodes", namespaced=False),
-        Kind("PersistentVolume", "v1", "persistentvolumes", namespaced=False),
-    )
-}
+KINDS = {one.kind: Kind(one) for one in RESOURCES}
 BY_PLURAL = {kind.plural: kind for kind in KINDS.values()}
 
 

@@ -111,8 +111,8 @@ def tell(store: Store, pod: Object, reports: list[Report], rule: Object) -> None
     pod[HIDDEN]["ready for"] = pod[HIDDEN].get("ready for", -1) + 1 if ready else -1
     set_conditions(pod, Ready=ready)
     for one in reports:
-        for reason, message, warns in one.events:
-            emit(store, pod, reason, message, warns=warns)
+        for reason, message in one.events:
+            emit(store, pod, reason, message)
     lines = rule.get("logs", [f"{pod['spec']['containers'][0]['name']} has started"])
     pod[HIDDEN]["lines"] = lines[: math.ceil(len(lines) * reports[0].printed)]
 

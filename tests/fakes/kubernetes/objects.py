@@ -85,7 +85,7 @@ def is_ready(node: Object) -> bool:
     )
 
 
-def emit(store: Store, about: Object, reason: str, message: str, *, warns: bool = False) -> None:
+def emit(store: Store, about: Object, reason: str, message: str) -> None:
     """An event about an object; the same one again is counted."""
     metadata = about["metadata"]
     for event in store.select("Event", metadata["namespace"]):
@@ -106,7 +106,6 @@ def emit(store: Store, about: Object, reason: str, message: str, *, warns: bool 
             "involvedObject": involved,
             "reason": reason,
             "message": message,
-            "type": "Warning" if warns else "Normal",
             "count": 1,
             "firstTimestamp": now(),
             "lastTimestamp": now(),

@@ -22,7 +22,7 @@ def place(store: Store, pod: Object, rule: Object) -> bool:
         message = explain([text for text in refusals.values() if text])
         condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
         pod["status"]["conditions"] = [*others, condition | {"message": message}]
-        emit(store, pod, "FailedScheduling", message, warns=True)
+        emit(store, pod, "FailedScheduling", message)
         return False
     least = min(free, key=lambda node: count(store, node, pod))
     name = least["metadata"]["name"]
