@@ -6,8 +6,6 @@ import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -52,7 +50,6 @@ LISTENING = re.compile(
 LOOPBACK = re.compile(r"[0-9A-F]{6}7F|0{24}01000000")
 #: The first Linux that has WireGuard of its own (kernelnewbies.org, "Linux 5.6").
 WIREGUARD_KERNEL = (5, 6)
-EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ class K3s:
     is_active: bool = False
     is_ours: bool = False
     is_of_gem: bool = False
-    config: Mapping[str, object] = field(default_factory=lambda: EMPTY)
+    config: Mapping[str, object] = field(default_factory=dict)
     token: Secret | None = None
     lines: tuple[str, ...] = field(default=(), repr=False)
     registries_checksum: str = ""
@@ -148,7 +145,7 @@ class Facts:
     supervisor: str | None = None
     downloader: str | None = None
     k3s: K3s = field(default_factory=K3s)
-    volumes: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    volumes: Mapping[str, str] = field(default_factory=dict)
     has_wireguard: bool = True
     firewall: str = ""
     let_in: tuple[Network, ...] = ()

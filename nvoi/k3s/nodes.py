@@ -6,13 +6,12 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Any
 
 from nvoi.errors import NvoiError
 from nvoi.kubernetes.api import FIELD_MANAGER
 from nvoi.kubernetes.cluster import Cluster
-from nvoi.kubernetes.names import SERVER_GROUP, build_label_value
+from nvoi.kubernetes.names import NO_TEXTS, SERVER_GROUP, build_label_value
 from nvoi.kubernetes.ownership import Reference
 from nvoi.log.levels import get_logger
 from nvoi.naming import shorten
@@ -31,7 +30,6 @@ ADDRESS = "nvoi.io/address"
 LEAVING = "nvoi.io/leaving"
 #: Which password of the registry the node has.
 ACCESS = "nvoi.io/registry-access"
-NO_TEXTS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -52,8 +50,8 @@ class ClusterNode:
     is_cordoned: bool = False
     since: datetime | None = None
     version: str = ""
-    labels: Mapping[str, str] = field(default_factory=lambda: NO_TEXTS)
-    annotations: Mapping[str, str] = field(default_factory=lambda: NO_TEXTS)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def markers(self) -> frozenset[str]:

@@ -8,7 +8,6 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from types import MappingProxyType
 
 from nvoi.k3s.facts import HEADER, Facts, K3s
 from nvoi.k3s.networks import SERVICE_NETWORK, choose_addresses, find_device
@@ -28,7 +27,6 @@ LABEL_KEY = "node-label"
 ENCRYPTION_KEY = "secrets-encryption"
 DISABLE_KEY, TRAEFIK = "disable", "traefik"
 TOKEN_BYTES = 32
-NO_MIRRORS: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class K3sSettings:
     version: str | None = None
     install_url: str = INSTALL_URL
     system_default_registry: str | None = None
-    mirrors: Mapping[str, Sequence[str]] = field(default_factory=lambda: NO_MIRRORS)
+    mirrors: Mapping[str, Sequence[str]] = field(default_factory=dict)
     encrypts: bool = True
     log_size: str = "10Mi"
     log_files: int = 3
