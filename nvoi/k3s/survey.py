@@ -74,19 +74,9 @@ def check_servers(
     """What the servers are like, by their names, where all of them can be nodes.
 
     One in ``spare`` that can be none, or not be reached, is not among them where its node is not
-    ready either.
-
-    Args:
-        connections: those of the run.
-        servers: those of the config, the master first.
-        version: the release of k3s that the config names.
-        cluster: asked of the nodes that cannot be reached, where the master can.
-        on_architectures: called once all have told theirs, while cloud-init may still run.
-        spare: the names of the servers that there may be nodes without.
-        ingress: whether the master is to take the public's requests.
-
-    Raises:
-        NvoiError: tells of all servers that cannot be reached, and all that is missing.
+    ready either: the ``cluster`` is asked for that. The master comes first, and takes the public's
+    requests with ``ingress``. ``on_architectures`` is called once all have told theirs, while
+    cloud-init may still run. The error tells of all that is missing on any server.
     """
     found = survey(connections, servers, on_architectures, ingress=ingress)
     try:

@@ -131,13 +131,9 @@ class Api:
     ) -> Listing:
         """All objects of a kind, page by page.
 
-        Args:
-            name: the kind, as in ``kind`` of an object or as in the API's paths.
-            namespace: theirs; None is every one.
-            selector: the labels that they have.
-            fields: the fields that they have, such as ``spec.nodeName=main-1``.
-            names_only: their metadata alone.
-            patience: seconds for which a cluster that does not answer is asked again.
+        ``name`` is the kind, as in ``kind`` of an object or as in the API's paths; no ``namespace``
+        is every one. ``fields`` are such as ``spec.nodeName=main-1``; with ``names_only`` it is
+        their metadata alone. One who does not answer is asked again for ``patience`` seconds.
         """
         resource = BY_NAME[name]
         path, headers = resource.build_path(namespace), NO_TEXTS
@@ -224,11 +220,8 @@ class Api:
     def delete(self, reference: Reference, propagation: str, *, uid: str | None = None) -> bool:
         """Delete an object; whether it is gone already, as where there was none.
 
-        Args:
-            reference: the object.
-            propagation: what becomes of what was made for it: with ``Foreground`` it is gone
-                before the object is, with ``Background`` after, with ``Orphan`` never.
-            uid: that of the object; another one that has its name by now stays.
+        What was made for it is gone before it is where ``propagation`` is ``Foreground``, after it
+        with ``Background``, never with ``Orphan``. One of its name with another ``uid`` stays.
         """
         body: dict[str, object] = {"propagationPolicy": propagation}
         body |= {"preconditions": {"uid": uid}} if uid else {}

@@ -50,13 +50,8 @@ class Cluster(Objects):
     ) -> tuple[Json, ...]:
         """Apply ``manifests``, and follow the workloads among them until all are done.
 
-        Args:
-            manifests: what the cluster is to hold, all in one namespace.
-            seconds: how long the workloads may take.
-            delete_first: what has to be deleted before, as it can never be changed.
-
-        Returns:
-            The workloads and Services among them, as they were applied.
+        All are in one namespace. What can never be changed is to be deleted before, with
+        ``delete_first``. Returns the workloads and Services as they were applied.
         """
         items = [*manifests]
         self.delete(delete_first)
@@ -92,12 +87,10 @@ class Cluster(Objects):
     ) -> None:
         """Put back what there was before a release, and wait until it is ready.
 
-        Args:
-            before: what there was, all in one namespace. Jobs are not run again.
-            created: what there was not.
-            unready: what of ``before`` is not waited for: it was not ready then either.
-            seconds: how long each component may take to be ready, in the order of these, beside
-                what its pods have to stay so; it may be started again meanwhile.
+        ``before`` is in one namespace, and its Jobs are not run again; ``created`` is what was not
+        there. What was ``unready`` then is not waited for. Each component may take its ``seconds``,
+        in the order of these, beside what its pods have to stay ready; it may be started again
+        meanwhile.
         """
         old = [item for item in before if item["kind"] != "Job"]
         if old:

@@ -108,9 +108,7 @@ def list_containers(pod: Json) -> Iterator[Json]:
 def find_failure(pod: Json, events: Iterable[Json] = ()) -> Failure | None:
     """Why ``pod`` will never be ready, None where it still may.
 
-    Args:
-        pod: the pod.
-        events: events of the namespace; those of other objects are passed over.
+    ``events`` are the namespace's; those of other objects are passed over.
     """
     if is_going(pod):
         return None
@@ -257,14 +255,9 @@ def describe_container(status: Json) -> str:
 def describe_changes(
     seen: Mapping[str, str], pods: Iterable[Json]
 ) -> tuple[tuple[str, ...], dict[str, str]]:
-    """What to say of pods since they were last looked at.
+    """A sentence for each pod whose state is not as it was ``seen``, and what is seen now.
 
-    Args:
-        seen: what this function returned second the last time; empty at first.
-        pods: the pods as they are now.
-
-    Returns:
-        A sentence for each pod whose state has changed, and what was seen.
+    What was seen is what this function returned second the last time; empty at first.
     """
     now = {pod["metadata"]["name"]: describe_pod(pod) for pod in pods}
     changes = [f"{name} {state}" for name, state in now.items() if seen.get(name) != state]

@@ -140,14 +140,10 @@ def is_set_up(deployment: Json, settings: Ingress) -> bool:
 
 
 def keep_ways(live: Iterable[Json], wanted: Iterable[Manifest]) -> list[Manifest]:
-    """``wanted``, which leaves open what visitors come by now.
+    """``wanted``, which leaves open what visitors of ``live`` come by now.
 
     These are the ports of Services to which they are led, the place of the ingress among those
     whom a policy lets in, and the names that an Ingress serves, unless another is to serve them.
-
-    Args:
-        live: what there is.
-        wanted: what is to be there once the release is reached.
     """
     there, wanted = {read_reference(item): item for item in live}, list(wanted)
     names = {rule.get("host") for item in wanted for rule in list_rules(item)}
@@ -203,11 +199,7 @@ def list_rules(item: Json | Manifest) -> list[Any]:
 def hold_targets(live: Iterable[Json], wanted: Iterable[Manifest]) -> list[Manifest]:
     """``wanted``, with Services that lead to the number of a port which no pod of theirs names.
 
-    What is wanted is to be applied once there are pods that do.
-
-    Args:
-        live: what there is; of it the Deployments count.
-        wanted: what is to be there.
+    What is wanted is to be applied once there are pods that do. Of ``live`` the Deployments count.
     """
     numbers = {
         item["spec"]["template"]["metadata"]["labels"].get(INSTANCE): port["containerPort"]

@@ -103,13 +103,10 @@ class Objects:
         fields: str | None = None,
         namespace: str | None = NAMESPACE,
     ) -> tuple[Json, ...]:
-        """All objects of some kinds.
+        """All objects of some kinds, which are named as in the API's paths.
 
-        Args:
-            kinds: as the API's paths call them, or each with a selector of its own.
-            selector: the labels that the others have.
-            fields: the fields that all have, such as ``spec.nodeName=main-1``.
-            namespace: theirs; None is every one.
+        Each may come with a selector of its own; ``selector`` is that of the others. ``fields`` are
+        such as ``spec.nodeName=main-1``; no ``namespace`` is every one.
         """
         queries = [one if isinstance(one, Query) else Query(one, selector) for one in kinds]
 
@@ -208,13 +205,8 @@ class Objects:
     ) -> Result:
         """Run a command in a container, by kubectl on the master. Several go on side by side.
 
-        Args:
-            target: a pod's name, or ``deployment/NAME``.
-            words: the command.
-            seconds: how long it may take.
-            namespace: where the pod is.
-            check: whether an exit code other than 0 is an error. It is 1 as well where there is
-                no such container.
+        ``target`` is a pod's name, or ``deployment/NAME``. With ``check`` an exit code other than 0
+        is an error; it is 1 as well where there is no such container.
         """
         arguments = (f"--namespace={namespace}", target, "--", *words)
         script = build_script("nvoi-exec", EXECUTE, *arguments)

@@ -87,14 +87,10 @@ def is_removable(item: Json) -> bool:
 def find_obsolete(
     app: str, live: Iterable[Json], wanted: Iterable[Manifest], kept: Iterable[Manifest] = ()
 ) -> list[Reference]:
-    """What the app had and the config no longer names.
+    """What the app had among ``live``, and the config no longer names.
 
-    Args:
-        app: the app's name.
-        live: what there is of :data:`LISTED` and Secrets, the app's or not.
-        wanted: what has been applied.
-        kept: the manifests of releases that can be gone back to; their Secrets stay.
-
+    ``live`` is what there is of :data:`LISTED` and Secrets, the app's or not, ``wanted`` what has
+    been applied. The Secrets of ``kept`` stay, the manifests of releases that can be gone back to.
     Data stays, and so do records of releases: :mod:`nvoi.kubernetes.releases` knows which are old.
     """
     items = tuple(live)

@@ -159,9 +159,8 @@ def build_resources(resources: Resources) -> Manifest:
 def build_security(security: Security, user: str | None) -> dict[str, object]:
     """The ``securityContext`` of a container.
 
-    Args:
-        security: what the config gives it beside what it has anyway.
-        user: whom its image names to run as, empty for root; None where that is not known.
+    ``security`` is what the config gives it beside what it has anyway, ``user`` whom its image
+    names to run as, empty for root; None where that is not known.
     """
     number, group = find_user(user or "")
     is_root = not user or number == 0

@@ -100,10 +100,7 @@ def fail(name: str, failure: Failure) -> Verdict:
 def judge(item: Json, pods: Sequence[Json], events: Sequence[Json] = ()) -> Verdict:
     """How far a Deployment, StatefulSet or Job is.
 
-    Args:
-        item: the object.
-        pods: pods of the namespace; those of other objects and releases are passed over.
-        events: events of the namespace; likewise.
+    Of ``pods`` and ``events``, those of other objects and of earlier releases are passed over.
     """
     if item["kind"] == "Job":
         return judge_job(item, pods, events)

@@ -115,11 +115,8 @@ def build_registry(
 ) -> tuple[Manifest, ...]:
     """All the objects of the registry.
 
-    Args:
-        deploy_id: the run's deploy id.
-        node: the name of the master that holds the data. Without it any master may.
-        image: the registry's own image.
-        credentials: who is let in; without them it is everybody.
+    ``node`` is the name of the master that holds the data; without it any master may. Without
+    ``credentials`` everybody is let in.
     """
     labels = build_labels("registry", "registry", NAME, "registry")
     metadata = build_metadata(NAME, labels, deploy_id, SYSTEM_NAMESPACE)

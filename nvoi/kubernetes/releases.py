@@ -79,16 +79,11 @@ def build_record(
     before: str | None = None,
     is_begun: bool = False,
 ) -> Manifest:
-    """The record of a release.
+    """The record of a release: ``manifests`` of its database, its services and the app's own.
 
     It is a Secret: commands and settings of an app are not for everyone. The same release
-    gives the same bytes.
-
-    Args:
-        release: the release.
-        manifests: those of its database, its services and the app's own ones.
-        before: the stamp of the release that serves while this one is deployed.
-        is_begun: whether it has yet to serve. Where such a record is found, a run was cut off.
+    gives the same bytes. ``before`` is the stamp of the release that serves while this one is
+    deployed. Where a record is found that ``is_begun``, a run was cut off before it served.
     """
     app = release.application.name
     name = shorten(f"{build_label(build_prefix(app))}-release-{release.stamp}")
