@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Any
 
 from nvoi.kubernetes.diagnosis import is_crashing
-from nvoi.kubernetes.drift import list_immutable_changes
 from nvoi.kubernetes.names import COMPONENT, DOMAIN, INSTANCE
 from nvoi.kubernetes.objects import DELETING, FOLLOWED, LOOKING, Objects
 from nvoi.kubernetes.ownership import (
@@ -16,6 +15,7 @@ from nvoi.kubernetes.ownership import (
     Reference,
     get_label,
     is_adopted,
+    list_immutable_changes,
     read_reference,
 )
 from nvoi.kubernetes.progress import Restarts, count_settling, find_stuck

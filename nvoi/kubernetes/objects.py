@@ -14,10 +14,14 @@ from nvoi.command import Result, build_script
 from nvoi.errors import ClusterSilenceError, HostsError, RemoteError, RequestError
 from nvoi.http import Client
 from nvoi.kubernetes.api import FIELD_MANAGER, Api
-from nvoi.kubernetes.drift import sign
 from nvoi.kubernetes.kubeconfig import FIND_K3S, Access
 from nvoi.kubernetes.names import NAMESPACE
-from nvoi.kubernetes.ownership import Json, Manifest, Reference
+from nvoi.kubernetes.ownership import (
+    Json,
+    Manifest,
+    Reference,
+    sign,
+)
 from nvoi.kubernetes.refusals import explain, is_temporary, summarize
 from nvoi.kubernetes.watches import wait_until_gone
 from nvoi.log.levels import get_logger
