@@ -38,6 +38,10 @@ def find_rule(store: Store, specification: Object, workload: str) -> Object:
     return READY
 
 
+#: Reasons and messages.
+Events = tuple[tuple[str, str], ...]
+
+
 @dataclass
 class Report:
     """What kubelet says of one container and its pod; ``printed`` is the share of its lines."""
@@ -48,8 +52,7 @@ class Report:
     restarts: int = 0
     #: How it ended the last time.
     last: Object = field(default_factory=dict)
-    #: Reasons and messages.
-    events: tuple[tuple[str, str], ...] = ()
+    events: Events = ()
     printed: float = 1.0
 
 
@@ -105,7 +108,7 @@ def fail_pull(rule: Object, pod: Object, container: Object, age: int) -> Report:
     text = rule.get("message", f'failed to resolve reference "{image}": {image}: not found')
     full = f'Failed to pull image "{image}": {text}'
     if age == 0:
-        events = (("Failed", full), ("Failed", "Error: ErrImagePull"))
+        events: Events = (("Failed", full), ("Failed", "Error: ErrImagePull"))
         return Report("Pending", wait("ErrImagePull", text), printed=0, events=events)
     message = f'Back-off pulling image "{image}": ErrImagePull: {text}'
     events = (("Failed", "Error: ImagePullBackOff"),)
@@ -149,7 +152,7 @@ def fail_mount(rule: Object, pod: Object, container: Object, age: int) -> Report
 
 def fail_probe(rule: Object, pod: Object, container: Object, age: int) -> Report:
     text = rule.get("message", "Startup probe failed: HTTP probe failed with statuscode: 500")
-    events = (("Unhealthy", text),)
+    events: Events = (("Unhealthy", text),)
     if age <= 0:
         return Report("Running", run(), events=events * (age == 0))
     message = f"Container {container['name']} failed startup probe, will be restarted"
