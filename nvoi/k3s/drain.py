@@ -64,7 +64,17 @@ def remove_nodes(
     """
     drain_nodes(cluster, nodes, settle=settle, seconds=seconds)
     for node in nodes:
-        remove_node(connections, cluster, node, kept)
+        claims = list_claims(cluster, node.name)
+        if claims:
+            log.warning(
+                "%s: k3s stays on its server, as data of %s is there, in %s",
+                *(node.name, ", ".join(claims), STORAGE_FOLDER),
+            )
+        # First k3s, then the node: an agent that still runs would bring it back.
+        elif node.address not in kept:
+            uninstall_node(connections, node)
+        cluster.delete([Reference("Node", node.name)], wait=False)
+        log.ok("%s: removed; data in /opt/nvoi/volumes is kept on its server", node.name)
 
 
 def drain_nodes(
@@ -102,22 +112,6 @@ def keep_nodes(cluster: Cluster, nodes: Sequence[ClusterNode]) -> None:
         if node.name in names and node.is_leaving:
             set_leaving(cluster, node, is_on=False)
             log.info("%s takes pods again", node.name)
-
-
-def remove_node(
-    connections: Connections, cluster: Cluster, node: ClusterNode, kept: Collection[str]
-) -> None:
-    claims = list_claims(cluster, node.name)
-    if claims:
-        log.warning(
-            "%s: k3s stays on its server, as data of %s is there, in %s",
-            *(node.name, ", ".join(claims), STORAGE_FOLDER),
-        )
-    # First k3s, then the node: an agent that still runs would bring it back.
-    elif node.address not in kept:
-        uninstall_node(connections, node)
-    cluster.delete([Reference("Node", node.name)], wait=False)
-    log.ok("%s: removed; data in /opt/nvoi/volumes is kept on its server", node.name)
 
 
 def check_claims(node: ClusterNode, claims: Sequence[str]) -> None:
