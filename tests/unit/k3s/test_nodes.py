@@ -117,34 +117,31 @@ def test_another_apps_way_to_a_node_is_not_overwritten() -> None:
     }
 
 
-def test_a_node_of_an_app_that_lacks_the_registry_s_password_is_known() -> None:
-    def build(name: str, access: str, *apps: str) -> ClusterNode:
-        marks = {f"nvoi.io/app.{app}": "true" for app in apps}
-        noted = {"nvoi.io/registry-access": access} if access else {}
-        return ClusterNode(name, is_ready=True, state="Ready", labels=marks, annotations=noted)
+def build_node(name: str, *apps: str, access: str = "", **more: Any) -> ClusterNode:
+    """A node that is ready, with the marks of apps."""
+    marks = {f"nvoi.io/app.{app}": "true" for app in apps}
+    noted = {"nvoi.io/registry-access": access} if access else {}
+    node = ClusterNode(name, is_ready=True, state="Ready", labels=marks, annotations=noted)
+    return replace(node, **more)
 
+
+def test_a_node_of_an_app_that_lacks_the_registry_s_password_is_known() -> None:
     nodes = [
-        build("has-it", "mark", "blog"),
-        build("had-another", "other", "blog"),
-        build("never-had-one", "", "blog", "shop"),
-        build("of-none", ""),
-        replace(build("gets-no-pods", "", "shop"), is_cordoned=True),
-        replace(build("leaves", "", "shop"), is_cordoned=True, annotations={LEAVING: "true"}),
+        build_node("has-it", "blog", access="mark"),
+        build_node("had-another", "blog", access="other"),
+        build_node("never-had-one", "blog", "shop"),
+        build_node("of-none"),
+        build_node("gets-no-pods", "shop", is_cordoned=True),
+        build_node("leaves", "shop", is_cordoned=True, annotations={LEAVING: "true"}),
     ]
     found = [node.name for node in list_without_access(nodes, "mark")]
     assert found == ["had-another", "never-had-one", "leaves"]
 
 
 def test_nodes_that_left_are_those_with_the_marker_but_never_the_master() -> None:
-    def build(name: str, *, is_master: bool = False, **labels: str) -> ClusterNode:
-        marks = {f"nvoi.io/app.{app}": "true" for app in labels}
-        return ClusterNode(name, is_ready=True, state="Ready", is_master=is_master, labels=marks)
-
     nodes = [
-        build("a", is_master=True, shop="x"),
-        build("b", shop="x"),
-        build("c", blog="x"),
-        build("d"),
-        build("e", shop="x"),
+        build_node("a", "shop", is_master=True),
+        *(build_node("b", "shop"), build_node("c", "blog"), build_node("d")),
+        build_node("e", "shop"),
     ]
     assert [node.name for node in find_left(nodes, {"e"}, "shop")] == ["b"]
