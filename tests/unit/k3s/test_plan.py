@@ -20,10 +20,8 @@ from nvoi.k3s.plan import (
     find_orphans,
     find_stale,
 )
-from nvoi.secret import Secret
 from tests.unit.k3s.servers import build_address, build_facts, build_k3s, build_server
 
-TOKEN = Secret("5eed" * 16)
 SERVERS = [build_server(1), build_server(2)]
 SETTINGS = K3sSettings()
 
