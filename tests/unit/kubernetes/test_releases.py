@@ -26,7 +26,7 @@ def record(
 
 def find_previous(items: Any, running: str) -> str | None:
     found = releases.find_previous(items, running)
-    return found and found.stamp
+    return found.stamp if found else None
 
 
 def find_expired(items: Any, running: str, keep: int) -> list[str]:
