@@ -307,13 +307,14 @@ def build_connect(url: str, environ: Mapping[str, str]) -> Callable[[], Pool]:
 
 def send(pool: Pool, request: Request, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
     """One request. Nothing is repeated or followed here."""
-    has_body = request.body is not None
-    kind = {"Content-Type": JSON} if has_body else {}
+    body, kind = request.body, {"Content-Type": JSON} if request.body is not None else {}
+    if body is not None and not isinstance(body, bytes):
+        body = json.dumps(body).encode()
     query = f"?{urlencode(request.query)}" if request.query else ""
     return pool.urlopen(
         request.method,
         request.path + query,
-        body=encode(request.body) if has_body else None,
+        body=body,
         headers={"Accept": JSON, **kind, **headers, **request.headers},
         retries=False,
         redirect=False,
@@ -323,10 +324,6 @@ def send(pool: Pool, request: Request, headers: Mapping[str, str]) -> urllib3.Ba
         ),
         preload_content=request.is_whole,
     )
-
-
-def encode(body: object) -> bytes:
-    return body if isinstance(body, bytes) else json.dumps(body).encode()
 
 
 def read_pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:

@@ -7,14 +7,10 @@ Restore"). The registry's image is on the master in any case, and has a shell.
 from __future__ import annotations
 
 from nvoi.k3s import read_script
-from nvoi.kubernetes.names import build_labels, build_metadata
+from nvoi.kubernetes.names import build_labels, build_metadata, build_object
 from nvoi.kubernetes.ownership import Manifest
-from nvoi.kubernetes.pods import LEAST_SECURITY, build_resources
-from nvoi.kubernetes.registry import (
-    IMAGE,
-    SYSTEM_NAMESPACE,
-    build_master_placement,
-)
+from nvoi.kubernetes.pods import LEAST_SECURITY, build_pod, build_resources
+from nvoi.kubernetes.registry import IMAGE, SYSTEM_NAMESPACE, build_master_placement
 from nvoi.kubernetes.workloads import DEFAULT_RESOURCES
 
 NAME = "nvoi-datastore"
@@ -34,39 +30,32 @@ def build_datastore_copies(
 ) -> Manifest:
     """The CronJob that makes the copies, of which ``keep`` are kept; ``node`` is the master's."""
     labels = build_labels("datastore", "datastore", NAME, "datastore")
-    pod = {
-        "containers": [build_container(image, keep)],
-        "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-        "volumes": [
-            {"name": "source", "hostPath": {"path": SERVER_FOLDER, "type": "Directory"}},
-            {"name": "target", "hostPath": {"path": COPIES_FOLDER, "type": "DirectoryOrCreate"}},
-        ],
-    }
+    volumes = [
+        {"name": "source", "hostPath": {"path": SERVER_FOLDER, "type": "Directory"}},
+        {"name": "target", "hostPath": {"path": COPIES_FOLDER, "type": "DirectoryOrCreate"}},
+    ]
+    pod = build_pod(
+        build_container(image, keep),
+        restartPolicy="Never",
+        volumes=volumes,
+        **build_master_placement(node),
+    )
     job = {
         "backoffLimit": 3,
         "activeDeadlineSeconds": COPY_SECONDS,
-        "template": {
-            "metadata": {"labels": labels},
-            "spec": pod | build_master_placement(node),
-        },
+        "template": {"metadata": {"labels": labels}, "spec": pod},
     }
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "CronJob",
-        "metadata": build_metadata(NAME, labels, deploy_id, SYSTEM_NAMESPACE),
-        "spec": {
-            "schedule": SCHEDULE,
-            "timeZone": "UTC",
-            "concurrencyPolicy": "Forbid",
-            "startingDeadlineSeconds": LATEST_SECONDS,
-            "successfulJobsHistoryLimit": 1,
-            "failedJobsHistoryLimit": 1,
-            "jobTemplate": {"metadata": {"labels": labels}, "spec": job},
-        },
+    specification = {
+        "schedule": SCHEDULE,
+        "timeZone": "UTC",
+        "concurrencyPolicy": "Forbid",
+        "startingDeadlineSeconds": LATEST_SECONDS,
+        "successfulJobsHistoryLimit": 1,
+        "failedJobsHistoryLimit": 1,
+        "jobTemplate": {"metadata": {"labels": labels}, "spec": job},
     }
+    metadata = build_metadata(NAME, labels, deploy_id, SYSTEM_NAMESPACE)
+    return build_object("CronJob", metadata, spec=specification)
 
 
 def build_container(image: str, keep: int) -> Manifest:

@@ -1,4 +1,4 @@
-"""Nodes that leave the cluster: they get no new pods, then lose those that they have, then go."""
+"""Nodes that leave the cluster: they get no new pods, lose those that they have, and then k3s."""
 
 from __future__ import annotations
 
@@ -8,14 +8,20 @@ from contextlib import suppress
 from typing import Any
 
 from nvoi import parallel
-from nvoi.errors import ClusterSilenceError, NvoiError
+from nvoi.command import Result, build_script
+from nvoi.errors import ClusterSilenceError, HostsError, NvoiError, RemoteError
+from nvoi.k3s import read_script
+from nvoi.k3s.datastore import COPIES_FOLDER
+from nvoi.k3s.facts import FOLDER, HEADER
 from nvoi.k3s.nodes import ClusterNode, list_nodes, parse_address, set_leaving
-from nvoi.k3s.uninstall import send_removal
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.diagnosis import describe_stopping
 from nvoi.kubernetes.ownership import Json, Reference, read_reference
+from nvoi.kubernetes.registry import DATA_FOLDER
 from nvoi.log.levels import get_logger
+from nvoi.providers.provider import Server
 from nvoi.ssh.connections import Connections
+from nvoi.ssh.host import Host, as_root
 from nvoi.waiting import Reminder
 
 log = get_logger("nvoi.k3s")
@@ -27,14 +33,13 @@ STORAGE_FOLDER = "/var/lib/rancher/k3s/storage"
 EVICT_SECONDS = 2.0
 MIRROR = "kubernetes.io/config.mirror"
 HOST_NAME = "kubernetes.io/hostname"
+UNINSTALL_SECONDS = 600
+#: The script's exit code where somebody else has set k3s up; sysexits(3) leaves it alone.
+FOREIGN = 94
 
 
 def hold_nodes(cluster: Cluster, nodes: Sequence[ClusterNode]) -> None:
-    """Give nodes that are to leave no new pods; what they have goes on.
-
-    Raises:
-        NvoiError: the disk of one has data that would go with it; none is touched then.
-    """
+    """Give nodes that are to leave no new pods, unless a disk has data that would go with one."""
     ready = [node for node in nodes if node.is_ready]
     for node in ready:
         check_claims(node, list_claims(cluster, node.name))
@@ -56,13 +61,20 @@ def remove_nodes(
     """Drain nodes, take them out of the cluster, and k3s off their servers that can be reached.
 
     Servers with one of the addresses in ``kept`` keep their k3s.
-
-    Raises:
-        NvoiError: they cannot be drained, and stay.
     """
     drain_nodes(cluster, nodes, settle=settle, seconds=seconds)
     for node in nodes:
-        remove_node(connections, cluster, node, kept)
+        claims = list_claims(cluster, node.name)
+        if claims:
+            log.warning(
+                "%s: k3s stays on its server, as data of %s is there, in %s",
+                *(node.name, ", ".join(claims), STORAGE_FOLDER),
+            )
+        # First k3s, then the node: an agent that still runs would bring it back.
+        elif node.address not in kept:
+            uninstall_node(connections, node)
+        cluster.delete([Reference("Node", node.name)], wait=False)
+        log.ok("%s: removed; data in /opt/nvoi/volumes is kept on its server", node.name)
 
 
 def drain_nodes(
@@ -102,22 +114,6 @@ def keep_nodes(cluster: Cluster, nodes: Sequence[ClusterNode]) -> None:
             log.info("%s takes pods again", node.name)
 
 
-def remove_node(
-    connections: Connections, cluster: Cluster, node: ClusterNode, kept: Collection[str]
-) -> None:
-    claims = list_claims(cluster, node.name)
-    if claims:
-        log.warning(
-            "%s: k3s stays on its server, as data of %s is there, in %s",
-            *(node.name, ", ".join(claims), STORAGE_FOLDER),
-        )
-    # First k3s, then the node: an agent that still runs would bring it back.
-    elif node.address not in kept:
-        uninstall_node(connections, node)
-    cluster.delete([Reference("Node", node.name)], wait=False)
-    log.ok("%s: removed; data in /opt/nvoi/volumes is kept on its server", node.name)
-
-
 def check_claims(node: ClusterNode, claims: Sequence[str]) -> None:
     """Whether nothing of value, such as a database's data, goes with a node."""
     if claims:
@@ -134,9 +130,6 @@ def list_claims(cluster: Cluster, node: str) -> list[str]:
 
     The provisioner of k3s makes such a disk under /var/lib/rancher/k3s, and holds it to its
     node by the node's name (k3s documentation, "Volumes and Storage").
-
-    Raises:
-        NvoiError: the cluster cannot be asked.
     """
     found = cluster.get(["persistentvolumes"])
     try:
@@ -161,11 +154,7 @@ def name_claim(volume: Mapping[str, Any]) -> str:
 
 
 def drain(cluster: Cluster, node: ClusterNode, seconds: float) -> None:
-    """Move the pods of a node elsewhere.
-
-    Raises:
-        NvoiError: they did not go in time, or its disk has data.
-    """
+    """Move the pods of a node elsewhere, unless its disk has data."""
     check_claims(node, list_claims(cluster, node.name))
     log.info("%s: draining, which may take up to %d s", node.name, seconds)
     try:
@@ -182,11 +171,7 @@ def drain(cluster: Cluster, node: ClusterNode, seconds: float) -> None:
 
 
 def evict_pods(cluster: Cluster, node: ClusterNode, seconds: float) -> None:
-    """Evict all pods that can be elsewhere, and wait until they are gone.
-
-    Raises:
-        NvoiError: they are not; says which, and why.
-    """
+    """Evict all pods that can be elsewhere, and wait until they are gone."""
     deadline = time.monotonic() + seconds
     reminder = Reminder(f"the pods of {node.name} to go", log)
     while found := list_movable(cluster, node):
@@ -232,6 +217,47 @@ def uninstall_node(connections: Connections, node: ClusterNode) -> None:
             return
     log.warning(
         "%s: k3s could not be removed from its server (%s): run `k3s-agent-uninstall.sh` there",
-        node.name,
-        reason,
+        *(node.name, reason),
     )
+
+
+def send_removal(connections: Connections, host: Host) -> Result:
+    """Remove k3s, and what nvoi has put beside it, as root."""
+    words = (FOLDER, HEADER, DATA_FOLDER, COPIES_FOLDER)
+    command = build_script("nvoi-k3s-removal", read_script("uninstall.sh"), *words)
+    return connections.run(host, as_root(host, command), timeout=UNINSTALL_SECONDS)
+
+
+def uninstall(connections: Connections, servers: Sequence[Server]) -> None:
+    """Remove k3s, and what nvoi has put beside it, from all servers; what is gone is fine.
+
+    The workers come first, side by side, then the master. Volumes stay. Where some servers still
+    have it in the end, the others do not.
+    """
+    errors: list[NvoiError] = []
+    for is_master in (False, True):
+        hosts = [one.host for one in servers if one.is_master == is_master]
+        found = parallel.work_on_all(hosts, lambda host: uninstall_from(connections, host))
+        errors += [error for error in found.values() if error is not None]
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise HostsError(errors)
+
+
+def uninstall_from(connections: Connections, host: Host) -> NvoiError | None:
+    """Remove k3s from one server; returns why it is still there."""
+    try:
+        result = send_removal(connections, host)
+    except NvoiError as error:
+        if not isinstance(error, RemoteError) or error.status != FOREIGN:
+            return error
+        return NvoiError(
+            f"{host}: its k3s is not one that nvoi has installed, and stays",
+            hint="remove it with `k3s-uninstall.sh` or `k3s-agent-uninstall.sh` there",
+        )
+    if result.lines and result.lines[-1] == "removed":
+        log.ok("%s: k3s is removed", host.name)
+    else:
+        log.info("%s: there was no k3s", host.name)
+    return None

@@ -6,7 +6,6 @@ import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -29,14 +28,9 @@ GUARD_FILE = f"/etc/systemd/system/{GUARD}.service"
 HEADER = "# Written by nvoi, which replaces it: what is to differ belongs in the deploy config."
 #: What the Ruby gem nvoi 0.2 started k3s with, by its roles (getnvoi/cli v0.2.2, setup_k3s.rb).
 GEM_ARGUMENTS = {
-    "server": frozenset(
-        (
-            *("bind-address", "advertise-address", "node-ip", "tls-san", "flannel-iface"),
-            *("flannel-backend", "disable", "write-kubeconfig-mode", "cluster-cidr"),
-            "service-cidr",
-        )
-    ),
-    "agent": frozenset(("node-ip", "flannel-iface", "node-name")),
+    "server": {"bind-address", "advertise-address", "node-ip", "tls-san", "flannel-iface"}
+    | {"flannel-backend", "disable", "write-kubeconfig-mode", "cluster-cidr", "service-cidr"},
+    "agent": {"node-ip", "flannel-iface", "node-name"},
 }
 SECRET_KEYS = ("token", "agent-token")
 
@@ -56,8 +50,6 @@ LISTENING = re.compile(
 LOOPBACK = re.compile(r"[0-9A-F]{6}7F|0{24}01000000")
 #: The first Linux that has WireGuard of its own (kernelnewbies.org, "Linux 5.6").
 WIREGUARD_KERNEL = (5, 6)
-EMPTY: Mapping[str, object] = MappingProxyType({})
-NO_TEXTS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -90,19 +82,12 @@ class UsedPort:
 
 @dataclass(frozen=True)
 class K3s:
-    """The k3s that a server has.
+    """The k3s that a server has; its ``role`` is ``server`` or ``agent`` where a service is set up.
 
-    Attributes:
-        version: its release, ``v1.36.5+k3s1``.
-        role: ``server`` or ``agent``, where a service is set up; else None.
-        is_active: whether the service runs.
-        is_ours: whether its config is one that nvoi wrote, or it was set up by the Ruby gem.
-        is_of_gem: whether it was; what it is started with is then in ``config``.
-        config: what is in its config, but the token.
-        token: what nodes join with.
-        lines: the lines of its config that are not empty, with the token.
-        registries_checksum: SHA-256 of registries.yaml, which may hold other people's passwords.
-        applied: the stamp of what it was last started with.
+    It ``is_ours`` where nvoi wrote its config, or the Ruby gem set it up: what it is started with
+    is then in ``config``. That is without the token, and ``lines`` are those of the file, with it.
+    ``registries_checksum`` is SHA-256 of registries.yaml, which may hold other people's passwords,
+    ``applied`` the stamp of what it was last started with.
     """
 
     program: str | None = None
@@ -111,7 +96,7 @@ class K3s:
     is_active: bool = False
     is_ours: bool = False
     is_of_gem: bool = False
-    config: Mapping[str, object] = field(default_factory=lambda: EMPTY)
+    config: Mapping[str, object] = field(default_factory=dict)
     token: Secret | None = None
     lines: tuple[str, ...] = field(default=(), repr=False)
     registries_checksum: str = ""
@@ -125,30 +110,18 @@ class K3s:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a server is like. Sizes are in bytes.
+    """What a server is like. Sizes are in bytes; what is not known is empty, or 0.
 
-    Attributes:
-        architecture: ``amd64``, ``arm64``, or what uname(1) says of any other.
-        kernel_release: its first two numbers; (0, 0) where they cannot be read.
-        processors: how many there are; 0 where that is not known.
-        disk: what is free where k3s keeps its data.
-        programs_disk: what is free where its program is.
-        clock_offset: seconds that its clock is ahead of this machine's; behind is negative.
-        root_problem: why commands cannot run as root.
-        cloud_init: its state; empty where there is none.
-        cloud_init_detail: what it says of an error.
-        used_ports: ports that k3s wants and something has.
-        addresses: all but loopback's.
-        routes: all but the default one.
-        source: the address that it goes out with.
-        supervisor: ``systemd`` or ``openrc``, where there is one.
-        downloader: ``curl``, ``wget``, or ``busybox`` for its wget, where there is one.
-        volumes: the folders of volumes that exist, and those that note whose they are, each with
-            its owner's number and its mode in octal digits, ``1000 770``, where these can be had.
-        has_wireguard: whether the kernel knows WireGuard.
-        firewall: ``ufw`` or ``firewalld``, where one is on that does not let everyone in.
-        let_in: the networks that it lets in to all ports.
-        guard_checksum: SHA-256 of what keeps its pods from the cloud's metadata; empty without.
+    ``architecture`` is ``amd64``, ``arm64``, or what uname(1) says of any other. ``disk`` is what
+    is free where k3s keeps its data, ``programs_disk`` where its program is. Its clock is
+    ``clock_offset`` seconds ahead of this machine's. ``used_ports`` are those that k3s wants and
+    something has. Loopback's addresses and the default route are left out; ``source`` is the
+    address that it goes out with. ``downloader`` is ``curl``, ``wget``, or ``busybox`` for its
+    wget. ``volumes`` are the folders of volumes, and those that note whose they are, each with its
+    owner's number and its mode in octal digits, ``1000 770``. A ``firewall`` is ``ufw`` or
+    ``firewalld`` where it does not let everyone in, and ``let_in`` has the networks that it does
+    let in to all ports. ``guard_checksum`` is SHA-256 of what keeps its pods from the cloud's
+    metadata.
     """
 
     architecture: str
@@ -172,7 +145,7 @@ class Facts:
     supervisor: str | None = None
     downloader: str | None = None
     k3s: K3s = field(default_factory=K3s)
-    volumes: Mapping[str, str] = field(default_factory=lambda: NO_TEXTS)
+    volumes: Mapping[str, str] = field(default_factory=dict)
     has_wireguard: bool = True
     firewall: str = ""
     let_in: tuple[Network, ...] = ()
@@ -196,7 +169,7 @@ def read_facts(sections: Sections, clock_offset: float) -> Facts:
     system = dict(read_pairs(sections.get("os", []), "="))
     answer, _, problem = get_first(sections, "root").partition(" ")
     init = dict(read_pairs(sections.get("cloud-init", []), " "))
-    disks = [*map(read_size, sections.get("disk", []))] or [0]
+    disks = [read_number(text) * KIBIBYTE for text in sections.get("disk", [])] or [0]
     number = KERNEL.match(release)
     kernel_release = (int(number[1]), int(number[2])) if number else (0, 0)
     machine, wireguard = get_first(sections, "architecture"), get_first(sections, "wireguard")
@@ -205,8 +178,8 @@ def read_facts(sections: Sections, clock_offset: float) -> Facts:
         kernel=kernel,
         kernel_release=kernel_release,
         os_name=system.get("PRETTY_NAME") or system.get("NAME", ""),
-        processors=read_count(get_first(sections, "processors")),
-        memory=read_size(get_first(sections, "memory")),
+        processors=read_number(get_first(sections, "processors")),
+        memory=read_number(get_first(sections, "memory")) * KIBIBYTE,
         disk=disks[0],
         programs_disk=disks[-1],
         clock_offset=clock_offset,
@@ -243,12 +216,8 @@ def read_pairs(lines: list[str], separator: str) -> Iterator[tuple[str, str]]:
             yield name.strip(), value.strip().strip("\"'")
 
 
-def read_count(text: str) -> int:
+def read_number(text: str) -> int:
     return int(text) if text.isdecimal() else 0
-
-
-def read_size(text: str) -> int:
-    return read_count(text) * KIBIBYTE
 
 
 def read_used_ports(sections: Sections) -> tuple[UsedPort, ...]:
@@ -289,17 +258,13 @@ def read_routes(lines: list[str]) -> Iterator[Route]:
     """Of lines of ``ip route``, or of /proc/net/route; the default one is left out."""
     for line in lines:
         words = line.split()
-        found = read_kernel_route(words) or read_route(words)
+        found = read_kernel_route(words)
+        # ``10.0.0.0/16 via 10.0.0.1 dev eth1``.
+        network = find_network(words[0]) if "dev" in words[:-1] else None
+        if network and not found:
+            found = Route(network, words[words.index("dev") + 1], "via" not in words)
         if found and found.network.prefixlen:
             yield found
-
-
-def read_route(words: list[str]) -> Route | None:
-    """``10.0.0.0/16 via 10.0.0.1 dev eth1``."""
-    network = find_network(words[0]) if "dev" in words[:-1] else None
-    if network is None:
-        return None
-    return Route(network, words[words.index("dev") + 1], "via" not in words)
 
 
 def read_volume(line: str) -> tuple[str, str]:
@@ -355,7 +320,7 @@ def read_k3s(sections: Sections) -> K3s:
     # Else the token that k3s keeps with its data.
     token = config.get("token") or get_first(sections, "token")
     arguments = dict(read_pairs(sections.get("unit", []), "="))
-    known = GEM_ARGUMENTS.get(found.get("role", ""), frozenset[str]())
+    known = GEM_ARGUMENTS.get(found.get("role", ""), set[str]())
     is_of_gem = bool(known) and not lines and known == arguments.keys()
     if is_of_gem:
         # Without a name of its own a node has its host's, in lower case.

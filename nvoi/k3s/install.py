@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nvoi.command import Command, build_script
 from nvoi.errors import NvoiError, RemoteError
 from nvoi.k3s import read_script
-from nvoi.k3s.drain import STORAGE_FOLDER, list_claims
+from nvoi.k3s.drain import STORAGE_FOLDER, list_claims, uninstall
 from nvoi.k3s.facts import Facts
 from nvoi.k3s.nodes import (
     READY_SECONDS,
@@ -24,7 +24,6 @@ from nvoi.k3s.nodes import (
 from nvoi.k3s.plan import API_PORT, K3sSettings, Task, build_tasks, find_orphans, find_stale
 from nvoi.k3s.requirements import check_all
 from nvoi.k3s.survey import WAITING, survey
-from nvoi.k3s.uninstall import uninstall
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.ownership import Reference
 from nvoi.kubernetes.registry import DATA_FOLDER, build_credentials
@@ -62,7 +61,7 @@ class Installer:
     """Has servers run k3s.
 
     Once they do, ``nodes`` are the cluster's, and ``groups`` the groups that these had before, by
-    their names.
+    their names. Of old nodes whose places others took, ``_replaced`` has these by the new names.
     """
 
     connections: Connections
@@ -82,10 +81,6 @@ class Installer:
 
         Takes what the servers are like, and returns what each of them is now, the master first. All
         nodes are ready then, but for those of servers in ``spare`` that were not ready before.
-
-        Raises:
-            HostsError: k3s could not be set up on several servers.
-            NvoiError: on one of them; or a node is not ready.
         """
         tasks = build_tasks(self.servers, facts, self.settings)
         if any(task.work for task in tasks):
@@ -101,11 +96,7 @@ class Installer:
         return tasks
 
     def _free(self, servers: Sequence[Server]) -> None:
-        """Take servers out of a cluster that is gone: their k3s is removed, with what runs there.
-
-        Raises:
-            NvoiError: data of that cluster is on the disk of one.
-        """
+        """Take servers out of a cluster that is gone, unless data of that is on the disk of one."""
         command = build_script("nvoi-storage", LIST_FOLDER, STORAGE_FOLDER)
         found = work_on_all(
             servers,
@@ -148,13 +139,19 @@ class Installer:
 
     def _install(self, facts: Mapping[str, Facts]) -> list[Task]:
         """Do all that is to be done: the master first, new workers at once, others in turn."""
-        nodes = self._list_nodes(facts[self.servers[0].name])
+        k3s = facts[self.servers[0].name].k3s
+        nodes = list_nodes(self.cluster) if k3s.is_active and k3s.applied else []
         stale = find_stale(self.servers, facts, nodes, self.app)
         for node in stale:
             check_lost(node, list_claims(self.cluster, node.name))
         others = [node for node in nodes if node not in stale]
         tasks = build_tasks(self.servers, facts, self.settings, others)
-        self._replaced.update(find_replaced(tasks, stale))
+        self._replaced.update(
+            (task.node.name, old)
+            for task in tasks
+            for old in stale
+            if task.node.name == old.name or format_address(task.server.host) == old.address
+        )
         check_groups(nodes, {task.node.name: task.server for task in tasks}, self.app)
         tell_insecure(self.settings.install_url, tasks, facts)
         master, *agents = tasks
@@ -164,25 +161,32 @@ class Installer:
         # What new workers need before they can start comes to them while the master starts.
         work_on_all(
             [master, *new] if master.work else new,
-            lambda task: self._attempt(task, self._bring, down),
+            lambda task: self._attempt(
+                task, down, installs=task.installs, starts=task.starts and task is master
+            ),
         )
-        if master.work and master.is_running:
-            self._wait_for(master)
         for node in stale:
             log.info("%s: its server was set up anew; the old node is removed", node.name)
             self.cluster.delete([Reference("Node", node.name)], wait=False)
-        work_on_all(new, lambda task: self._attempt(task, self._start, down))
+        work_on_all(new, lambda task: self._attempt(task, down, installs=False, starts=True))
         for task in agents:
             if task.work and task.is_running:
-                self._attempt(task, self._renew, down)
+                self._attempt(task, down, installs=task.installs, starts=task.starts)
         return tasks
 
-    def _attempt(self, task: Task, work: Callable[[Task], None], down: Collection[str]) -> None:
-        """Do ``work``, unless it failed before on a server to spare whose node is ``down``."""
+    def _attempt(self, task: Task, down: Collection[str], *, installs: bool, starts: bool) -> None:
+        """Set up a server, unless it is one to spare whose node is ``down``, and it failed before.
+
+        A node that was running is waited for.
+        """
         if task.node.name in self._lost:
             return
         try:
-            work(task)
+            self._set_up(task, installs=installs, starts=starts)
+            if starts and task.is_running:
+                node, seconds = task.node, self.patience.ready
+                versions = {node.name: node.version}
+                wait_until_ready(self.cluster, [node.name], versions=versions, seconds=seconds)
         except CancelledError:
             raise
         except NvoiError as error:
@@ -191,34 +195,13 @@ class Installer:
             log.warning("%s", error)
             self._lost.add(task.node.name)
 
-    def _list_nodes(self, master: Facts) -> list[ClusterNode]:
-        return list_nodes(self.cluster) if master.k3s.is_active and master.k3s.applied else []
-
-    def _bring(self, task: Task) -> None:
-        """Set up the master wholly, a new worker as far as it can be before the master is there."""
-        starts = task.starts and task.server.is_master
-        self._set_up(task, installs=task.installs, starts=starts)
-
-    def _start(self, task: Task) -> None:
-        self._set_up(task, installs=False, starts=True)
-
-    def _renew(self, task: Task) -> None:
-        self._set_up(task, installs=task.installs, starts=task.starts)
-        if task.starts:
-            self._wait_for(task)
-
-    def _wait_for(self, task: Task) -> None:
-        versions = {task.node.name: task.node.version}
-        wait_until_ready(
-            self.cluster, [task.node.name], versions=versions, seconds=self.patience.ready
-        )
-
     def _set_up(self, task: Task, *, installs: bool, starts: bool) -> None:
-        """Write the task's files on its server, and have k3s installed and started there.
+        """Write the task's files on its server, and have k3s installed and started there."""
 
-        Raises:
-            NvoiError: it failed; says why in the words of k3s.
-        """
+        def hear(line: str) -> None:
+            if line.startswith(WAITING):
+                log.info("%s: %s", task.server.name, line)
+
         tell_work(task, installs=installs, starts=starts)
         host, url = task.server.host, self.settings.install_url
         seconds = self.patience.agent if task.node.master_ip else self.patience.server
@@ -227,10 +210,10 @@ class Installer:
             self.connections.run(
                 host,
                 as_root(host, command),
-                stdin=build_input(task),
+                stdin=(task.config.reveal() + task.registries.reveal()).encode(),
                 timeout=INSTALL_SECONDS + seconds,
                 idle_timeout=INSTALL_SECONDS,
-                on_line=lambda line: tell_waiting(task.server.name, line),
+                on_line=hear,
             )
         except RemoteError as error:
             raise explain(error, task, url) from error
@@ -242,25 +225,11 @@ class Installer:
 def build_setup(
     task: Task, install_url: str, seconds: int, *, installs: bool, starts: bool
 ) -> Command:
-    """The command for root that reads :func:`build_input`; starting may take ``seconds``."""
+    """The command for root, which reads both files; starting may take ``seconds``."""
     sizes = [len(text.encode()) for text in (task.config, task.registries)]
     flags = ["yes" if flag else "no" for flag in (installs, starts)]
     what = (task.node.role, task.node.version, install_url, *map(str, sizes), task.stamp)
     return build_script("nvoi-k3s", read_script("install.sh"), *what, *flags, seconds, DATA_FOLDER)
-
-
-def build_input(task: Task) -> bytes:
-    return (task.config.reveal() + task.registries.reveal()).encode()
-
-
-def find_replaced(
-    tasks: Iterable[Task], stale: Collection[ClusterNode]
-) -> Iterator[tuple[str, ClusterNode]]:
-    """The nodes that take the places of old ones, by their names, with these."""
-    for task in tasks:
-        for old in stale:
-            if task.node.name == old.name or format_address(task.server.host) == old.address:
-                yield task.node.name, old
 
 
 def check_lost(node: ClusterNode, claims: Sequence[str]) -> None:
@@ -302,11 +271,6 @@ def tell_work(task: Task, *, installs: bool, starts: bool) -> None:
         log.info("%s: %s k3s", name, "restarting" if task.is_running else "starting")
     else:
         log.info("%s: writing the settings of k3s", name)
-
-
-def tell_waiting(name: str, line: str) -> None:
-    if line.startswith(WAITING):
-        log.info("%s: %s", name, line)
 
 
 def explain(error: RemoteError, task: Task, install_url: str) -> NvoiError:

@@ -1,13 +1,21 @@
-"""Which address a node has among the others, and whether networks collide. Pure functions."""
+"""Which address a node has among the others, what collides, and what its pods are kept from."""
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 
-from nvoi.k3s.facts import NO_DEVICE, Address, Facts, Network
+from nvoi.command import build_script
+from nvoi.k3s.facts import GUARD, GUARD_FILE, NO_DEVICE, Address, Facts, Network
 from nvoi.kubernetes.isolation import POD_NETWORK
+from nvoi.log.levels import get_logger
+from nvoi.parallel import work_on_all
 from nvoi.providers.provider import Server
+from nvoi.ssh.connections import Connections
+from nvoi.ssh.host import as_root
+
+log = get_logger("nvoi.k3s")
 
 #: k3s' own default, as that of the pods; told to it all the same: no server may be in either.
 SERVICE_NETWORK = "10.43.0.0/16"
@@ -22,6 +30,40 @@ PRIVATE = tuple(
     ipaddress.IPv4Network(text)
     for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 )
+#: Where a cloud's metadata is: the user data that a server was made with and, with some clouds,
+#: credentials, which whoever asks from the server is given. All clouds have it at a link-local
+#: address (RFC 3927), which pods need nothing of; some also at one of IPv6, which k3s gives pods
+#: none of. A rule on each node holds for all pods of the cluster from their first packet on; a
+#: NetworkPolicy would hold for those of its namespace, and from some time after their start on.
+METADATA = "169.254.0.0/16"
+#: Before any other rule can let them through (iptables(8), TABLES).
+RULE = f"PREROUTING -s {POD_NETWORK} -d {METADATA} -j DROP"
+ENSURE = f"iptables -w -t raw -C {RULE} 2>/dev/null || iptables -w -t raw -I {RULE}"
+#: systemd.unit(5), systemd.service(5).
+UNIT = f"""\
+[Unit]
+Description=Keeps pods from the metadata of the cloud
+Before=k3s.service k3s-agent.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -c '{ENSURE}'
+
+[Install]
+WantedBy=multi-user.target
+"""
+#: Its arguments: the unit's name, and its file.
+INSTALL = f"""\
+set -eu
+mkdir -p "${{2%/*}}"
+cat >"$2.new" <<'END'
+{UNIT}END
+mv -f "$2.new" "$2"
+systemctl daemon-reload
+systemctl enable "$1"
+systemctl restart "$1"
+"""
 
 
 def list_addresses(facts: Facts) -> dict[str, Address]:
@@ -146,3 +188,16 @@ def shuts_pods_out(facts: Facts) -> bool:
     pods = ipaddress.IPv4Network(POD_NETWORK)
     let_in = [one for one in facts.let_in if isinstance(one, ipaddress.IPv4Network)]
     return bool(facts.firewall) and not is_inside(pods, let_in)
+
+
+def ensure_guards(
+    connections: Connections, servers: Sequence[Server], facts: Mapping[str, Facts]
+) -> None:
+    """Have all servers keep their pods from the metadata of their cloud, also after a restart."""
+    wanted = hashlib.sha256(UNIT.encode()).hexdigest()
+    hosts = [one.host for one in servers if facts[one.name].guard_checksum != wanted]
+    command = build_script(GUARD, INSTALL, GUARD, GUARD_FILE)
+    if hosts:
+        work_on_all(hosts, lambda host: connections.run(host, as_root(host, command)))
+        names = ", ".join(host.name for host in hosts)
+        log.info("%s: pods are kept from the metadata of the cloud", names)

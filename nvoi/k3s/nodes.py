@@ -6,13 +6,12 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Any
 
 from nvoi.errors import NvoiError
 from nvoi.kubernetes.api import FIELD_MANAGER
 from nvoi.kubernetes.cluster import Cluster
-from nvoi.kubernetes.names import SERVER_GROUP, build_label_value
+from nvoi.kubernetes.names import NO_TEXTS, SERVER_GROUP, build_label_value
 from nvoi.kubernetes.ownership import Reference
 from nvoi.log.levels import get_logger
 from nvoi.naming import shorten
@@ -31,7 +30,6 @@ ADDRESS = "nvoi.io/address"
 LEAVING = "nvoi.io/leaving"
 #: Which password of the registry the node has.
 ACCESS = "nvoi.io/registry-access"
-NO_TEXTS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -52,8 +50,8 @@ class ClusterNode:
     is_cordoned: bool = False
     since: datetime | None = None
     version: str = ""
-    labels: Mapping[str, str] = field(default_factory=lambda: NO_TEXTS)
-    annotations: Mapping[str, str] = field(default_factory=lambda: NO_TEXTS)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def markers(self) -> frozenset[str]:
@@ -78,11 +76,6 @@ class ClusterNode:
 
 
 def list_nodes(cluster: Cluster) -> list[ClusterNode]:
-    """All nodes of the cluster.
-
-    Raises:
-        NvoiError: it cannot be asked.
-    """
     found = cluster.get(["nodes"])
     try:
         return [read_node(item) for item in found]
@@ -128,9 +121,6 @@ def wait_until_ready(
     """All nodes, once those in ``names`` are ready and run the release that ``versions`` names.
 
     Those in ``spare`` may be away: they have ``seconds`` from when they were last ready.
-
-    Raises:
-        NvoiError: one of the others is still not ready after ``seconds``.
     """
     deadline = time.monotonic() + seconds
 
@@ -202,12 +192,9 @@ def list_apps(nodes: Iterable[ClusterNode]) -> list[str]:
 
 
 def check_groups(nodes: Sequence[ClusterNode], servers: Mapping[str, Server], app: str) -> None:
-    """Whether no node has another group's name for the sake of other apps.
+    """See that no node has another group's name for the sake of other apps.
 
     ``servers`` are the app's by the names of their nodes.
-
-    Raises:
-        NvoiError: one has.
     """
     lines = []
     for node in nodes:
@@ -236,9 +223,6 @@ def ensure_marks(
 
     ``servers`` are the app's by the names of their nodes; ``access`` tells which password of the
     registry they have. Returns whether a node was changed.
-
-    Raises:
-        NvoiError: a node belongs to another group for other apps.
     """
     check_groups(nodes, servers, app)
     mine = [node for node in nodes if node.name in servers]

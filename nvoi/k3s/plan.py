@@ -8,7 +8,6 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from types import MappingProxyType
 
 from nvoi.k3s.facts import HEADER, Facts, K3s
 from nvoi.k3s.networks import SERVICE_NETWORK, choose_addresses, find_device
@@ -28,28 +27,24 @@ LABEL_KEY = "node-label"
 ENCRYPTION_KEY = "secrets-encryption"
 DISABLE_KEY, TRAEFIK = "disable", "traefik"
 TOKEN_BYTES = 32
-NO_MIRRORS: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class K3sSettings:
-    """What the config says of k3s.
+    """What the config says of k3s; without a ``version`` the one that there is stays.
 
     Attributes:
-        version: the release; None to keep the one that there is.
-        install_url: where the installer is.
         system_default_registry: where k3s pulls its own images from.
         mirrors: the endpoints of other registries, by their names.
         encrypts: whether a new cluster encrypts the Secrets in its datastore.
-        log_size: at this size a container's log goes on in another file.
-        log_files: how many of these files are kept.
+        log_size: at this size a container's log goes on in another of ``log_files``.
         ingress: whether Traefik, which comes with k3s, is to run.
     """
 
     version: str | None = None
     install_url: str = INSTALL_URL
     system_default_registry: str | None = None
-    mirrors: Mapping[str, Sequence[str]] = field(default_factory=lambda: NO_MIRRORS)
+    mirrors: Mapping[str, Sequence[str]] = field(default_factory=dict)
     encrypts: bool = True
     log_size: str = "10Mi"
     log_files: int = 3
@@ -58,14 +53,10 @@ class K3sSettings:
 
 @dataclass(frozen=True)
 class Node:
-    """A node as it is to be set up.
+    """A node as it is to be set up; ``ip`` is its address among the nodes, which ``device`` has.
 
-    Attributes:
-        ip: its address among the nodes.
-        master_ip: the master's address; None for the master itself.
-        device: the network device that has ``ip``, where the server could say it.
-        encrypts: whether it encrypts the Secrets in its datastore, if it is the master.
-        disabled: the parts of k3s that it does without, likewise.
+    Without a ``master_ip`` it is the master itself: then it encrypts the Secrets in its datastore
+    or not, and does without the ``disabled`` parts of k3s.
     """
 
     name: str
@@ -94,14 +85,10 @@ class Work(IntEnum):
 
 @dataclass(frozen=True)
 class Task:
-    """One server, and what it is to be.
+    """One server, and what it is to be; ``is_running`` is whether it is a node already.
 
-    Attributes:
-        config: the text of config.yaml, which has the token.
-        registries: the text of registries.yaml, which has the registry's password.
-        stamp: what is noted once k3s runs with all of it.
-        work: what is to be done for that.
-        is_running: whether it is a node of the cluster already.
+    ``config`` is the text of config.yaml, which has the token, and ``registries`` that of
+    registries.yaml, which has the registry's password. ``stamp`` is noted once k3s runs with both.
     """
 
     server: Server
@@ -138,6 +125,7 @@ def build_tasks(
     names = choose_names(servers, facts, nodes)
     tasks = []
     for server in servers:
+        k3s = facts[server.name].k3s
         node = Node(
             name=names[server.name],
             group=server.group,
@@ -146,10 +134,11 @@ def build_tasks(
             master_ip=None if server.is_master else addresses[servers[0].name],
             version=version,
             device=find_device(addresses[server.name], facts[server.name]),
-            encrypts=encrypts(facts[server.name].k3s, settings),
-            disabled=choose_disabled(facts[server.name].k3s, settings),
+            encrypts=encrypts(k3s, settings),
+            # Another app may need what there is.
+            disabled=() if settings.ingress or has_traefik(k3s) else (TRAEFIK,),
         )
-        tasks.append(build_task(server, node, facts[server.name].k3s, settings))
+        tasks.append(build_task(server, node, k3s, settings))
     return tasks
 
 
@@ -169,11 +158,6 @@ def encrypts(k3s: K3s, settings: K3sSettings) -> bool:
     "Secrets Encryption").
     """
     return settings.encrypts if k3s.role is None else bool(k3s.config.get(ENCRYPTION_KEY))
-
-
-def choose_disabled(k3s: K3s, settings: K3sSettings) -> tuple[str, ...]:
-    """The parts of k3s that a master does without. Another app may need what there is."""
-    return () if settings.ingress or has_traefik(k3s) else (TRAEFIK,)
 
 
 def has_traefik(k3s: K3s) -> bool:

@@ -74,19 +74,9 @@ def check_servers(
     """What the servers are like, by their names, where all of them can be nodes.
 
     One in ``spare`` that can be none, or not be reached, is not among them where its node is not
-    ready either.
-
-    Args:
-        connections: those of the run.
-        servers: those of the config, the master first.
-        version: the release of k3s that the config names.
-        cluster: asked of the nodes that cannot be reached, where the master can.
-        on_architectures: called once all have told theirs, while cloud-init may still run.
-        spare: the names of the servers that there may be nodes without.
-        ingress: whether the master is to take the public's requests.
-
-    Raises:
-        NvoiError: tells of all servers that cannot be reached, and all that is missing.
+    ready either: the ``cluster`` is asked for that. The master comes first, and takes the public's
+    requests with ``ingress``. ``on_architectures`` is called once all have told theirs, while
+    cloud-init may still run. The error tells of all that is missing on any server.
     """
     found = survey(connections, servers, on_architectures, ingress=ingress)
     try:
@@ -199,11 +189,6 @@ def ask(
     *,
     ingress: bool = False,
 ) -> Facts:
-    """What one server is like.
-
-    Raises:
-        NvoiError: it cannot be asked, or its answer is none.
-    """
     listener = Listener(server.name, on_architecture)
     result = connections.run(
         server.host,
@@ -224,11 +209,7 @@ def ask(
 
 
 def find_token(connections: Connections, host: Host) -> Secret | None:
-    """The token of the cluster whose master a server is; None where it is not nvoi's, or none.
-
-    Raises:
-        NvoiError: it cannot be asked.
-    """
+    """The token of the cluster whose master a server is; None where it is not nvoi's, or none."""
     command = build_script("nvoi-token", READ_ENTRY, CONFIG_FILE, HEADER)
     result = connections.run(host, as_root(host, command), level=None, check=False)
     line = next(iter(result.stdout.splitlines()), "")

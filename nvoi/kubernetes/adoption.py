@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from nvoi.config.schema import Application
-from nvoi.kubernetes.drift import list_immutable_changes
 from nvoi.kubernetes.isolation import build_peer, build_policy
 from nvoi.kubernetes.names import (
     ADOPTED,
@@ -30,6 +29,7 @@ from nvoi.kubernetes.ownership import (
     Manifest,
     Reference,
     is_adopted,
+    list_immutable_changes,
     read_reference,
 )
 from nvoi.naming import build_database_name, build_label, build_prefix, build_workload_name, shorten
@@ -50,42 +50,35 @@ MADE = (
 FOLDER = "/var/lib/postgresql/data"
 
 
-def list_names(application: Application) -> dict[Reference, str]:
-    """The objects that the gem makes for an app, each with its component here."""
-    app = application.name
-    found: dict[Reference, str] = {}
-    for name in application.app:
-        workload, tunnel = build_workload_name(app, name), f"cloudflared-{name}"
-        found |= dict.fromkeys(build_references(workload, "Deployment", "Service"), "app")
-        found |= {Reference("Ingress", workload): LEFT, Reference("Deployment", tunnel): LEFT}
-    for name in application.services:
+def list_names(application: Application) -> dict[Reference, tuple[str, str]]:
+    """The objects that the gem makes for an app, each with its service and component here."""
+    app, database = application.name, build_database_name(application.name)
+    left = [("Secret", f"app-secret-{app}"), ("Secret", f"db-secret-{app}")]
+    left += [("Deployment", REGISTRY), ("Service", REGISTRY)]
+    found = {
+        Reference("StatefulSet", database): ("database", "database"),
+        Reference("Service", database): ("database", "database"),
+        Reference("PersistentVolumeClaim", f"data-{database}-0"): ("database", "database"),
+    }
+    components = dict.fromkeys(application.app, "app")
+    for name, component in (components | dict.fromkeys(application.services, "service")).items():
         workload = build_workload_name(app, name)
-        found |= dict.fromkeys(build_references(workload, "Deployment", "Service"), "service")
-        found[Reference("Secret", f"{workload}-secret")] = LEFT
-    database = build_database_name(app)
-    found |= dict.fromkeys(build_references(database, "StatefulSet", "Service"), "database")
-    found[Reference("PersistentVolumeClaim", f"data-{database}-0")] = "database"
-    for name in (f"app-secret-{app}", f"db-secret-{app}"):
-        found[Reference("Secret", name)] = LEFT
-    return found | dict.fromkeys(build_references(REGISTRY, "Deployment", "Service"), LEFT)
+        for kind in ("Deployment", "Service"):
+            found[Reference(kind, workload)] = name, component
+        if component == "app":
+            left += [("Ingress", workload), ("Deployment", f"cloudflared-{name}")]
+        else:
+            left.append(("Secret", f"{workload}-secret"))
+    return found | {Reference(kind, name): (name, LEFT) for kind, name in left}
 
 
-def build_references(name: str, *kinds: str) -> Iterator[Reference]:
-    return (Reference(kind, name) for kind in kinds)
-
-
-def find_made(
-    application: Application, live: Iterable[Json], secrets: Iterable[Reference]
-) -> list[Json]:
+def find_made(application: Application, live: Iterable[Json]) -> list[Json]:
     """What of ``live`` the gem has made for the app, and nobody has taken over yet.
 
-    Args:
-        application: the app's config.
-        live: all objects of the kinds in :data:`MADE`.
-        secrets: the Secrets that bear no labels of nvoi's.
+    ``live`` are all objects of the kinds in :data:`MADE`, and the Secrets that bear no labels of
+    nvoi's, of which the metadata will do.
     """
-    items = [*live, *({"kind": one.kind, "metadata": {"name": one.name}} for one in secrets)]
-    names = list_names(application)
+    items, names = [*live], list_names(application)
     found = [one for one in items if read_reference(one) in names and is_made(one)]
     if not any(one["kind"] in {"Deployment", "StatefulSet", "Service"} for one in found):
         return []
@@ -130,20 +123,12 @@ def build_marks(application: Application, item: Json) -> dict[str, Any]:
 
     A ReplicaSet stays one that nothing but the gem's own Deployment selects.
     """
-    app, reference = application.name, read_reference(item)
-    component = list_names(application).get(reference, LEFT)
-    labels = build_labels(app, find_service(application, reference), reference.name, component)
+    name = item["metadata"]["name"]
+    service, component = list_names(application).get(read_reference(item), (name, LEFT))
+    labels = build_labels(application.name, service, name, component)
     if item["kind"] == "ReplicaSet":
         del labels[INSTANCE]
     return {"metadata": {"labels": labels, "annotations": {ADOPTED: "true"}}}
-
-
-def find_service(application: Application, reference: Reference) -> str:
-    """What the config calls an object's service."""
-    names = {build_workload_name(application.name, name): name for name in application.app}
-    names |= {build_workload_name(application.name, name): name for name in application.services}
-    names[build_database_name(application.name)] = "database"
-    return names.get(reference.name, reference.name)
 
 
 def build_way_in(application: Application, deploy_id: str) -> Manifest:
@@ -164,17 +149,16 @@ def find_faults(
     application: Application, made: Iterable[Json], wanted: Iterable[Manifest]
 ) -> Iterator[str]:
     """What of the app would not be there any more if it were taken over."""
-    named = {read_reference(item) for item in wanted}
+    named, names = {read_reference(item) for item in wanted}, list_names(application)
     for item in made:
         reference = read_reference(item)
-        if reference.kind == "Service" and reference not in named:
-            service = find_service(application, reference)
-            if service in application.services:
-                port = item["spec"]["ports"][0]["port"]
-                yield (
-                    f"others reach {service} at {reference.name}:{port}, which the gem took from "
-                    f"its image: add `port: {port}` to services.{service}"
-                )
+        service, component = names.get(reference, ("", LEFT))
+        if reference.kind == "Service" and reference not in named and component == "service":
+            port = item["spec"]["ports"][0]["port"]
+            yield (
+                f"others reach {service} at {reference.name}:{port}, which the gem took from "
+                f"its image: add `port: {port}` to services.{service}"
+            )
 
 
 def is_data_inside(item: Json) -> bool:

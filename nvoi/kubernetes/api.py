@@ -16,6 +16,7 @@ from typing import Any
 from nvoi import parallel
 from nvoi.errors import RequestError
 from nvoi.http import NO_TEXTS, PATIENCE, Client, list_objects
+from nvoi.kubernetes.names import BY_NAME, Resource
 from nvoi.kubernetes.ownership import Json, Manifest, Reference, read_reference
 from nvoi.kubernetes.refusals import find_conflicts
 from nvoi.log.levels import get_logger
@@ -37,45 +38,6 @@ NAMES_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 #: What pods print is no JSON.
 ANYTHING = {"Accept": "application/json, */*"}
 LISTED, DELETED, BOOKMARK, ERROR = "LISTED", "DELETED", "BOOKMARK", "ERROR"
-
-
-@dataclass(frozen=True)
-class Resource:
-    """A kind of objects, and what the API calls it in its paths."""
-
-    kind: str
-    plural: str
-    version: str = "v1"
-    is_namespaced: bool = True
-
-    def build_path(self, namespace: str | None, *parts: str) -> str:
-        """The path of one or, without a name in ``parts``, of all; None is every namespace."""
-        root = "/apis/" if "/" in self.version else "/api/"
-        place = ["namespaces", namespace] if self.is_namespaced and namespace else []
-        return root + "/".join([self.version, *place, self.plural, *parts])
-
-
-RESOURCES = (
-    Resource("Deployment", "deployments", "apps/v1"),
-    Resource("StatefulSet", "statefulsets", "apps/v1"),
-    Resource("ReplicaSet", "replicasets", "apps/v1"),
-    Resource("Job", "jobs", "batch/v1"),
-    Resource("CronJob", "cronjobs", "batch/v1"),
-    Resource("NetworkPolicy", "networkpolicies", "networking.k8s.io/v1"),
-    Resource("PodDisruptionBudget", "poddisruptionbudgets", "policy/v1"),
-    Resource("Ingress", "ingresses", "networking.k8s.io/v1"),
-    Resource("HelmChartConfig", "helmchartconfigs", "helm.cattle.io/v1"),
-    Resource("Pod", "pods"),
-    Resource("Service", "services"),
-    Resource("Secret", "secrets"),
-    Resource("ConfigMap", "configmaps"),
-    Resource("PersistentVolumeClaim", "persistentvolumeclaims"),
-    Resource("Event", "events"),
-    Resource("Node", "nodes", is_namespaced=False),
-    Resource("PriorityClass", "priorityclasses", "scheduling.k8s.io/v1", is_namespaced=False),
-    Resource("PersistentVolume", "persistentvolumes", is_namespaced=False),
-)
-BY_NAME = {name: one for one in RESOURCES for name in (one.kind, one.plural)}
 
 
 @dataclass(frozen=True)
@@ -169,13 +131,9 @@ class Api:
     ) -> Listing:
         """All objects of a kind, page by page.
 
-        Args:
-            name: the kind, as in ``kind`` of an object or as in the API's paths.
-            namespace: theirs; None is every one.
-            selector: the labels that they have.
-            fields: the fields that they have, such as ``spec.nodeName=main-1``.
-            names_only: their metadata alone.
-            patience: seconds for which a cluster that does not answer is asked again.
+        ``name`` is the kind, as in ``kind`` of an object or as in the API's paths; no ``namespace``
+        is every one. ``fields`` are such as ``spec.nodeName=main-1``; with ``names_only`` it is
+        their metadata alone. One who does not answer is asked again for ``patience`` seconds.
         """
         resource = BY_NAME[name]
         path, headers = resource.build_path(namespace), NO_TEXTS
@@ -262,11 +220,8 @@ class Api:
     def delete(self, reference: Reference, propagation: str, *, uid: str | None = None) -> bool:
         """Delete an object; whether it is gone already, as where there was none.
 
-        Args:
-            reference: the object.
-            propagation: what becomes of what was made for it: with ``Foreground`` it is gone
-                before the object is, with ``Background`` after, with ``Orphan`` never.
-            uid: that of the object; another one that has its name by now stays.
+        What was made for it is gone before it is where ``propagation`` is ``Foreground``, after it
+        with ``Background``, never with ``Orphan``. One of its name with another ``uid`` stays.
         """
         body: dict[str, object] = {"propagationPolicy": propagation}
         body |= {"preconditions": {"uid": uid}} if uid else {}

@@ -8,18 +8,24 @@ from __future__ import annotations
 from base64 import b64encode
 from dataclasses import dataclass
 
-from nvoi.kubernetes.manifests import build_spread
+from nvoi.kubernetes.manifests import build_budget, build_spread, build_strategy
 from nvoi.kubernetes.names import (
     DOMAIN,
     build_checksum,
     build_labels,
     build_metadata,
+    build_object,
     build_secret_name,
     build_selector,
 )
 from nvoi.kubernetes.ownership import Manifest
-from nvoi.kubernetes.pods import LEAST_SECURITY, build_resources, stamp_template
-from nvoi.kubernetes.probes import build_probe
+from nvoi.kubernetes.pods import (
+    LEAST_SECURITY,
+    build_pod,
+    build_probe,
+    build_resources,
+    stamp_template,
+)
 from nvoi.kubernetes.workloads import Resources
 from nvoi.naming import build_connector_name
 from nvoi.secret import Secret
@@ -39,10 +45,6 @@ RESOURCES = Resources(
     cpu_limit="500m",
     disk_limit="1Gi",
 )
-ROLLING: Manifest = {
-    "type": "RollingUpdate",
-    "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
-}
 #: The annotation with the id of the tunnel.
 TUNNEL = "nvoi.io/tunnel"
 
@@ -70,80 +72,52 @@ class Connector:
         return build_labels(self.app, self.service, self.name, DOMAIN)
 
     def build_metadata(self, name: str) -> Manifest:
-        metadata = build_metadata(name, self.labels, self.deploy_id)
-        annotations = dict(metadata["annotations"])  # type: ignore[call-overload]
-        return metadata | {"annotations": annotations | {TUNNEL: self.tunnel_id}}
+        mark = {TUNNEL: self.tunnel_id}
+        return build_metadata(name, self.labels, self.deploy_id, annotations=mark)
 
 
 def build_cloudflared(connector: Connector) -> tuple[Manifest, ...]:
     """All objects of a connector. They bear the app's name: its policy lets them reach its pods."""
-    name, selector = connector.name, {"matchLabels": build_selector(connector.name)}
+    name, metadata = connector.name, connector.build_metadata(connector.name)
     secret = build_secret_name(name, connector.checksum)
     token = b64encode(connector.token.reveal().encode()).decode()
     template: Manifest = {
         "metadata": {"labels": connector.labels},
-        "spec": build_pod(name, secret),
+        "spec": build_connector_pod(name, secret),
     }
     deployment: Manifest = {
         "replicas": REPLICAS,
-        "selector": selector,
+        "selector": {"matchLabels": build_selector(name)},
         # A new one is connected before an old one goes.
-        "strategy": {
-            "type": "RollingUpdate",
-            "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
-        },
+        "strategy": build_strategy(rolls=True),
         "revisionHistoryLimit": 1,
         "template": stamp_template(template, connector.labels, connector.checksum),
     }
-    budget: Manifest = {
-        "maxUnavailable": 1,
-        "selector": selector,
-        "unhealthyPodEvictionPolicy": "AlwaysAllow",
-    }
+    data, own = {TOKEN_KEY: token}, connector.build_metadata(secret)
     return (
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": connector.build_metadata(secret),
-            "type": "Opaque",
-            "immutable": True,
-            "data": {TOKEN_KEY: token},
-        },
-        {
-            "apiVersion": "policy/v1",
-            "kind": "PodDisruptionBudget",
-            "metadata": connector.build_metadata(name),
-            "spec": budget,
-        },
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": connector.build_metadata(name),
-            "spec": deployment,
-        },
+        build_object("Secret", own, type="Opaque", immutable=True, data=data),
+        build_budget(name, metadata),
+        build_object("Deployment", metadata, spec=deployment),
     )
 
 
-def build_pod(name: str, secret: str) -> Manifest:
+def build_connector_pod(name: str, secret: str) -> Manifest:
     """The spec of a pod, which runs on a node of its own where there are several."""
-    return {
-        "containers": [build_container()],
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            # The token's file is its group's: a Secret's files are root's.
-            "fsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "terminationGracePeriodSeconds": GRACE_SECONDS,
-        "topologySpreadConstraints": build_spread(name),
-        "volumes": [
-            {"name": TOKEN_KEY, "secret": {"secretName": secret, "defaultMode": 0o440}},
-        ],
+    context = {
+        "runAsNonRoot": True,
+        "runAsUser": USER,
+        "runAsGroup": USER,
+        # The token's file is its group's: a Secret's files are root's.
+        "fsGroup": USER,
+        "seccompProfile": {"type": "RuntimeDefault"},
     }
+    return build_pod(
+        build_container(),
+        securityContext=context,
+        terminationGracePeriodSeconds=GRACE_SECONDS,
+        topologySpreadConstraints=build_spread(name),
+        volumes=[{"name": TOKEN_KEY, "secret": {"secretName": secret, "defaultMode": 0o440}}],
+    )
 
 
 def build_container() -> Manifest:

@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Any
 
 from nvoi.kubernetes.diagnosis import is_crashing
-from nvoi.kubernetes.drift import list_immutable_changes
 from nvoi.kubernetes.names import COMPONENT, DOMAIN, INSTANCE
 from nvoi.kubernetes.objects import DELETING, FOLLOWED, LOOKING, Objects
 from nvoi.kubernetes.ownership import (
@@ -16,6 +15,7 @@ from nvoi.kubernetes.ownership import (
     Reference,
     get_label,
     is_adopted,
+    list_immutable_changes,
     read_reference,
 )
 from nvoi.kubernetes.progress import Restarts, count_settling, find_stuck
@@ -32,7 +32,10 @@ RESTORE_SECONDS = {"database": 900.0, "service": 300.0, "app": 300.0, DOMAIN: 12
 
 
 class Cluster(Objects):
-    """A cluster, and what has become of the containers that were well in this run: see Objects."""
+    """A cluster, and what has become of the containers that were well in this run: see Objects.
+
+    Rollouts raise ServiceError too: a workload has failed, or was not done in time.
+    """
 
     @cached_property
     def _restarts(self) -> Restarts:
@@ -47,18 +50,8 @@ class Cluster(Objects):
     ) -> tuple[Json, ...]:
         """Apply ``manifests``, and follow the workloads among them until all are done.
 
-        Args:
-            manifests: what the cluster is to hold, all in one namespace.
-            seconds: how long the workloads may take.
-            delete_first: what has to be deleted before, as it can never be changed.
-
-        Returns:
-            The workloads and Services among them, as they were applied.
-
-        Raises:
-            ServiceError: a workload has failed, or was not done in time.
-            RemoteError: the cluster refuses a manifest.
-            LockError: this run may not change the cluster.
+        All are in one namespace. What can never be changed is to be deleted before, with
+        ``delete_first``. Returns the workloads and Services as they were applied.
         """
         items = [*manifests]
         self.delete(delete_first)
@@ -77,12 +70,8 @@ class Cluster(Objects):
     ) -> None:
         """Follow workloads of one namespace until all are done.
 
-        With ``is_patient`` containers may end that were well before: what they need may have
-        been away. With ``is_quiet`` only failures are told.
-
-        Raises:
-            ServiceError: one has failed, is gone, or was not done in ``seconds``; or a container
-                has ended that was well before in this run.
+        With ``is_patient`` containers may end that were well before in this run: what they need
+        may have been away. With ``is_quiet`` only failures are told.
         """
         self._watch(
             references, seconds, selector=selector, is_patient=is_patient, is_quiet=is_quiet
@@ -98,17 +87,10 @@ class Cluster(Objects):
     ) -> None:
         """Put back what there was before a release, and wait until it is ready.
 
-        Args:
-            before: what there was, all in one namespace. Jobs are not run again.
-            created: what there was not.
-            unready: what of ``before`` is not waited for: it was not ready then either.
-            seconds: how long each component may take to be ready, in the order of these.
-
-        Raises:
-            ServiceError: it is not ready in that time, and what its pods have to stay so, however
-                often it was started again.
-            RemoteError: the cluster refuses a manifest.
-            LockError: this run may not change the cluster.
+        ``before`` is in one namespace, and its Jobs are not run again; ``created`` is what was not
+        there. What was ``unready`` then is not waited for. Each component may take its ``seconds``,
+        in the order of these, beside what its pods have to stay ready; it may be started again
+        meanwhile.
         """
         old = [item for item in before if item["kind"] != "Job"]
         if old:
@@ -124,8 +106,9 @@ class Cluster(Objects):
         self.delete(created, wait=False)
         left = [item for item in old if read_reference(item) in unready]
         if left:
-            self._free_stuck(left)
-            names = join_names(map(read_reference, left))
+            pods = self.get(["pods"], selector=build_selector(left))
+            self._free([pod for item in left for pod in find_stuck(item, pods)])
+            names = ", ".join(str(read_reference(item)) for item in left)
             log.info("Not waited for, as it was not ready before either: %s", names)
         awaited = [item for item in old if item not in left]
         if awaited:
@@ -135,23 +118,12 @@ class Cluster(Objects):
             self._follow(stage, limit + count_settling(stage), is_patient=True)
 
     def note_pods(self, selector: str | None) -> None:
-        """Remember the containers that are well: none of these may end from now on.
-
-        Raises:
-            NvoiError: they cannot be asked for.
-        """
+        """Remember the containers that are well: none of these may end from now on."""
         self._restarts.note(self.get(["pods"], selector=selector), is_done=True)
 
     def free_crashing(self, selector: str) -> None:
-        """Delete pods that are in back-off, for what they crashed of is mended by now.
-
-        Raises:
-            NvoiError: they cannot be asked for.
-            LockError: this run may not change the cluster.
-        """
-        crashing = [pod for pod in self.get(["pods"], selector=selector) if is_crashing(pod)]
-        if crashing:
-            self._free(crashing)
+        """Delete pods that are in back-off, for what they crashed of is mended by now."""
+        self._free([one for one in self.get(["pods"], selector=selector) if is_crashing(one)])
 
     def _follow(
         self, manifests: Sequence[Manifest], seconds: float, *, is_patient: bool = False
@@ -180,15 +152,12 @@ class Cluster(Objects):
             **more,
         )
 
-    def _free_stuck(self, manifests: Sequence[Manifest]) -> None:
-        pods = self.get(["pods"], selector=build_selector(manifests))
-        stuck = [pod for item in manifests for pod in find_stuck(item, pods)]
-        if stuck:
-            self._free(stuck)
-
     def _free(self, pods: Sequence[Json]) -> None:
         """Delete pods that hold a rollout up, but none that has taken the place of one."""
-        log.info("Deleting what stands in the way: %s", join_names(map(read_reference, pods)))
+        if not pods:
+            return
+        names = ", ".join(str(read_reference(pod)) for pod in pods)
+        log.info("Deleting what stands in the way: %s", names)
         self._check()
         with self._telling(DELETING):
             for pod in pods:
@@ -206,7 +175,3 @@ def build_selector(manifests: Iterable[Manifest]) -> str | None:
             return None
         names.add(name)
     return f"{INSTANCE} in ({','.join(sorted(names))})"
-
-
-def join_names(references: Iterable[Reference]) -> str:
-    return ", ".join(map(str, references))

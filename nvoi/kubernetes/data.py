@@ -66,13 +66,10 @@ class Move:
 def find_moves(
     live: Iterable[Json], wanted: Iterable[Manifest], lacking: Collection[str] = ()
 ) -> list[Move]:
-    """What ``wanted`` would leave behind of the data that ``live`` uses.
+    """What ``wanted`` would leave behind of the data that ``live`` uses, the app's objects.
 
-    Args:
-        live: the app's objects.
-        wanted: the manifests that are to take their place. What is not among them is removed,
-            and its data kept: that is no move.
-        lacking: folders that a server should have and has not.
+    What is not among ``wanted`` is removed, and its data kept: that is no move. ``lacking`` are
+    folders that a server should have and has not.
     """
     old = {read_reference(item): item for item in live if item["kind"] in WORKLOADS}
     return [

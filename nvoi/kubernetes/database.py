@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nvoi.config.schema import Application, Database
-from nvoi.kubernetes.names import build_labels, build_metadata
+from nvoi.kubernetes.names import build_labels, build_metadata, build_object
 
 PRIORITY = "nvoi-database"
 # The highest that may be given to anything but Kubernetes' own parts is a billion (its
@@ -93,10 +93,6 @@ def build_priority(deploy_id: str) -> dict[str, object]:
     """The class of all databases of a cluster: the first to get a place, the last to lose it."""
     labels = build_labels("nvoi", "database", PRIORITY, "priority")
     metadata = build_metadata(PRIORITY, labels, deploy_id)
-    return {
-        "apiVersion": "scheduling.k8s.io/v1",
-        "kind": "PriorityClass",
-        "metadata": {key: value for key, value in metadata.items() if key != "namespace"},
-        "value": PRIORITY_VALUE,
-        "description": "Databases of apps that nvoi deploys",
-    }
+    del metadata["namespace"]
+    about = "Databases of apps that nvoi deploys"
+    return build_object("PriorityClass", metadata, value=PRIORITY_VALUE, description=about)

@@ -32,6 +32,8 @@ FINAL_PULLS = re.compile(
 PULL_SECONDS = 60.0
 #: What a pod has to end where nothing is said (API reference, PodSpec).
 GRACE_SECONDS = 30
+#: The last events of a pod that an error shows.
+EVENTS = 8
 CRASHING = "CrashLoopBackOff"
 RESTARTED = "Restarted"
 FATAL_REASONS = IMAGE_REASONS | {
@@ -54,7 +56,6 @@ UNSTARTED = "failed startup probe"
 NEVER_STARTED = frozenset({"StartError", "ContainerCannotRun"})
 KILLED = {"OOMKilled": "was killed for using more memory than its limit"}
 
-
 AFFINITY = "affinity/selector"
 CRASHED = (
     "its last lines say why; `command`, `env` and `secrets` in the config are what it runs with"
@@ -64,6 +65,8 @@ IMAGE_ADVICE = (
     "registry is under `registries` in the config if it asks for a login"
 )
 ADVICE = {
+    **dict.fromkeys(IMAGE_REASONS, IMAGE_ADVICE),
+    **dict.fromkeys(MOUNT_REASONS, "see that the volume's folder is on the server that it runs on"),
     CRASHING: CRASHED,
     RESTARTED: CRASHED,
     "Failed": "its last lines say why; the previous release keeps running",
@@ -74,6 +77,8 @@ ADVICE = {
     "CreateContainerError": CRASHED,
     "ProgressDeadlineExceeded": "see why with `kubectl describe pod` on the master",
     "FailedCreate": "the cluster does not let its pods be made: see quotas and policies there",
+    UNPLACED: "lower its `resources.requests`, make `replicas` fewer, add a server, or free memory "
+    "and CPU on the servers",
 }
 
 
@@ -103,9 +108,7 @@ def list_containers(pod: Json) -> Iterator[Json]:
 def find_failure(pod: Json, events: Iterable[Json] = ()) -> Failure | None:
     """Why ``pod`` will never be ready, None where it still may.
 
-    Args:
-        pod: the pod.
-        events: events of the namespace; those of other objects are passed over.
+    ``events`` are the namespace's; those of other objects are passed over.
     """
     if is_going(pod):
         return None
@@ -171,9 +174,7 @@ def find_end(status: Json) -> Json | None:
 
 def find_mount_failure(pod: Json, events: Iterable[Json]) -> Failure | None:
     """A volume cannot be mounted; only the pod's events say so."""
-    if any("running" in (status.get("state") or {}) for status in list_containers(pod)):
-        return None
-    for event in events:
+    for event in () if is_running(pod) else events:
         if event.get("reason") in MOUNT_REASONS:
             message = event.get("message", "")
             if not any(words in message for words in PASSING_MOUNTS):
@@ -185,6 +186,18 @@ def concerns(event: Json, item: Json) -> bool:
     """Whether an event is of an object, and not of an earlier one of its name."""
     involved = event.get("involvedObject") or {}
     return bool(involved.get("uid") == item["metadata"].get("uid"))
+
+
+def describe_events(pod: Json, events: Iterable[Json]) -> list[str]:
+    """What the cluster has noted of a pod, oldest first."""
+    own = [event for event in events if concerns(event, pod)]
+    own.sort(key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
+    lines = []
+    for event in own[-EVENTS:]:
+        times, message = event.get("count") or 1, " ".join(str(event.get("message", "")).split())
+        often = f" ({times} times)" if times > 1 else ""
+        lines.append(f"{event.get('reason', '')}: {message}{often}")
+    return lines
 
 
 def describe_end(terminated: Json) -> str:
@@ -242,14 +255,9 @@ def describe_container(status: Json) -> str:
 def describe_changes(
     seen: Mapping[str, str], pods: Iterable[Json]
 ) -> tuple[tuple[str, ...], dict[str, str]]:
-    """What to say of pods since they were last looked at.
+    """A sentence for each pod whose state is not as it was ``seen``, and what is seen now.
 
-    Args:
-        seen: what this function returned second the last time; empty at first.
-        pods: the pods as they are now.
-
-    Returns:
-        A sentence for each pod whose state has changed, and what was seen.
+    What was seen is what this function returned second the last time; empty at first.
     """
     now = {pod["metadata"]["name"]: describe_pod(pod) for pod in pods}
     changes = [f"{name} {state}" for name, state in now.items() if seen.get(name) != state]
@@ -259,17 +267,12 @@ def describe_changes(
 
 def describe_stopping(pods: Iterable[Json]) -> list[str]:
     """Of each pod that is going, that it is, and how many seconds it may take."""
+    going = [pod["metadata"] for pod in pods if is_going(pod)]
     return [
-        f"{pod['metadata']['name']} is stopping, which may take {count_grace(pod)} s"
-        for pod in pods
-        if is_going(pod)
+        f"{one['name']} is stopping, which may take "
+        f"{one.get('deletionGracePeriodSeconds', GRACE_SECONDS)} s"
+        for one in going
     ]
-
-
-def count_grace(pod: Json) -> int:
-    """The seconds that a pod which is going has for that."""
-    seconds: int = pod["metadata"].get("deletionGracePeriodSeconds", GRACE_SECONDS)
-    return seconds
 
 
 def belongs(pod: Json, item: Json) -> bool:
@@ -285,18 +288,14 @@ def belongs(pod: Json, item: Json) -> bool:
 
 
 def advise(failure: Failure) -> str:
-    if failure.reason in IMAGE_REASONS:
-        return IMAGE_ADVICE
-    if failure.reason in MOUNT_REASONS:
-        return "see that the volume's folder is on the server that it runs on"
-    if failure.reason == UNPLACED:
-        if AFFINITY in failure.message:
-            return "see that a server of its group in `servers` is ready and is not cordoned"
-        return (
-            "lower its `resources.requests`, make `replicas` fewer, add a server, or free memory "
-            "and CPU on the servers"
-        )
+    if failure.reason == UNPLACED and AFFINITY in failure.message:
+        return "see that a server of its group in `servers` is ready and is not cordoned"
     return ADVICE.get(failure.reason, "")
+
+
+def is_running(pod: Json) -> bool:
+    """Whether a container runs, such as a database that recovers: ending that makes it last."""
+    return any("running" in (status.get("state") or {}) for status in list_containers(pod))
 
 
 def is_well(pod: Json) -> bool:

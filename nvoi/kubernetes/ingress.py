@@ -1,4 +1,4 @@
-"""The cluster's own ingress: k3s' Traefik, how nvoi sets it up, and what brings it to an app.
+"""How visitors reach an app: by k3s' own Traefik, and by what the release before was reached by.
 
 Traefik runs once, on the master, as its certificates are in one file on that disk. Requests are
 led into its pod at the master's own ports: it sees who asks, and no other server takes part. Facts
@@ -9,15 +9,22 @@ are of the k3s documentation, "Helm" and "Networking Services", of Traefik's own
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nvoi.config.schema import Ingress
-from nvoi.kubernetes.names import DOMAIN, build_digest, build_labels, build_metadata
-from nvoi.kubernetes.ownership import Manifest
+from nvoi.kubernetes.isolation import INGRESS
+from nvoi.kubernetes.names import (
+    DOMAIN,
+    INSTANCE,
+    build_digest,
+    build_labels,
+    build_metadata,
+    build_object,
+)
+from nvoi.kubernetes.ownership import Json, Manifest, read_reference
 from nvoi.kubernetes.registry import SYSTEM_NAMESPACE
-
-Json = Mapping[str, Any]
+from nvoi.kubernetes.workloads import PUBLIC_NAME, PUBLIC_PORT
 
 #: The ports of the master that the public reaches.
 PORTS = (80, 443)
@@ -40,15 +47,11 @@ def build_chart_config(settings: Ingress | None, deploy_id: str) -> Manifest:
     """
     values = build_values(settings) if settings else build_idle_values()
     labels = build_labels(COMPONENT, COMPONENT, NAME, COMPONENT)
-    metadata: Any = build_metadata(NAME, labels, deploy_id, SYSTEM_NAMESPACE)
-    annotations = metadata["annotations"] | {SETTINGS: describe_settings(settings)}
-    return {
-        "apiVersion": "helm.cattle.io/v1",
-        "kind": "HelmChartConfig",
-        "metadata": metadata | {"annotations": annotations},
-        # JSON is YAML.
-        "spec": {"valuesContent": json.dumps(values, indent=2)},
-    }
+    mark = {SETTINGS: describe_settings(settings)}
+    metadata = build_metadata(NAME, labels, deploy_id, SYSTEM_NAMESPACE, mark)
+    # JSON is YAML.
+    content = json.dumps(values, indent=2)
+    return build_object("HelmChartConfig", metadata, spec={"valuesContent": content})
 
 
 def describe_settings(settings: Ingress | None) -> str:
@@ -116,24 +119,17 @@ def build_ingress(
 ) -> Manifest:
     """What has Traefik lead ``hostnames`` to a Service, with a certificate for each."""
     labels = build_labels(app, service, workload, DOMAIN)
-    metadata: Any = build_metadata(workload, labels, deploy_id)
     router = "traefik.ingress.kubernetes.io/router"
-    annotations = metadata["annotations"] | {
+    annotations = {
         f"{router}.entrypoints": "websecure",
         f"{router}.tls": "true",
         f"{router}.tls.certresolver": RESOLVER,
     }
     backend = {"service": {"name": workload, "port": {"number": port}}}
     path = {"path": "/", "pathType": "Prefix", "backend": backend}
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "Ingress",
-        "metadata": metadata | {"annotations": annotations},
-        "spec": {
-            "ingressClassName": NAME,
-            "rules": [{"host": one, "http": {"paths": [path]}} for one in hostnames],
-        },
-    }
+    metadata = build_metadata(workload, labels, deploy_id, annotations=annotations)
+    rules = [{"host": one, "http": {"paths": [path]}} for one in hostnames]
+    return build_object("Ingress", metadata, spec={"ingressClassName": NAME, "rules": rules})
 
 
 def is_set_up(deployment: Json, settings: Ingress) -> bool:
@@ -141,3 +137,88 @@ def is_set_up(deployment: Json, settings: Ingress) -> bool:
     containers = deployment["spec"]["template"]["spec"]["containers"]
     arguments = {word for one in containers for word in one.get("args") or ()}
     return arguments.issuperset(build_arguments(settings))
+
+
+def keep_ways(live: Iterable[Json], wanted: Iterable[Manifest]) -> list[Manifest]:
+    """``wanted``, which leaves open what visitors of ``live`` come by now.
+
+    These are the ports of Services to which they are led, the place of the ingress among those
+    whom a policy lets in, and the names that an Ingress serves, unless another is to serve them.
+    """
+    there, wanted = {read_reference(item): item for item in live}, list(wanted)
+    names = {rule.get("host") for item in wanted for rule in list_rules(item)}
+    return [
+        keep_open(item, found, names) if (found := there.get(read_reference(item))) else item
+        for item in wanted
+    ]
+
+
+def keep_open(item: Manifest, live: Json, names: set[str | None]) -> Manifest:
+    """An object with what visitors come by in the live one; ``names`` are led elsewhere by then."""
+    spec: Any = item.get("spec")
+    if item["kind"] == "Service":
+        changed = spec | {"ports": [*spec["ports"], *list_ports(spec, live["spec"])]}
+    elif item["kind"] == "NetworkPolicy":
+        found = live["spec"].get("ingress") or ()
+        changed = spec | {"ingress": keep_ingress(spec["ingress"], found)}
+    elif item["kind"] == "Ingress":
+        kept = [rule for rule in list_rules(live) if rule.get("host") not in names]
+        changed = spec | {"rules": [*list_rules(item), *kept]}
+    else:
+        return item
+    return item | {"spec": changed}
+
+
+def list_ports(wanted: Any, live: Any) -> list[Manifest]:
+    """The port that visitors are led to, where it is there and no longer wanted."""
+    is_there = any(port.get("name") == PUBLIC_NAME for port in live["ports"])
+    if not is_there or any(port["port"] == PUBLIC_PORT for port in wanted["ports"]):
+        return []
+    return [wanted["ports"][0] | {"name": PUBLIC_NAME, "port": PUBLIC_PORT}]
+
+
+def keep_ingress(wanted: Any, live: Any) -> Any:
+    """A policy's wanted rules, which let the ingress in where the live ones do.
+
+    A rule without peers lets everybody in.
+    """
+    is_let_in = any(INGRESS in (rule.get("from") or (INGRESS,)) for rule in live)
+    return [
+        rule | {"from": [*rule["from"], dict(INGRESS)]}
+        if is_let_in and rule and INGRESS not in rule["from"]
+        else rule
+        for rule in wanted
+    ]
+
+
+def list_rules(item: Json | Manifest) -> list[Any]:
+    spec: Any = item.get("spec")
+    return list(spec.get("rules") or ()) if item["kind"] == "Ingress" else []
+
+
+def hold_targets(live: Iterable[Json], wanted: Iterable[Manifest]) -> list[Manifest]:
+    """``wanted``, with Services that lead to the number of a port which no pod of theirs names.
+
+    What is wanted is to be applied once there are pods that do. Of ``live`` the Deployments count.
+    """
+    numbers = {
+        item["spec"]["template"]["metadata"]["labels"].get(INSTANCE): port["containerPort"]
+        for item in live
+        if item["kind"] == "Deployment"
+        for container in item["spec"]["template"]["spec"]["containers"]
+        for port in container.get("ports") or ()
+        if "name" not in port
+    }
+    return [hold_target(item, numbers) if item["kind"] == "Service" else item for item in wanted]
+
+
+def hold_target(service: Manifest, numbers: dict[str | None, int]) -> Manifest:
+    spec: Any = service["spec"]
+    number = numbers.get(spec["selector"].get(INSTANCE))
+    if number is None:
+        return service
+    ports = [
+        port | {"targetPort": number} if isinstance(port["targetPort"], str) else port
+        for port in spec["ports"]
+    ]
+    return service | {"spec": spec | {"ports": ports}}

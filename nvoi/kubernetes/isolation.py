@@ -9,7 +9,14 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 
-from nvoi.kubernetes.names import NAME, PART_OF, build_label_value, build_labels, build_metadata
+from nvoi.kubernetes.names import (
+    NAME,
+    PART_OF,
+    build_label_value,
+    build_labels,
+    build_metadata,
+    build_object,
+)
 from nvoi.naming import build_label, build_prefix
 
 #: k3s' own default, told to it all the same.
@@ -54,16 +61,10 @@ def build_app_policy(
     """
     name = build_label(build_prefix(app))
     metadata = build_metadata(name, build_labels(app, "policy", name, "policy"), deploy_id)
-    peers = build_peers(app, others)
-    peers = (*peers, INGRESS) if peers and ingress else peers
-    return build_policy(metadata, {PART_OF: build_label_value(app)}, peers)
-
-
-def build_peers(app: str, others: Sequence[str]) -> tuple[Peer, ...]:
-    """Who reaches an app: its own pods, and ``others`` as its config names them; none is all."""
-    if EVERYBODY in others:
-        return ()
-    return (*map(build_peer, (app, *others)), *NODES)
+    peers = (*map(build_peer, (app, *others)), *NODES, *[INGRESS] * ingress)
+    return build_policy(
+        metadata, {PART_OF: build_label_value(app)}, () if EVERYBODY in others else peers
+    )
 
 
 def build_peer(name: str) -> Peer:
@@ -83,13 +84,9 @@ def build_policy(
     whom they like.
     """
     rule = {"from": [dict(peer) for peer in peers]}
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": dict(metadata),
-        "spec": {
-            "podSelector": {"matchLabels": dict(selector)},
-            "policyTypes": ["Ingress"],
-            "ingress": [rule if rule["from"] else {}],
-        },
+    specification = {
+        "podSelector": {"matchLabels": dict(selector)},
+        "policyTypes": ["Ingress"],
+        "ingress": [rule if rule["from"] else {}],
     }
+    return build_object("NetworkPolicy", dict(metadata), spec=specification)

@@ -17,12 +17,14 @@ from nvoi.kubernetes.names import (
     build_labels,
     build_login_name,
     build_metadata,
+    build_object,
     build_selector,
     build_statefulset_name,
 )
 from nvoi.kubernetes.ownership import Manifest
 from nvoi.kubernetes.pods import CLAIM, PORT_NAME, build_template, names_port
 from nvoi.kubernetes.workloads import (
+    PUBLIC_NAME,
     PUBLIC_PORT,
     Release,
     Workload,
@@ -35,7 +37,6 @@ from nvoi.kubernetes.workloads import (
 DEADLINE_SECONDS = 600
 #: Seconds that an ended Job is kept for whoever wants to look at it.
 KEPT_SECONDS = 24 * 3600
-PUBLIC_NAME = "public"
 CLAIM_SIZE = "10Gi"
 
 
@@ -112,19 +113,19 @@ def build_budgets(workloads: Iterable[Workload]) -> list[Manifest]:
     A pod that is not ready serves nobody, and holds no drain up.
     """
     return [
-        {
-            "apiVersion": "policy/v1",
-            "kind": "PodDisruptionBudget",
-            "metadata": build_metadata(item.name, item.labels, item.deploy_id),
-            "spec": {
-                "maxUnavailable": 1,
-                "selector": {"matchLabels": build_selector(item.name)},
-                "unhealthyPodEvictionPolicy": "AlwaysAllow",
-            },
-        }
+        build_budget(item.name, build_metadata(item.name, item.labels, item.deploy_id))
         for item in workloads
         if item.replicas > 1
     ]
+
+
+def build_budget(workload: str, metadata: Manifest) -> Manifest:
+    specification = {
+        "maxUnavailable": 1,
+        "selector": {"matchLabels": build_selector(workload)},
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+    }
+    return build_object("PodDisruptionBudget", metadata, spec=specification)
 
 
 def build_secret(workload: Workload) -> Manifest:
@@ -134,15 +135,10 @@ def build_secret(workload: Workload) -> Manifest:
     """
     values = sorted(workload.environment.items())
     data = {name: b64encode(value.encode()).decode() for name, value in values}
-    secret: Manifest = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": build_metadata(workload.secret_name, workload.labels, workload.deploy_id),
-        "type": "Opaque",
-        "immutable": True,
-    }
+    metadata = build_metadata(workload.secret_name, workload.labels, workload.deploy_id)
     # The API stores an empty map as none at all, and refuses the same again as a change.
-    return secret | {"data": data} if data else secret
+    content = {"data": data} if data else {}
+    return build_object("Secret", metadata, type="Opaque", immutable=True, **content)
 
 
 def build_logins(
@@ -160,30 +156,23 @@ def build_logins(
     name = build_login_name(application.name)
     labels = build_labels(application.name, LOGINS, name, LOGINS)
     content = json.dumps({"auths": build_auths(logins)}, sort_keys=True)
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": build_metadata(name, labels, deploy_id),
-            "type": "kubernetes.io/dockerconfigjson",
-            "data": {".dockerconfigjson": b64encode(content.encode()).decode()},
-        }
-    ]
+    data = {".dockerconfigjson": b64encode(content.encode()).decode()}
+    kind, metadata = "kubernetes.io/dockerconfigjson", build_metadata(name, labels, deploy_id)
+    return [build_object("Secret", metadata, type=kind, data=data)]
 
 
 def build_services(workloads: Iterable[Workload]) -> list[Manifest]:
     """The Services in front of those workloads that have a port."""
     return [
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": build_metadata(item.name, item.labels, item.deploy_id),
-            "spec": {
+        build_object(
+            "Service",
+            build_metadata(item.name, item.labels, item.deploy_id),
+            spec={
                 "type": "ClusterIP",
                 "selector": build_selector(item.name),
                 "ports": build_ports(item, item.port),
             },
-        }
+        )
         for item in workloads
         if item.port is not None
     ]
@@ -200,26 +189,23 @@ def build_ports(workload: Workload, port: int) -> list[Manifest]:
 
 def build_deployment(workload: Workload) -> Manifest:
     spread = {} if workload.mounts else {"topologySpreadConstraints": build_spread(workload.name)}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": build_metadata(workload.name, workload.labels, workload.deploy_id),
-        "spec": {
-            "replicas": workload.replicas,
-            "selector": {"matchLabels": build_selector(workload.name)},
-            "strategy": build_strategy(workload),
-            # An old pod goes only then, and what ends right after its start is seen by then.
-            "minReadySeconds": workload.min_ready,
-            "progressDeadlineSeconds": DEADLINE_SECONDS,
-            "revisionHistoryLimit": workload.history,
-            "template": build_template(workload, workload.pod_labels, **spread),
-        },
+    specification = {
+        "replicas": workload.replicas,
+        "selector": {"matchLabels": build_selector(workload.name)},
+        "strategy": build_strategy(rolls=not workload.mounts),
+        # An old pod goes only then, and what ends right after its start is seen by then.
+        "minReadySeconds": workload.min_ready,
+        "progressDeadlineSeconds": DEADLINE_SECONDS,
+        "revisionHistoryLimit": workload.history,
+        "template": build_template(workload, workload.pod_labels, **spread),
     }
+    metadata = build_metadata(workload.name, workload.labels, workload.deploy_id)
+    return build_object("Deployment", metadata, spec=specification)
 
 
-def build_strategy(workload: Workload) -> Manifest:
+def build_strategy(*, rolls: bool) -> Manifest:
     """One new pod at a time and no old one less; but two releases never write to one folder."""
-    if workload.mounts:
+    if not rolls:
         return {"type": "Recreate"}
     return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
 
@@ -240,22 +226,19 @@ def build_spread(workload: str) -> list[Manifest]:
 
 def build_statefulset(workload: Workload) -> Manifest:
     """The StatefulSet that keeps the database's one pod; the next starts when the last is gone."""
-    claims = [build_claim(workload.pod_labels)] if workload.claim else []
-    name = build_statefulset_name(workload.name)
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "StatefulSet",
-        "metadata": build_metadata(name, workload.labels, workload.deploy_id),
-        "spec": {
-            "replicas": 1,
-            "serviceName": workload.name,
-            "selector": {"matchLabels": build_selector(workload.name)},
-            "updateStrategy": {"type": "RollingUpdate"},
-            "revisionHistoryLimit": workload.history,
-            "template": build_template(workload, workload.pod_labels),
-            **({"volumeClaimTemplates": claims} if claims else {}),
-        },
+    specification: Manifest = {
+        "replicas": 1,
+        "serviceName": workload.name,
+        "selector": {"matchLabels": build_selector(workload.name)},
+        "updateStrategy": {"type": "RollingUpdate"},
+        "revisionHistoryLimit": workload.history,
+        "template": build_template(workload, workload.pod_labels),
     }
+    if workload.claim:
+        specification["volumeClaimTemplates"] = [build_claim(workload.pod_labels)]
+    name = build_statefulset_name(workload.name)
+    metadata = build_metadata(name, workload.labels, workload.deploy_id)
+    return build_object("StatefulSet", metadata, spec=specification)
 
 
 def build_claim(labels: dict[str, str]) -> Manifest:
@@ -264,16 +247,13 @@ def build_claim(labels: dict[str, str]) -> Manifest:
     It is k3s's own provisioner that makes it (k3s documentation, "Volumes and Storage"), and
     counts no sizes. It outlives the StatefulSet.
     """
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": CLAIM, "labels": labels},
-        "spec": {
-            "accessModes": ["ReadWriteOnce"],
-            "storageClassName": "local-path",
-            "resources": {"requests": {"storage": CLAIM_SIZE}},
-        },
+    specification = {
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": "local-path",
+        "resources": {"requests": {"storage": CLAIM_SIZE}},
     }
+    metadata: Manifest = {"name": CLAIM, "labels": labels}
+    return build_object("PersistentVolumeClaim", metadata, spec=specification)
 
 
 def build_job(workload: Workload, command: str, stamp: str, seconds: int) -> Manifest:
@@ -284,17 +264,14 @@ def build_job(workload: Workload, command: str, stamp: str, seconds: int) -> Man
     name = build_job_name(workload.name, stamp)
     # The pods bear another name than the workload's, or its Service would send them requests.
     labels = build_labels(workload.app, workload.service, name, "job", stamp)
-    once = replace(workload, command=command, arguments=(), port=None, probes={}, drain_seconds=0)
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": build_metadata(name, labels, workload.deploy_id),
-        "spec": {
-            "backoffLimit": 0,
-            "completions": 1,
-            "parallelism": 1,
-            "activeDeadlineSeconds": seconds,
-            "ttlSecondsAfterFinished": KEPT_SECONDS,
-            "template": build_template(once, labels, restartPolicy="Never"),
-        },
+    once = replace(workload, command=command, arguments=(), port=None, check=None, drain_seconds=0)
+    specification = {
+        "backoffLimit": 0,
+        "completions": 1,
+        "parallelism": 1,
+        "activeDeadlineSeconds": seconds,
+        "ttlSecondsAfterFinished": KEPT_SECONDS,
+        "template": build_template(once, labels, restartPolicy="Never"),
     }
+    metadata = build_metadata(name, labels, workload.deploy_id)
+    return build_object("Job", metadata, spec=specification)

@@ -1,4 +1,4 @@
-"""Names, labels and annotations: by them an app's objects are told from all others.
+"""Kinds of objects, and the names, labels and annotations that tell an app's from all others.
 
 The ``app.kubernetes.io`` labels are of the Kubernetes documentation, "Recommended Labels".
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 
 from nvoi.naming import HASH_LENGTH, LABEL_LENGTH, build_label, build_prefix, shorten
 
@@ -37,6 +39,46 @@ LABEL_VALUE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 UNFIT = re.compile(r"[^A-Za-z0-9_.-]")
 DIGITS_OF_CHECKSUM = 10
 DIGITS_OF_REVISION = 10
+NO_TEXTS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A kind of objects, and what the API calls it in its paths."""
+
+    kind: str
+    plural: str
+    version: str = "v1"
+    is_namespaced: bool = True
+
+    def build_path(self, namespace: str | None, *parts: str) -> str:
+        """The path of one or, without a name in ``parts``, of all; None is every namespace."""
+        root = "/apis/" if "/" in self.version else "/api/"
+        place = ["namespaces", namespace] if self.is_namespaced and namespace else []
+        return root + "/".join([self.version, *place, self.plural, *parts])
+
+
+RESOURCES = (
+    Resource("Deployment", "deployments", "apps/v1"),
+    Resource("StatefulSet", "statefulsets", "apps/v1"),
+    Resource("ReplicaSet", "replicasets", "apps/v1"),
+    Resource("Job", "jobs", "batch/v1"),
+    Resource("CronJob", "cronjobs", "batch/v1"),
+    Resource("NetworkPolicy", "networkpolicies", "networking.k8s.io/v1"),
+    Resource("PodDisruptionBudget", "poddisruptionbudgets", "policy/v1"),
+    Resource("Ingress", "ingresses", "networking.k8s.io/v1"),
+    Resource("HelmChartConfig", "helmchartconfigs", "helm.cattle.io/v1"),
+    Resource("Pod", "pods"),
+    Resource("Service", "services"),
+    Resource("Secret", "secrets"),
+    Resource("ConfigMap", "configmaps"),
+    Resource("PersistentVolumeClaim", "persistentvolumeclaims"),
+    Resource("Event", "events"),
+    Resource("Node", "nodes", is_namespaced=False),
+    Resource("PriorityClass", "priorityclasses", "scheduling.k8s.io/v1", is_namespaced=False),
+    Resource("PersistentVolume", "persistentvolumes", is_namespaced=False),
+)
+BY_NAME = {name: one for one in RESOURCES for name in (one.kind, one.plural)}
 
 
 def build_checksum(parts: Mapping[str, str] | Iterable[str]) -> str:
@@ -120,8 +162,16 @@ def build_labels(
     return labels | ({STAMP: build_label_value(stamp)} if stamp else {})
 
 
+def build_object(kind: str, metadata: dict[str, object], **fields: object) -> dict[str, object]:
+    return {"apiVersion": BY_NAME[kind].version, "kind": kind, "metadata": metadata, **fields}
+
+
 def build_metadata(
-    name: str, labels: dict[str, str], deploy_id: str, namespace: str = NAMESPACE
+    name: str,
+    labels: dict[str, str],
+    deploy_id: str,
+    namespace: str = NAMESPACE,
+    annotations: Mapping[str, str] = NO_TEXTS,
 ) -> dict[str, object]:
     """An object's metadata.
 
@@ -132,7 +182,7 @@ def build_metadata(
     return {
         "name": name,
         "labels": labels | {DEPLOY_ID: build_label_value(deploy_id)},
-        "annotations": {DEPLOY_ID: deploy_id},
+        "annotations": {DEPLOY_ID: deploy_id, **annotations},
         "namespace": namespace,
     }
 

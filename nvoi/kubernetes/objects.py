@@ -14,10 +14,14 @@ from nvoi.command import Result, build_script
 from nvoi.errors import ClusterSilenceError, HostsError, RemoteError, RequestError
 from nvoi.http import Client
 from nvoi.kubernetes.api import FIELD_MANAGER, Api
-from nvoi.kubernetes.drift import sign
 from nvoi.kubernetes.kubeconfig import FIND_K3S, Access
 from nvoi.kubernetes.names import NAMESPACE
-from nvoi.kubernetes.ownership import Json, Manifest, Reference, read_reference
+from nvoi.kubernetes.ownership import (
+    Json,
+    Manifest,
+    Reference,
+    sign,
+)
 from nvoi.kubernetes.refusals import explain, is_temporary, summarize
 from nvoi.kubernetes.watches import wait_until_gone
 from nvoi.log.levels import get_logger
@@ -56,7 +60,8 @@ class Objects:
     """The objects of a cluster, whose kubeconfig is read by one SSH command when it is first asked.
 
     A cluster that does not answer for a moment is asked again; said once. Usable from any
-    thread; whoever makes one closes it.
+    thread; whoever makes one closes it. All methods raise NvoiError where the cluster cannot be
+    asked, RemoteError where it refuses, and LockError where this run may not change it.
 
     Args:
         connections: the way to the master.
@@ -96,34 +101,18 @@ class Objects:
 
     def get(
         self,
-        names: Sequence[str],
+        kinds: Sequence[str | Query],
         *,
         selector: str | None = None,
         fields: str | None = None,
         namespace: str | None = NAMESPACE,
     ) -> tuple[Json, ...]:
-        """All objects of some kinds.
+        """All objects of some kinds, which are named as in the API's paths.
 
-        Args:
-            names: the kinds, as the API's paths call them.
-            selector: the labels that they have.
-            fields: the fields that they have, such as ``spec.nodeName=main-1``.
-            namespace: theirs; None is every one.
-
-        Raises:
-            NvoiError: they cannot be had.
+        Each may come with a selector of its own; ``selector`` is that of the others. ``fields`` are
+        such as ``spec.nodeName=main-1``; no ``namespace`` is every one.
         """
-        queries = [Query(name, selector) for name in dict.fromkeys(names)]
-        return self.get_all(queries, fields=fields, namespace=namespace)
-
-    def get_all(
-        self,
-        queries: Sequence[Query],
-        *,
-        fields: str | None = None,
-        namespace: str | None = NAMESPACE,
-    ) -> tuple[Json, ...]:
-        """As :meth:`get`, each kind with a selector of its own."""
+        queries = [one if isinstance(one, Query) else Query(one, selector) for one in kinds]
 
         def look(query: Query) -> tuple[Json, ...]:
             return self._api.list_all(
@@ -135,25 +124,11 @@ class Objects:
             ).items
 
         with self._telling(LOOKING):
-            found = self._ask_all(queries, look)
+            found = self._ask_all([*dict.fromkeys(queries)], look)
         return tuple(item for items in found.values() for item in items)
 
-    def list_names(self, name: str, *, selector: str | None = None) -> frozenset[Reference]:
-        """The objects of a kind; nothing of what they hold is read.
-
-        Raises:
-            NvoiError: they cannot be had.
-        """
-        with self._telling(LOOKING):
-            found = self._api.list_all(name, NAMESPACE, selector=selector, names_only=True)
-        return frozenset(map(read_reference, found.items))
-
     def find_existing(self, references: Iterable[Reference]) -> frozenset[Reference]:
-        """Those of the objects that there are; nothing of what they hold is read.
-
-        Raises:
-            NvoiError: they cannot be had.
-        """
+        """Those of the objects that there are; nothing of what they hold is read."""
         with self._telling(LOOKING):
             found = self._ask_all([*references], lambda one: self._api.find(one, names_only=True))
         return frozenset(reference for reference, item in found.items() if item)
@@ -163,9 +138,7 @@ class Objects:
     ) -> tuple[Json, ...]:
         """Have the cluster hold ``manifests``, and return what it holds then.
 
-        Raises:
-            RemoteError: the cluster refuses one; the others are applied.
-            LockError: this run may not change the cluster.
+        Where it refuses one, the others are applied.
         """
         # Others own but a part of what they apply.
         items = [sign(one) if owner == FIELD_MANAGER else one for one in manifests]
@@ -192,30 +165,22 @@ class Objects:
         return tuple(one for one in found.values() if not isinstance(one, RequestError))
 
     def change(self, reference: Reference, change: Json) -> None:
-        """Merge ``change`` into an object; what is None there goes.
-
-        Raises:
-            RemoteError: there is no such object, or the cluster refuses it.
-            LockError: this run may not change the cluster.
-        """
+        """Merge ``change`` into an object; what is None there goes."""
         self._check()
         with self._telling(f"changing {reference}"):
             self._api.patch(reference, change)
 
-    def delete(self, references: Iterable[Reference], *, wait: bool = True) -> None:
+    def delete(
+        self, references: Iterable[Reference], *, wait: bool = True, orphans: bool = False
+    ) -> None:
         """Delete objects; those that are gone are no error.
 
         With ``wait`` it returns once their pods are gone too: what is made anew must not write
-        to a folder beside what it replaces.
-
-        Raises:
-            RemoteError: one cannot be deleted, or is not gone in time.
-            LockError: this run may not change the cluster.
+        to a folder beside what it replaces. With ``orphans`` what was made for them goes on by
+        itself.
         """
-        self._delete(references, "Foreground" if wait else "Background", wait=wait)
-
-    def _delete(self, references: Iterable[Reference], propagation: str, *, wait: bool) -> None:
         items = [*dict.fromkeys(references)]
+        propagation = "Orphan" if orphans else "Foreground" if wait else "Background"
         if items:
             self._check()
         with self._telling(DELETING):
@@ -227,22 +192,8 @@ class Objects:
                     outcome = f"{reference} is not gone after {DELETE_SECONDS:g} s"
                     raise RemoteError(str(self._host), DELETING, outcome)
 
-    def detach(self, references: Iterable[Reference]) -> None:
-        """Delete Deployments, and leave what was made for them: their pods go on by themselves.
-
-        Raises:
-            RemoteError: one cannot be deleted, or is not gone in time.
-            LockError: this run may not change the cluster.
-        """
-        self._delete(references, "Orphan", wait=True)
-
     def evict(self, pods: Iterable[Reference]) -> list[Reference]:
-        """Ask for the end of pods; returns those that a PodDisruptionBudget keeps for now.
-
-        Raises:
-            NvoiError: they cannot be asked for.
-            LockError: this run may not change the cluster.
-        """
+        """Ask for the end of pods; returns those that a PodDisruptionBudget keeps for now."""
         self._check()
         with self._telling("evicting pods"):
             return [pod for pod in pods if not self._api.evict(pod)]
@@ -258,18 +209,8 @@ class Objects:
     ) -> Result:
         """Run a command in a container, by kubectl on the master. Several go on side by side.
 
-        Args:
-            target: a pod's name, or ``deployment/NAME``.
-            words: the command.
-            seconds: how long it may take.
-            namespace: where the pod is.
-            check: whether an exit code other than 0 is an error. It is 1 as well where there is
-                no such container.
-
-        Raises:
-            RemoteError: the exit code is not 0, and ``check`` is set.
-            RemoteTimeoutError: it has not ended after ``seconds``.
-            ConnectionFailedError: the master cannot be reached, or the connection broke.
+        ``target`` is a pod's name, or ``deployment/NAME``. With ``check`` an exit code other than 0
+        is an error; it is 1 as well where there is no such container.
         """
         arguments = (f"--namespace={namespace}", target, "--", *words)
         script = build_script("nvoi-exec", EXECUTE, *arguments)
@@ -283,11 +224,7 @@ class Objects:
         )
 
     def read_lines(self, pod: Reference, container: str, *, lines: int) -> tuple[str, ...]:
-        """The last lines that a container has printed.
-
-        Raises:
-            NvoiError: they cannot be had.
-        """
+        """The last lines that a container has printed."""
         with self._telling(LOOKING):
             return self._api.read_lines(pod, container, lines=lines)
 

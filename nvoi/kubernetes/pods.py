@@ -1,4 +1,4 @@
-"""The template of a workload's pods: where they run, on what, and the least that they may do. Pure.
+"""The template of a workload's pods: where they run, what they may do, how they are probed. Pure.
 
 Facts are of capabilities(7) and of the Kubernetes documentation, "Configure a Security Context".
 """
@@ -6,9 +6,10 @@ Facts are of capabilities(7) and of the Kubernetes documentation, "Configure a S
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 
-from nvoi.config.schema import Security
+from nvoi.config.schema import Healthcheck, Security
 from nvoi.kubernetes.names import (
     SECRET_CHECKSUM,
     SERVER_GROUP,
@@ -17,8 +18,7 @@ from nvoi.kubernetes.names import (
     build_part_name,
 )
 from nvoi.kubernetes.ownership import Manifest
-from nvoi.kubernetes.probes import build_shell
-from nvoi.kubernetes.workloads import Mount, Resources, Workload
+from nvoi.kubernetes.workloads import STARTUP_SECONDS, Mount, Resources, Workload
 
 PORT_NAME = "main"
 CLAIM = "data"
@@ -35,6 +35,15 @@ LEAST_SECURITY: dict[str, object] = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
 }
+# Time for data to be recovered after a crash: ending a database that recovers only makes it last.
+DATABASE_STARTUP_SECONDS = 600
+# A database that is slow under load answers again once the load is over; one that is started anew
+# has to recover first, under the same load.
+DATABASE_HANG_SECONDS = 600
+# A service that is slow gets no requests as soon as it fails its healthcheck, and is started anew
+# only where that has not helped.
+PATIENCE_FACTOR = 3
+LEAST_HANG_SECONDS = 60
 
 
 def build_template(workload: Workload, labels: dict[str, str], **specification: object) -> Manifest:
@@ -54,15 +63,8 @@ def stamp_template(template: Manifest, labels: dict[str, str], checksum: str) ->
 
 
 def build_specification(workload: Workload) -> Manifest:
-    specification: Manifest = {
-        "containers": [build_container(workload)],
-        # Nothing that nvoi runs asks the cluster, and variables named after other services
-        # are none of the config's.
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-        "terminationGracePeriodSeconds": workload.drain_seconds + workload.stop_seconds,
-    }
+    seconds = workload.drain_seconds + workload.stop_seconds
+    specification = build_pod(build_container(workload), terminationGracePeriodSeconds=seconds)
     if workload.priority is not None:
         specification["priorityClassName"] = workload.priority
     if workload.login is not None:
@@ -70,6 +72,19 @@ def build_specification(workload: Workload) -> Manifest:
     if workload.mounts:
         specification["volumes"] = build_volumes(workload.mounts)
     return specification | build_placement(workload.groups)
+
+
+def build_pod(container: Manifest, **more: object) -> Manifest:
+    """The spec of a pod of one container; ``more`` is what it has beside what all have."""
+    return {
+        "containers": [container],
+        # Nothing that nvoi runs asks the cluster, and variables named after other services
+        # are none of the config's.
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+        **more,
+    }
 
 
 def build_placement(groups: tuple[str, ...]) -> Manifest:
@@ -113,7 +128,7 @@ def build_container(workload: Workload) -> Manifest:
         container["volumeMounts"] = build_volume_mounts(workload.mounts, workload.claim)
     if workload.drain_seconds:
         container["lifecycle"] = {"preStop": {"sleep": {"seconds": workload.drain_seconds}}}
-    return container | workload.probes
+    return container | build_probes(workload)
 
 
 def names_port(workload: Workload) -> bool:
@@ -144,9 +159,8 @@ def build_resources(resources: Resources) -> Manifest:
 def build_security(security: Security, user: str | None) -> dict[str, object]:
     """The ``securityContext`` of a container.
 
-    Args:
-        security: what the config gives it beside what it has anyway.
-        user: whom its image names to run as, empty for root; None where that is not known.
+    ``security`` is what the config gives it beside what it has anyway, ``user`` whom its image
+    names to run as, empty for root; None where that is not known.
     """
     number, group = find_user(user or "")
     is_root = not user or number == 0
@@ -167,3 +181,81 @@ def find_user(user: str) -> tuple[int | None, int | None]:
     names = ["0" if name == "root" else name for name in user.split(":")]
     numbers = [int(name) if name.isdecimal() else None for name in names]
     return numbers[0], numbers[1] if len(numbers) > 1 else None
+
+
+def build_probes(workload: Workload) -> Manifest:
+    """How the kubelet sees whether a workload's container has started, is ready, or hangs.
+
+    Without a healthcheck it is ready when it accepts connections, and without a port when it runs.
+    """
+    if workload.question is not None:
+        return build_database_probes(workload.question)
+    if workload.check is not None:
+        return build_check_probes(workload.check, workload.check.port or workload.port)
+    if workload.port is None:
+        return {}
+    action: Manifest = {"tcpSocket": {"port": workload.port}}
+    return {
+        "startupProbe": build_probe(action, 1, 5, workload.startup_seconds),
+        "readinessProbe": build_probe(action),
+    }
+
+
+def build_check_probes(check: Healthcheck, port: int | None) -> Manifest:
+    action = build_action(check, port)
+    interval, timeout = round_seconds(check.interval), round_seconds(check.timeout)
+    regular = build_probe(action, interval, timeout, check.retries)
+    patience = max(math.ceil(check.interval * check.retries), STARTUP_SECONDS)
+    hang = check.restart_after or max(
+        PATIENCE_FACTOR * interval * check.retries, LEAST_HANG_SECONDS
+    )
+    return {
+        "startupProbe": build_probe(action, 1, timeout, patience),
+        "readinessProbe": regular,
+        "livenessProbe": build_probe(action, interval, timeout, math.ceil(hang / interval)),
+    }
+
+
+def build_database_probes(command: str) -> Manifest:
+    action: Manifest = {"exec": {"command": build_shell(command)}}
+    return {
+        "startupProbe": build_probe(action, 2, 5, DATABASE_STARTUP_SECONDS // 2),
+        "readinessProbe": build_probe(action, 5),
+        "livenessProbe": build_probe(action, 30, 30, DATABASE_HANG_SECONDS // 30),
+    }
+
+
+def build_action(check: Healthcheck, port: int | None) -> Manifest:
+    if check.type == "exec":
+        return {"exec": {"command": build_shell(check.command or "")}}
+    if check.type == "tcp":
+        return {"tcpSocket": {"port": port}}
+    return {"httpGet": {"path": check.path, "port": port, "scheme": "HTTP"}}
+
+
+def build_probe(
+    action: Manifest, interval: int = 10, timeout: int = 5, failures: int = 3
+) -> Manifest:
+    return action | {
+        "periodSeconds": interval,
+        "timeoutSeconds": timeout,
+        "successThreshold": 1,
+        "failureThreshold": failures,
+    }
+
+
+def round_seconds(seconds: float) -> int:
+    """Whole seconds, at least one: Kubernetes counts in these.
+
+    Source: its documentation, "Configure Liveness, Readiness and Startup Probes".
+    """
+    return max(1, math.ceil(seconds))
+
+
+def build_shell(command: str) -> list[str]:
+    """A shell that runs ``command`` just as it stands.
+
+    Kubernetes reads ``$(NAME)`` in a container's command and in an exec probe's itself, and
+    makes one dollar of two (API reference, Container, ``command``): each is written twice.
+    """
+    return ["/bin/sh", "-c", command.replace("$", "$$")]

@@ -19,6 +19,7 @@ from nvoi.kubernetes.diagnosis import (
     describe_stopping,
     find_end,
     find_failure,
+    is_running,
     is_well,
     list_containers,
 )
@@ -96,19 +97,16 @@ def fail(name: str, failure: Failure) -> Verdict:
     return Verdict(State.FAILED, text, failure)
 
 
-def judge(item: Json, pods: Iterable[Json], events: Iterable[Json] = ()) -> Verdict:
+def judge(item: Json, pods: Sequence[Json], events: Sequence[Json] = ()) -> Verdict:
     """How far a Deployment, StatefulSet or Job is.
 
-    Args:
-        item: the object.
-        pods: pods of the namespace; those of other objects and releases are passed over.
-        events: events of the namespace; likewise.
+    Of ``pods`` and ``events``, those of other objects and of earlier releases are passed over.
     """
-    pods, events = list(pods), list(events)
     if item["kind"] == "Job":
         return judge_job(item, pods, events)
-    name = item["metadata"]["name"]
-    if not is_observed(item):
+    name, seen = item["metadata"]["name"], (item.get("status") or {}).get("observedGeneration", 0)
+    # Else the status is of the object as it was.
+    if seen < item["metadata"].get("generation", 0):
         return Verdict(State.PROGRESSING, f"{name}: the cluster has not looked at it yet")
     failure = find_pod_failure(item, pods, events) or find_condition_failure(item)
     if failure:
@@ -116,18 +114,11 @@ def judge(item: Json, pods: Iterable[Json], events: Iterable[Json] = ()) -> Verd
     return count_pods(item, pods)
 
 
-def is_observed(item: Json) -> bool:
-    """Whether the status is of the object as it is, and not as it was."""
-    seen = (item.get("status") or {}).get("observedGeneration", 0)
-    return bool(seen >= item["metadata"].get("generation", 0))
-
-
-def find_pod_failure(item: Json, pods: Iterable[Json], events: list[Json]) -> Failure | None:
+def find_pod_failure(item: Json, pods: Sequence[Json], events: Sequence[Json]) -> Failure | None:
     """Why a pod of this very release will not be ready.
 
     While others stop, what they leave free may be room enough.
     """
-    pods = list(pods)
     makes_room = any(map(is_going, pods))
     failures = (find_failure(pod, events) for pod in pods if belongs(pod, item))
     found = [one for one in failures if one and not (makes_room and one.reason == UNPLACED)]
@@ -138,7 +129,7 @@ def find_pod_failure(item: Json, pods: Iterable[Json], events: list[Json]) -> Fa
 def find_stuck(
     item: Json,
     pods: Iterable[Json],
-    events: Iterable[Json] = (),
+    events: Sequence[Json] = (),
     beginnings: Mapping[str, Beginning] = NONE,
 ) -> list[Json]:
     """Pods that hold a rollout up, and would for ever or for minutes: they are to be deleted.
@@ -147,7 +138,7 @@ def find_stuck(
     again (Kubernetes documentation, "StatefulSets", "Forced rollback"). What failed before the
     rollout began may be well now, and kubelet tries again ever more seldom.
     """
-    events, is_ordered = list(events), item["kind"] == "StatefulSet"
+    is_ordered = item["kind"] == "StatefulSet"
     return [
         pod
         for pod in pods
@@ -171,9 +162,8 @@ def has_failed_before(
     return is_old and count_restarts(pod) == begun.restarts
 
 
-def note_beginnings(pods: Iterable[Json], events: Iterable[Json]) -> dict[str, Beginning]:
+def note_beginnings(pods: Iterable[Json], events: Sequence[Json]) -> dict[str, Beginning]:
     """How pods are when a rollout begins to be followed, by their uids."""
-    events = list(events)
     return {
         pod["metadata"]["uid"]: Beginning(
             count_restarts(pod), find_failure(pod, events) is not None
@@ -186,15 +176,6 @@ def is_overdue(item: Json) -> bool:
     """Whether Kubernetes has given a rollout up, which it says until pods are ready again."""
     failure = find_condition_failure(item)
     return failure is not None and failure.reason == OVERDUE
-
-
-def drop_conditions(item: Json) -> Json:
-    return {**item, "status": {**item["status"], "conditions": []}}
-
-
-def is_running(pod: Json) -> bool:
-    """Whether a container runs, such as a database that recovers: ending that makes it last."""
-    return any("running" in (status.get("state") or {}) for status in list_containers(pod))
 
 
 def count_restarts(pod: Json) -> int:
@@ -222,7 +203,7 @@ def find_condition_failure(item: Json) -> Failure | None:
     return None
 
 
-def count_pods(item: Json, pods: Iterable[Json]) -> Verdict:
+def count_pods(item: Json, pods: Sequence[Json]) -> Verdict:
     """Done once all pods are of this release and ready, and no other is left.
 
     The status counts the pods of all releases as ready or available: only where it has no others
@@ -235,7 +216,7 @@ def count_pods(item: Json, pods: Iterable[Json]) -> Verdict:
     key = "availableReplicas" if item["kind"] == "Deployment" else "readyReplicas"
     turned = status.get("currentRevision") == status.get("updateRevision")
     if updated < wanted or status.get(key, 0) < wanted:
-        return Verdict(State.PROGRESSING, f"{name}: {describe_new(item, [*pods], wanted)}")
+        return Verdict(State.PROGRESSING, f"{name}: {describe_new(item, pods, wanted)}")
     if total > updated:
         old = format_count(total - updated, "old pod has", "old pods have")
         return Verdict(State.PROGRESSING, f"{name}: {old} yet to stop")
@@ -261,7 +242,7 @@ def is_selected(pod: Json, item: Json) -> bool:
     return bool(wanted <= (pod["metadata"].get("labels") or {}).items())
 
 
-def judge_job(job: Json, pods: list[Json], events: list[Json]) -> Verdict:
+def judge_job(job: Json, pods: Iterable[Json], events: Sequence[Json]) -> Verdict:
     """How far a Job is that is tried once."""
     name, status = job["metadata"]["name"], job.get("status") or {}
     conditions = {

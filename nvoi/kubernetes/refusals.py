@@ -51,9 +51,7 @@ def is_temporary(error: RequestError) -> bool:
 def explain(error: RequestError, manifests: Iterable[Manifest] = ()) -> tuple[str, ...]:
     """A sentence for each thing that the API does not take.
 
-    Args:
-        error: its refusal.
-        manifests: what it was given; none of their secrets is in what comes out.
+    None of the secrets of ``manifests``, which it was given, is in what comes out.
     """
     masker = Masker(find_values(manifests))
     # Each is a line, whatever it quotes.

@@ -20,10 +20,21 @@ from dataclasses import dataclass
 import bcrypt
 
 from nvoi.kubernetes.isolation import NODES, build_policy
-from nvoi.kubernetes.names import build_checksum, build_labels, build_metadata, build_selector
+from nvoi.kubernetes.names import (
+    build_checksum,
+    build_labels,
+    build_metadata,
+    build_object,
+    build_selector,
+)
 from nvoi.kubernetes.ownership import Manifest
-from nvoi.kubernetes.pods import LEAST_SECURITY, build_resources, stamp_template
-from nvoi.kubernetes.probes import build_probe
+from nvoi.kubernetes.pods import (
+    LEAST_SECURITY,
+    build_pod,
+    build_probe,
+    build_resources,
+    stamp_template,
+)
 from nvoi.kubernetes.workloads import DEFAULT_RESOURCES
 from nvoi.secret import Secret, build_basic
 
@@ -104,11 +115,8 @@ def build_registry(
 ) -> tuple[Manifest, ...]:
     """All the objects of the registry.
 
-    Args:
-        deploy_id: the run's deploy id.
-        node: the name of the master that holds the data. Without it any master may.
-        image: the registry's own image.
-        credentials: who is let in; without them it is everybody.
+    ``node`` is the name of the master that holds the data; without it any master may. Without
+    ``credentials`` everybody is let in.
     """
     labels = build_labels("registry", "registry", NAME, "registry")
     metadata = build_metadata(NAME, labels, deploy_id, SYSTEM_NAMESPACE)
@@ -128,23 +136,13 @@ def build_registry(
         "revisionHistoryLimit": 1,
         "template": stamp_template(template, labels, build_checksum([settings, users.reveal()])),
     }
+    known = {USERS_FILE: b64encode(users.reveal().encode()).decode()}
     return (
         build_policy(metadata, build_selector(NAME), NODES),
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": metadata,
-            "data": {"config.yml": settings},
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": metadata,
-            "type": "Opaque",
-            "data": {USERS_FILE: b64encode(users.reveal().encode()).decode()},
-        },
-        {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": service},
-        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": deployment},
+        build_object("ConfigMap", metadata, data={"config.yml": settings}),
+        build_object("Secret", metadata, type="Opaque", data=known),
+        build_object("Service", metadata, spec=service),
+        build_object("Deployment", metadata, spec=deployment),
     )
 
 
@@ -172,18 +170,17 @@ def build_settings(*, asks: bool) -> str:
 
 def build_registry_pod(node: str | None, image: str) -> Manifest:
     """The spec of the registry's pod, which runs beside its data."""
-    return {
-        "containers": [build_registry_container(image)],
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-        "priorityClassName": "system-cluster-critical",
-        "volumes": [
-            {"name": "data", "hostPath": {"path": DATA_FOLDER, "type": "DirectoryOrCreate"}},
-            {"name": "config", "configMap": {"name": NAME}},
-            {"name": "users", "secret": {"secretName": NAME, "defaultMode": 0o400}},
-        ],
-    } | build_master_placement(node)
+    volumes = [
+        {"name": "data", "hostPath": {"path": DATA_FOLDER, "type": "DirectoryOrCreate"}},
+        {"name": "config", "configMap": {"name": NAME}},
+        {"name": "users", "secret": {"secretName": NAME, "defaultMode": 0o400}},
+    ]
+    return build_pod(
+        build_registry_container(image),
+        priorityClassName="system-cluster-critical",
+        volumes=volumes,
+        **build_master_placement(node),
+    )
 
 
 def build_master_placement(node: str | None) -> Manifest:

@@ -17,10 +17,10 @@ from typing import Any
 from nvoi.kubernetes.names import (
     COMPONENT,
     DEPLOY_ID,
-    NAMESPACE,
     STAMP,
     build_labels,
     build_metadata,
+    build_object,
 )
 from nvoi.kubernetes.ownership import (
     RECORD,
@@ -79,30 +79,20 @@ def build_record(
     before: str | None = None,
     is_begun: bool = False,
 ) -> Manifest:
-    """The record of a release.
+    """The record of a release: ``manifests`` of its database, its services and the app's own.
 
     It is a Secret: commands and settings of an app are not for everyone. The same release
-    gives the same bytes.
-
-    Args:
-        release: the release.
-        manifests: those of its database, its services and the app's own ones.
-        before: the stamp of the release that serves while this one is deployed.
-        is_begun: whether it has yet to serve. Where such a record is found, a run was cut off.
+    gives the same bytes. ``before`` is the stamp of the release that serves while this one is
+    deployed. Where a record is found that ``is_begun``, a run was cut off before it served.
     """
     app = release.application.name
     name = shorten(f"{build_label(build_prefix(app))}-release-{release.stamp}")
     labels = build_labels(app, RECORD, name, RECORD, release.stamp)
     text = json.dumps([*manifests], sort_keys=True).encode()
-    metadata: Any = build_metadata(name, labels, release.deploy_id)
-    metadata["annotations"] |= {BEFORE: before or "", PROGRESS: BEGUN if is_begun else SERVED}
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": metadata | {"namespace": NAMESPACE},
-        "type": TYPE,
-        "data": {KEY: b64encode(gzip.compress(text, mtime=0)).decode()},
-    }
+    marks = {BEFORE: before or "", PROGRESS: BEGUN if is_begun else SERVED}
+    metadata = build_metadata(name, labels, release.deploy_id, annotations=marks)
+    data = {KEY: b64encode(gzip.compress(text, mtime=0)).decode()}
+    return build_object("Secret", metadata, type=TYPE, data=data)
 
 
 def list_records(app: str, live: Iterable[Json]) -> list[Record]:

@@ -6,10 +6,19 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 
 from nvoi.errors import ConnectionFailedError, HostsError, NvoiError, RequestError, ServiceError
 from nvoi.kubernetes.api import Api
-from nvoi.kubernetes.diagnosis import Failure, belongs, describe_changes, list_containers
+from nvoi.kubernetes.diagnosis import (
+    Failure,
+    advise,
+    belongs,
+    describe_changes,
+    describe_events,
+    is_well,
+    list_containers,
+)
 from nvoi.kubernetes.names import COMPONENT, INSTANCE, NAME
 from nvoi.kubernetes.ownership import Json, Reference, get_label, read_reference
 from nvoi.kubernetes.progress import (
@@ -17,7 +26,6 @@ from nvoi.kubernetes.progress import (
     Restarts,
     State,
     Verdict,
-    drop_conditions,
     fail,
     find_stuck,
     has_ended,
@@ -26,9 +34,9 @@ from nvoi.kubernetes.progress import (
     judge,
     note_beginnings,
 )
-from nvoi.kubernetes.reports import STREAM_SECONDS, LogStream, Reporter
-from nvoi.kubernetes.watches import Watches
+from nvoi.kubernetes.watches import STREAM_SECONDS, LogStream, Watches, read_last_lines
 from nvoi.log.levels import get_logger
+from nvoi.log.masking import masker
 from nvoi.waiting import Reminder
 
 log = get_logger("nvoi.kubernetes")
@@ -38,6 +46,8 @@ LOOK_SECONDS = 0.5
 #: Seconds that the news of a workload's pods may come later than those of itself: each kind is
 #: told by a stream of its own.
 LAG_SECONDS = 5.0
+#: Pods of which an error shows the last lines.
+PODS = 2
 
 
 class RolloutWatch:
@@ -72,6 +82,7 @@ class RolloutWatch:
         self._restarts = restarts
         self._references = tuple(references)
         self._names = ", ".join(reference.name for reference in self._references)
+        self._kinds = {reference.kind for reference in self._references} | {"Pod"}
         self._seconds = seconds
         self._deadline = time.monotonic() + seconds
         self._describe = describe
@@ -85,17 +96,12 @@ class RolloutWatch:
         self._objects = self._watches.objects
         self._seen: dict[str, str] | None = None
         self._done: set[Reference] = set()
-        self._ended: dict[Reference, float] = {}
-        self._troubles: dict[str | None, float] = {}
+        #: When a pod's trouble, or the end of a workload, was first seen.
+        self._seen_first: dict[object, float] = {}
         self._streams: dict[str, LogStream] = {}
 
     def follow(self) -> None:
-        """Return once all are done.
-
-        Raises:
-            ServiceError: one has failed, is gone, or was not done in time; or nothing could be
-                learnt of them.
-        """
+        """Return once all are done; raises ServiceError where one is not in time, or never is."""
         with self._telling():
             self._watches.list_all(self._kinds, self._seconds)
             if not self._is_over():
@@ -123,23 +129,24 @@ class RolloutWatch:
             self._end_streams()
 
     @property
-    def _kinds(self) -> set[str]:
-        return {reference.kind for reference in self._references} | {"Pod"}
-
-    def _is_over(self) -> bool:
-        """Whether all are done by now, and their pods are well: no event says more."""
-        self._objects.setdefault("Event", {})
-        found = [one for kind in self._kinds for one in self._objects[kind].values()]
-        own = [one for one in found if read_reference(one) in self._references]
-        verdicts = [judge(item, self._pods) for item in own]
-        return len(own) == len(self._references) and all(
-            verdict.state is State.DONE and has_ended(item, verdict, self._pods)
-            for item, verdict in zip(own, verdicts, strict=True)
-        )
+    def _followed(self) -> dict[Reference, Json]:
+        """The workloads, as far as they are there."""
+        items = [one for kind in self._kinds for one in self._objects.get(kind, {}).values()]
+        found = {read_reference(one): one for one in items}
+        return {one: found[one] for one in self._references if one in found}
 
     @property
     def _pods(self) -> list[Json]:
         return sorted(self._objects["Pod"].values(), key=lambda pod: str(pod["metadata"]["name"]))
+
+    def _is_over(self) -> bool:
+        """Whether all are done by now, and their pods are well: no event says more."""
+        self._objects.setdefault("Event", {})
+        found, pods = self._followed.values(), self._pods
+        return len(found) == len(self._references) and all(
+            (verdict := judge(item, pods)).state is State.DONE and has_ended(item, verdict, pods)
+            for item in found
+        )
 
     def _note_beginnings(self) -> None:
         """What was wrong before the workloads were followed is no reason to give them up.
@@ -148,9 +155,8 @@ class RolloutWatch:
         """
         jobs = self._objects.get("Job", {}).values()
         others = [pod for pod in self._pods if not any(belongs(pod, job) for job in jobs)]
-        self._beginnings = note_beginnings(others, self._objects["Event"].values())
-        for items in self._objects.values():
-            self._overdue |= {read_reference(item) for item in items.values() if is_overdue(item)}
+        self._beginnings = note_beginnings(others, [*self._objects["Event"].values()])
+        self._overdue = {one for one, item in self._followed.items() if is_overdue(item)}
 
     def _free_pods(self, items: Iterable[Json], pods: list[Json]) -> list[Json]:
         """Have the pods that hold the rollout up deleted, each once; those to be judged."""
@@ -176,13 +182,8 @@ class RolloutWatch:
 
     def _judge(self) -> list[Verdict]:
         """How far each of them is; what is new is said, and what is done once."""
-        found = {
-            reference: item
-            for items in self._objects.values()
-            for item in items.values()
-            if (reference := read_reference(item)) in self._references
-        }
-        pods, events = self._pods, [*self._objects["Event"].values()]
+        found, pods = self._followed, self._pods
+        events = [*self._objects["Event"].values()]
         self._tell_changes([*found.values()], pods)
         pods = self._free_pods(found.values(), pods)
         self._overdue &= {reference for reference, item in found.items() if is_overdue(item)}
@@ -193,7 +194,9 @@ class RolloutWatch:
             item = found[reference]
             if reference.kind == "Job":
                 self._stream(item, pods)
-            judged = drop_conditions(item) if reference in self._overdue else item
+            judged = item
+            if reference in self._overdue:
+                judged = {**item, "status": {**item["status"], "conditions": []}}
             verdict = self._judge_restarts(item, judge(judged, pods, events), pods)
             if self._may_pass(verdict) or self._lags(item, verdict, pods):
                 verdict = Verdict(State.PROGRESSING, verdict.sentence)
@@ -220,21 +223,22 @@ class RolloutWatch:
     def _may_pass(self, verdict: Verdict) -> bool:
         """Whether what keeps a pod from starting may pass by itself yet."""
         failure = verdict.failure
-        if failure is None or not failure.seconds:
-            return False
-        now = time.monotonic()
-        return now < self._troubles.setdefault(failure.pod, now) + failure.seconds
+        return failure is not None and self._is_within(failure.seconds, failure.pod)
 
     def _lags(self, item: Json, verdict: Verdict, pods: Sequence[Json]) -> bool:
         """Whether a workload has ended, well or not, and its pods have yet to be heard of."""
         if verdict.state is State.PROGRESSING or has_ended(item, verdict, pods):
             return False
+        return self._is_within(LAG_SECONDS, read_reference(item))
+
+    def _is_within(self, seconds: float, what: object) -> bool:
+        """Whether it was first seen less than ``seconds`` ago."""
         now = time.monotonic()
-        return now < self._ended.setdefault(read_reference(item), now) + LAG_SECONDS
+        return bool(seconds) and now < self._seen_first.setdefault(what, now) + seconds
 
     def _tell_changes(self, followed: Sequence[Json], pods: Sequence[Json]) -> None:
         """Say how pods have changed. Those of the release before are news once they go."""
-        instances = {get_instance(item) for item in followed}
+        instances = {get_label(item["spec"]["template"], INSTANCE) for item in followed}
         own = [pod for pod in pods if get_label(pod, INSTANCE) in instances]
         if self._seen is None:
             old = [pod for pod in own if not any(belongs(pod, item) for item in followed)]
@@ -250,7 +254,7 @@ class RolloutWatch:
                 name, state = pod["metadata"]["name"], status.get("state") or {}
                 has_begun = "running" in state or "terminated" in state
                 if has_begun and name not in self._streams:
-                    tell = build_teller(get_label(job, NAME) or name)
+                    tell = partial(log.info, "%s: %s", get_label(job, NAME) or name)
                     stream = LogStream(self._api, read_reference(pod), status["name"], tell)
                     self._streams[name] = stream
                 if has_begun:
@@ -267,40 +271,58 @@ class RolloutWatch:
     def _build_failure(self, item: Json, verdict: Verdict) -> ServiceError:
         """The error of a workload that has failed, with all that is known of why."""
         self._end_streams()
-        reporter = self._build_reporter()
+        pods, events = self._pods, self._list_events()
         # What the events say now is more than what had been told by then.
-        again = judge(item, reporter.pods, reporter.events)
+        again = judge(item, pods, events)
         told = again if again.failure is not None else verdict
-        return reporter.build_failure(
-            name_service(item), told.sentence, told.failure or Failure("Failed", "")
-        )
+        failure = told.failure or Failure("Failed", "")
+        pod = next((one for one in pods if one["metadata"]["name"] == failure.pod), None)
+        if pod is not None and failure.container is not None:
+            lines = self._read_lines(pod, failure.container, previous=failure.previous)
+        else:
+            lines = [line for stream in self._streams.values() for line in stream.last]
+        output = [*(describe_events(pod, events) if pod else ()), *lines]
+        return build_error(f"{name_service(item)}: {told.sentence}", advise(failure), output)
 
     def _build_timeout_error(self, verdicts: Sequence[Verdict]) -> ServiceError:
         """The error of workloads that were not done in time, with what was seen last."""
-        trouble = self._api.trouble
-        if trouble is not None:
-            return self._build_unknown(trouble)
+        if self._api.trouble is not None:
+            return self._build_unknown(self._api.trouble)
         self._end_streams()
-        late = [
-            item
-            for items in self._objects.values()
-            for item in items.values()
-            if read_reference(item) in {*self._references} - self._done
-        ]
-        names = ", ".join(map(name_service, late))
-        return self._build_reporter().build_timeout_error(
-            names, late, list_open(verdicts), self._seconds
+        late = [item for one, item in self._followed.items() if one not in self._done]
+        own = [pod for pod in self._pods if any(belongs(pod, item) for item in late)]
+        events, output = self._list_events(), list[str]()
+        for pod in [one for one in own if not is_well(one)][:PODS]:
+            output += describe_events(pod, events)
+            container = next((status["name"] for status in list_containers(pod)), None)
+            output += self._read_lines(pod, container) if container else ()
+        names, sentences = ", ".join(map(name_service, late)), "; ".join(list_open(verdicts))
+        return build_error(
+            f"{names}: not ready after {self._seconds:g} s: {sentences}",
+            "its last lines and events say what it is waiting for",
+            output,
         )
+
+    def _list_events(self) -> Sequence[Json]:
+        """The events there are now, or those that were seen last."""
+        with suppress(RequestError, ConnectionFailedError):
+            return self._api.list_all("Event", self._references[0].namespace, patience=0).items
+        return [*self._objects["Event"].values()]
+
+    def _read_lines(self, pod: Json, container: str, *, previous: bool = False) -> Sequence[str]:
+        """A container's last lines; a Job's pod may be gone, and those told so far are kept."""
+        stream = self._streams.get(pod["metadata"]["name"])
+        found = read_last_lines(self._api, pod, container, previous=previous)
+        return found or (tuple(stream.last) if stream else ())
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
         """Have what the cluster refuses to tell told as the end of the rollout."""
         try:
             yield
-        except HostsError as error:
-            raise self._build_unknown(error.errors[0]) from error
         except NvoiError as error:
-            raise self._build_unknown(error) from error
+            first = error.errors[0] if isinstance(error, HostsError) else error
+            raise self._build_unknown(first) from error
 
     def _build_unknown(self, error: NvoiError) -> ServiceError:
         if isinstance(error, RequestError):
@@ -311,31 +333,17 @@ class RolloutWatch:
             output=error.output,
         )
 
-    def _build_reporter(self) -> Reporter:
-        events = tuple(self._objects["Event"].values())
-        with suppress(RequestError, ConnectionFailedError):
-            events = self._api.list_all("Event", self._references[0].namespace, patience=0).items
-        streamed = {pod: [*stream.last] for pod, stream in self._streams.items()}
-        return Reporter(self._api, self._pods, events, streamed)
-
 
 def list_open(verdicts: Iterable[Verdict]) -> list[str]:
     return [one.sentence for one in verdicts if one.state is not State.DONE]
-
-
-def build_teller(service: str) -> Callable[[str], None]:
-    def tell(line: str) -> None:
-        log.info("%s: %s", service, line)
-
-    return tell
-
-
-def get_instance(item: Json) -> str | None:
-    """The label by which the pods of a workload are told from others."""
-    return get_label(item["spec"]["template"], INSTANCE)
 
 
 def name_service(item: Json) -> str:
     """What the config calls a workload."""
     name = get_label(item, NAME) or item["metadata"]["name"]
     return f"pre_run_command of {name}" if get_label(item, COMPONENT) == "job" else name
+
+
+def build_error(message: str, hint: str, output: Iterable[str]) -> ServiceError:
+    lines = [masker.clean_text(line) for line in output]
+    return ServiceError(masker.clean_text(message), hint=hint, output=lines)

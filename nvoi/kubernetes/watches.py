@@ -1,9 +1,10 @@
-"""Objects as the cluster tells of them: kept up to date by watches, or watched until they end."""
+"""What the cluster tells as it happens: objects that change or end, and what containers print."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
@@ -11,12 +12,17 @@ from nvoi import parallel
 from nvoi.errors import ConnectionFailedError, RequestError
 from nvoi.kubernetes.api import DELETED, LISTED, Api, Change, Listing
 from nvoi.kubernetes.diagnosis import describe_stopping
-from nvoi.kubernetes.ownership import Json, Reference
+from nvoi.kubernetes.ownership import Json, Reference, read_reference
 from nvoi.log.levels import get_logger
 from nvoi.parallel import Task
 from nvoi.waiting import NOTICE_SECONDS, Reminder
 
 log = get_logger("nvoi.kubernetes")
+
+#: The last lines of a container that an error shows.
+LINES = 20
+#: Seconds that the last lines of a Job have to arrive after its end.
+STREAM_SECONDS = 2.0
 
 
 class Watches:
@@ -131,3 +137,60 @@ def list_stopping(api: Api, reference: Reference) -> list[str]:
     return describe_stopping(
         pod for pod in pods if f"{pod['metadata']['name']}-".startswith(f"{reference.name}-")
     )
+
+
+def read_last_lines(
+    api: Api, pod: Json, container: str, *, previous: bool = False
+) -> Sequence[str]:
+    """A container's last lines: of the run that failed, else of the present one."""
+    for of_previous in (True, False) if previous else (False,):
+        with suppress(RequestError, ConnectionFailedError):
+            reference = read_reference(pod)
+            found = api.read_lines(reference, container, lines=LINES, previous=of_previous)
+            if found:
+                return found
+    return ()
+
+
+class LogStream:
+    """Tells the lines of a container until it ends, on a thread of its own."""
+
+    def __init__(
+        self, api: Api, pod: Reference, container: str, tell: Callable[[str], None]
+    ) -> None:
+        self._api = api
+        self._pod = pod
+        self._container = container
+        self._tell = tell
+        self._count = 0
+        self._is_closed = False
+        self._task: Task[None] | None = None
+        self.last: deque[str] = deque(maxlen=LINES)
+
+    def ensure(self, *, is_running: bool) -> None:
+        """Have it go on where there is more. What was told before a cut is not told again."""
+        task = self._task
+        if self._is_closed:
+            return
+        if task is None or (task.future.done() and (is_running or task.future.exception())):
+            self._task = Task(self._follow, "nvoi-log")
+            self._task.start()
+
+    def close(self, seconds: float) -> None:
+        """End it, once it has ended by itself or after ``seconds``."""
+        for _ in range(2):
+            # One that is cut off meanwhile is asked for once more.
+            self.ensure(is_running=False)
+            if self._task is not None and not self._task.join(seconds):
+                self._task.cancel()
+                self._task.join(STREAM_SECONDS)
+                break
+        self._is_closed = True
+
+    def _follow(self) -> None:
+        told = self._count
+        for number, line in enumerate(self._api.follow_lines(self._pod, self._container)):
+            if number >= told:
+                self._count += 1
+                self.last.append(line)
+                self._tell(line)

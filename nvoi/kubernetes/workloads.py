@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from nvoi.config import schema
 from nvoi.config.environment import DEFAULT_PORTS, build_environment
 from nvoi.config.registries import find_login
-from nvoi.config.schema import Application, AppService, AuxiliaryService
+from nvoi.config.schema import Application, AppService, AuxiliaryService, Healthcheck
 from nvoi.kubernetes.database import (
     PRIORITY,
     build_database_arguments,
@@ -18,21 +18,17 @@ from nvoi.kubernetes.database import (
     find_folder,
 )
 from nvoi.kubernetes.names import build_checksum, build_labels, build_login_name, build_secret_name
-from nvoi.kubernetes.ownership import Manifest
-from nvoi.kubernetes.probes import (
-    AUXILIARY_STARTUP_SECONDS,
-    build_app_probes,
-    build_database_probes,
-    build_port_probes,
-)
 from nvoi.naming import build_database_name, build_volume_path, build_workload_name
 
 WEB_REPLICAS = 2
 #: At which the Service of whatever has a domain can always be asked, whatever its own port is: who
 #: leads visitors there need not change with a release.
-PUBLIC_PORT = 80
+PUBLIC_PORT, PUBLIC_NAME = 80, "public"
 # It takes a moment until every node knows that a pod is about to go; until then requests come.
 DRAIN_SECONDS = 5
+# Under a CPU limit even a small framework takes longer to start than the 30 s of the defaults.
+STARTUP_SECONDS = 60
+AUXILIARY_STARTUP_SECONDS = 300
 # A database is given time to write all it has in memory before SIGKILL.
 DATABASE_STOP_SECONDS = 120
 
@@ -99,10 +95,10 @@ class Workload:
     on. ``stamp`` is None where it does not follow the app's releases. ``claim`` is the path at
     which it sees a disk that the cluster finds for it. ``drain_seconds`` go by
     between the end of new connections and SIGTERM, ``stop_seconds`` between that and SIGKILL.
-    A pod counts once it has been ready for ``min_ready`` seconds. ``probes`` are fields of its
-    container. ``user`` is whom its image names to run as, None where that is not known.
-    ``priority`` is the name of its PriorityClass, ``login`` that of the Secret that its image is
-    pulled with. Visitors from outside reach what ``is_public``.
+    A pod counts once it has been ready for ``min_ready`` seconds. ``check`` is its healthcheck,
+    ``question`` the command that asks a database. ``user`` is whom its image names to run as, None
+    where that is not known. ``priority`` is the name of its PriorityClass, ``login`` that of the
+    Secret that its image is pulled with. Visitors from outside reach what ``is_public``.
     """
 
     app: str
@@ -120,7 +116,9 @@ class Workload:
     port: int | None = None
     mounts: tuple[Mount, ...] = ()
     claim: str | None = None
-    probes: Manifest = field(default_factory=dict, repr=False)
+    check: Healthcheck | None = None
+    question: str | None = None
+    startup_seconds: int = STARTUP_SECONDS
     replicas: int = 1
     history: int = 2
     drain_seconds: int = 0
@@ -170,7 +168,7 @@ def build_app_workload(release: Release, service: AppService) -> Workload:
         command=service.command,
         port=service.port,
         mounts=mounts,
-        probes=build_app_probes(service),
+        check=service.healthcheck,
         replicas=count_replicas(service, mounts),
         history=application.keep_count,
         drain_seconds=DRAIN_SECONDS if service.port else 0,
@@ -184,7 +182,7 @@ def build_app_workload(release: Release, service: AppService) -> Workload:
 
 def build_auxiliary_workload(release: Release, service: AuxiliaryService) -> Workload:
     """A finished image beside the app; it is ready when its port accepts connections."""
-    app, port = release.application.name, service.port
+    app = release.application.name
     return Workload(
         app=app,
         service=service.name,
@@ -196,9 +194,9 @@ def build_auxiliary_workload(release: Release, service: AuxiliaryService) -> Wor
         resources=DEFAULT_RESOURCES.change(service.resources),
         groups=service.servers,
         command=service.command,
-        port=port,
+        port=service.port,
         mounts=build_mounts(app, service.servers, service.mount),
-        probes=build_port_probes(port, AUXILIARY_STARTUP_SECONDS) if port else {},
+        startup_seconds=AUXILIARY_STARTUP_SECONDS,
         history=release.application.keep_count,
         security=service.security,
         login=find_login_name(release.application, service.image),
@@ -225,7 +223,7 @@ def find_database_workload(release: Release) -> Workload | None:
         port=DEFAULT_PORTS[database.engine or ""],
         mounts=build_mounts(application.name, database.servers, database.mount),
         claim=None if database.mount else folder,
-        probes=build_database_probes(engine.question),
+        question=engine.question,
         stop_seconds=DATABASE_STOP_SECONDS,
         security=database.security,
         priority=PRIORITY,

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.fakes.kubernetes import nodes
 from tests.fakes.kubernetes.applying import apply
 from tests.fakes.kubernetes.controllers import step
 from tests.fakes.kubernetes.kinds import KINDS
+from tests.fakes.kubernetes.scheduling import register
 from tests.fakes.kubernetes.server import ApiServer, build_kubeconfig
 from tests.fakes.kubernetes.store import Store, copy, show
 
@@ -48,12 +48,10 @@ class ClusterState:
         kubeconfig.write_text(json.dumps(build_kubeconfig(self.api.port)))
 
     def close(self) -> None:
-        """End it."""
         self.api.close()
 
     @property
     def script(self) -> str:
-        """A program ``k3s`` for a host."""
         port = self.api.programs_port
         words = {"python": sys.executable, "program": PROGRAM, "folder": self.folder, "port": port}
         return K3S.format(**{key: shlex.quote(str(word)) for key, word in words.items()})
@@ -67,14 +65,14 @@ class ClusterState:
             self._store.scenario["pods"] = rules
 
     def scenario(self, **parts: Any) -> None:
-        """Set parts of the scenario: ``addresses``, ``fail``, ``api_down``, ``exec``, ``pods``.
+        """Set parts of the scenario: ``addresses``, ``fail``, ``exec``, ``pods``.
 
         Counts of what fails begin anew.
         """
         with self._store.lock:
             self._store.scenario |= {key.replace("_", "-"): part for key, part in parts.items()}
             counters = self._store.counters
-            for key in [key for key in counters if key == "down" or key.startswith("fail ")]:
+            for key in [key for key in counters if key.startswith("fail ")]:
                 del counters[key]
 
     def advance(self) -> None:
@@ -83,7 +81,6 @@ class ClusterState:
             step(store)
 
     def reset(self) -> None:
-        """All is well again."""
         with self._store.lock:
             self._store.scenario = {}
 
@@ -92,7 +89,6 @@ class ClusterState:
         self._store.listeners.append(hear)
 
     def forget_changes(self) -> None:
-        """Have all who watch list again."""
         self._store.forget()
 
     def objects(self, kind: str, namespace: str | None = "default") -> list[Any]:
@@ -101,11 +97,9 @@ class ClusterState:
             return [copy(show(item)) for item in self._store.select(kind, namespace)]
 
     def names(self, kind: str, namespace: str | None = "default") -> list[str]:
-        """Their names."""
         return [item["metadata"]["name"] for item in self.objects(kind, namespace)]
 
     def find(self, kind: str, name: str, namespace: str = "default") -> Any:
-        """One object, None where there is none."""
         with self._store.lock:
             item = self._store.get(kind, name, namespace)
             return copy(show(item)) if item else None
@@ -117,14 +111,12 @@ class ClusterState:
         item["metadata"] |= copy(show(added))["metadata"]
 
     def apply(self, item: Any, manager: str) -> None:
-        """Apply an object, as a program of that name does."""
         with self._store.opened() as store:
             metadata = item["metadata"]
             place = {"name": metadata["name"], "namespace": metadata.get("namespace", "default")}
             apply(store, KINDS[item["kind"]], place, copy(item), manager, force=True)
 
     def remove(self, kind: str, name: str, namespace: str = "default") -> None:
-        """Take an object away."""
         with self._store.opened() as store:
             item = store.get(kind, name, namespace)
             if item is not None:
@@ -133,7 +125,7 @@ class ClusterState:
     def register_node(self, name: str, **given: Any) -> None:
         """A node, new or changed: ``labels``, ``ready``, ``version``, ``address``, ``master`` …"""
         with self._store.opened() as store:
-            nodes.register(store, name, given)
+            register(store, name, given)
 
     @property
     def gaps(self) -> list[str]:
@@ -152,5 +144,4 @@ class ClusterState:
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """All requests so far: ``argv``, ``stdin_bytes``, ``at``."""
         return list(self.api.records)

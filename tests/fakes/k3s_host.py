@@ -125,7 +125,6 @@ class K3sHost:
         self.set_address(address)
 
     def add_program(self, name: str, script: str) -> None:
-        """Put a program before all others of its name."""
         path = self.root / "usr/local/bin" / name
         path.write_text(script)
         path.chmod(0o755)
@@ -149,7 +148,6 @@ class K3sHost:
         (self.folder / name).write_text(text)
 
     def clear_fault(self, name: str) -> None:
-        """All is well again."""
         (self.folder / name).unlink()
 
     def take_port(self, protocol: str, port: int, inode: int = 0) -> None:
@@ -194,30 +192,24 @@ class K3sHost:
 
     @property
     def starts(self) -> int:
-        """How often k3s was started."""
         return sum(line.startswith("start ") for line in self.read_log("systemctl.log"))
 
     @property
     def removals(self) -> list[str]:
-        """The services that were uninstalled."""
         return self.read_log("uninstalled.log")
 
     def read_log(self, name: str) -> list[str]:
-        """The lines of one of its logs."""
         path = self.folder / name
         return path.read_text().splitlines() if path.exists() else []
 
     def read(self, path: str) -> str:
-        """The text of its file ``path``."""
         return (self.root / path.lstrip("/")).read_text()
 
     def read_config(self) -> dict[str, Any]:
-        """Its config of k3s."""
         config: dict[str, Any] = YAML(typ="safe").load(self.read(CONFIG_FILE))
         return config
 
     def has(self, path: str) -> bool:
-        """Whether it has a file or folder ``path``."""
         return (self.root / path.lstrip("/")).exists()
 
 
@@ -227,7 +219,6 @@ def read_nodes(cluster: ClusterState) -> dict[str, dict[str, Any]]:
 
 
 def register_node(cluster: ClusterState, name: str, **given: object) -> None:
-    """Have a node in the cluster, or change one."""
     cluster.register_node(name, **given)
 
 
@@ -243,7 +234,6 @@ class InstallerSite:
 
     @property
     def url(self) -> str:
-        """Where it is, for ``k3s.install_url``."""
         return get_server().url_for(self._path)
 
     def _answer(self, _request: Request) -> Response:

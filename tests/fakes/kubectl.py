@@ -13,7 +13,6 @@ import sys
 
 
 def ask(port: str, path: str, body: object) -> dict[str, object]:
-    """Ask the tests' process."""
     data = json.dumps(body).encode()
     with socket.create_connection(("127.0.0.1", int(port))) as connection:
         head = f"POST {path} HTTP/1.0\r\nContent-Length: {len(data)}\r\n\r\n"
@@ -24,7 +23,6 @@ def ask(port: str, path: str, body: object) -> dict[str, object]:
 
 
 def main(port: str, argv: list[str]) -> int:
-    """Carry out one call; the exit code."""
     words = [word for word in argv if not word.startswith("--request-timeout")]
     if words[0] == "--register-node":
         ask(port, "/register", {"name": words[1], "given": json.loads(words[2])})

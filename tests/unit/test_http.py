@@ -19,8 +19,6 @@ from nvoi.parallel import CancelledError, Task
 from tests.ports import find_port
 from tests.waiting import PATIENCE
 
-BUSY = Response("", 503, headers={"Retry-After": "0"})
-
 
 class Heard(list[str]):
     """What a client tells of trouble."""

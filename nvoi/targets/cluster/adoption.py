@@ -16,6 +16,7 @@ from nvoi.kubernetes.adoption import (
     is_data_inside,
 )
 from nvoi.kubernetes.names import MANAGED_BY, OWNER
+from nvoi.kubernetes.objects import Query
 from nvoi.kubernetes.ownership import WORKLOADS, Json, read_reference
 from nvoi.log.levels import get_logger
 from nvoi.operation import Step
@@ -100,9 +101,8 @@ def list_servers(context: ClusterContext) -> list[str]:
 
 def find_all(context: ClusterContext) -> list[Json]:
     """What the gem has made for the app, and was not taken over yet."""
-    live = context.cluster.get(MADE)
-    secrets = context.cluster.list_names("secrets", selector=f"{MANAGED_BY}!={OWNER}")
-    return find_made(context.application, live, secrets)
+    secrets = Query("secrets", f"{MANAGED_BY}!={OWNER}", names_only=True)
+    return find_made(context.application, context.cluster.get([*MADE, secrets]))
 
 
 def refuse(context: ClusterContext, made: Sequence[Json]) -> UsageError:

@@ -15,6 +15,7 @@ from nvoi.errors import (
 )
 from nvoi.images.cleanup import remove_here
 from nvoi.images.engines import find_engine
+from nvoi.k3s.drain import uninstall
 from nvoi.k3s.facts import Facts
 from nvoi.k3s.nodes import (
     ClusterNode,
@@ -25,7 +26,6 @@ from nvoi.k3s.nodes import (
     parse_address,
 )
 from nvoi.k3s.survey import survey
-from nvoi.k3s.uninstall import uninstall
 from nvoi.kubernetes.names import SERVER_GROUP
 from nvoi.kubernetes.ownership import is_owned, is_removable, read_reference
 from nvoi.kubernetes.registry import SYSTEM_NAMESPACE

@@ -9,9 +9,9 @@ from nvoi import parallel
 from nvoi.domains import Domains, list_sites
 from nvoi.domains.public import Asker
 from nvoi.errors import ConfigError, NvoiError
+from nvoi.kubernetes.ingress import keep_ways
 from nvoi.kubernetes.names import COMPONENT, DOMAIN
 from nvoi.kubernetes.ownership import Manifest, Reference, get_label, is_owned, read_reference
-from nvoi.kubernetes.ways import keep_ways
 from nvoi.log.levels import get_logger
 from nvoi.operation import Step
 from nvoi.protocol import Tunnel

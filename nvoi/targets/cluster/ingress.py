@@ -8,7 +8,6 @@ from contextlib import contextmanager, suppress
 from nvoi.domains import list_sites
 from nvoi.errors import NvoiError, ServiceError
 from nvoi.k3s.plan import has_traefik
-from nvoi.kubernetes.drift import is_unchanged
 from nvoi.kubernetes.ingress import (
     NAME,
     SETTINGS,
@@ -18,7 +17,12 @@ from nvoi.kubernetes.ingress import (
 )
 from nvoi.kubernetes.names import MANAGED_BY, OWNER, PART_OF, build_label_value
 from nvoi.kubernetes.names import NAME as LABEL
-from nvoi.kubernetes.ownership import Reference, get_label, read_reference
+from nvoi.kubernetes.ownership import (
+    Reference,
+    get_label,
+    is_unchanged,
+    read_reference,
+)
 from nvoi.kubernetes.registry import SYSTEM_NAMESPACE
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import masker

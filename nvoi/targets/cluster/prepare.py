@@ -18,8 +18,11 @@ from nvoi.k3s.nodes import list_apps, list_without_access
 from nvoi.k3s.survey import find_token
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.database import build_priority
-from nvoi.kubernetes.drift import is_unchanged
-from nvoi.kubernetes.ownership import get_label, read_reference
+from nvoi.kubernetes.ownership import (
+    get_label,
+    is_unchanged,
+    read_reference,
+)
 from nvoi.kubernetes.progress import is_ready
 from nvoi.kubernetes.registry import (
     CLUSTER_IP,

@@ -13,12 +13,18 @@ from nvoi.k3s.drain import list_claims
 from nvoi.kubernetes.adoption import build_turn, find_detached, find_turned
 from nvoi.kubernetes.cluster import build_selector
 from nvoi.kubernetes.data import Move, find_moves
-from nvoi.kubernetes.drift import is_unchanged, list_immutable_changes
+from nvoi.kubernetes.ingress import hold_targets, keep_ways
 from nvoi.kubernetes.names import NAME, NAMESPACE, STAMP, build_app_selector
-from nvoi.kubernetes.ownership import WORKLOADS, Manifest, get_label, read_reference
+from nvoi.kubernetes.ownership import (
+    WORKLOADS,
+    Manifest,
+    get_label,
+    is_unchanged,
+    list_immutable_changes,
+    read_reference,
+)
 from nvoi.kubernetes.progress import count_settling, is_ready
 from nvoi.kubernetes.releases import build_record, is_same, read_record
-from nvoi.kubernetes.ways import hold_targets, keep_ways
 from nvoi.log.levels import get_logger
 from nvoi.naming import build_database_name, build_workload_name
 from nvoi.operation import Step
@@ -216,7 +222,7 @@ def apply_changed(context: ClusterContext, manifests: Sequence[Manifest], second
     live = context.state.objects
     detached, adopted = find_detached(live, manifests), find_turned(live, manifests)
     if detached:
-        context.cluster.detach(detached)
+        context.cluster.delete(detached, orphans=True)
     held = hold_targets(live, [item for item in manifests if item not in adopted])
     found = context.cluster.roll_out(
         held,

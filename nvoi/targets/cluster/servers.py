@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from nvoi.errors import NvoiError, UsageError
 from nvoi.invocation import name_command
 from nvoi.k3s.install import Installer
-from nvoi.k3s.metadata import ensure_guards
+from nvoi.k3s.networks import ensure_guards
 from nvoi.k3s.nodes import format_address, list_nodes
 from nvoi.k3s.plan import DEFAULT_VERSION, K3sSettings, find_orphans
 from nvoi.k3s.survey import check_servers

@@ -106,7 +106,7 @@ def read_objects(
     own = build_app_selector(app)
     queries = [*(Query(kind, own) for kind in kinds), Query("secrets", f"{own},{READ}"), *others]
     try:
-        return cluster.get_all(queries)
+        return cluster.get(queries)
     except RemoteError as error:
         if error.status != NOT_FOUND:
             raise

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from nvoi.errors import NvoiError
 from nvoi.k3s.nodes import list_nodes
+from nvoi.kubernetes.ingress import keep_ways
 from nvoi.kubernetes.names import COMPONENT, INSTANCE, LOGINS
 from nvoi.kubernetes.ownership import (
     WORKLOADS,
@@ -17,7 +18,6 @@ from nvoi.kubernetes.ownership import (
     read_template,
 )
 from nvoi.kubernetes.progress import is_ready
-from nvoi.kubernetes.ways import keep_ways
 from nvoi.log.levels import get_logger
 from nvoi.targets.cluster.context import ClusterContext, Rollout
 from nvoi.targets.cluster.departures import keep_servers

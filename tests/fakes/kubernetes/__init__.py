@@ -15,7 +15,6 @@ first ``times`` only. A second of ``minReadySeconds`` is a look.
 ``addresses``: Service → ``[clusterIP, port]`` that is answered instead.
 ``fail``: verb, or verb and kind as in ``get pods`` → ``{"times": n, "after": n}``: the connection
 is dropped; with ``status``, ``reason`` and ``message`` it is refused.
-``api-down``: true, or the number of requests for which there is nobody to answer.
 ``exec``: a list of ``{"match": part of the command, "stdout", "stderr", "exit"}``.
 ``cut-lines``: the number of lines after which who follows a container is cut off, once.
 """

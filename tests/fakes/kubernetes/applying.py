@@ -1,4 +1,4 @@
-"""Server-side apply: one owner's fields, merged into what there is; and merge patches."""
+"""Server-side apply, merge patches, and what the API does not take, in Kubernetes' own words."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import json
 import re
 from collections.abc import Iterator
 
-from tests.fakes.kubernetes.helm import KIND, SPEC
-from tests.fakes.kubernetes.kinds import NAMESPACES, ApiError, Kind, Object, refuse
-from tests.fakes.kubernetes.refusals import check_change, check_valid
+from tests.fakes.kubernetes.charts import KIND, SPEC
+from tests.fakes.kubernetes.kinds import ApiError, Kind, Object, matches, refuse
 from tests.fakes.kubernetes.store import HIDDEN, Store, copy
 
 #: Who applies and who patches are told apart, even of one name.
@@ -35,8 +34,7 @@ def apply(
     metadata = manifest["metadata"]
     if kind.namespaced:
         metadata.setdefault("namespace", place["namespace"])
-        check_namespace(store, metadata["namespace"])
-    encode_strings(manifest)
+    check_encoding(manifest)
     live = store.get(kind.name, metadata["name"], metadata.get("namespace", ""))
     owners = (live or {}).get(HIDDEN, {})
     writers = {key: one for key, one in owners.items() if key != manager and isinstance(one, dict)}
@@ -76,7 +74,6 @@ def check_conflicts(
 def find_conflicts(
     live: Object, wanted: Object, writers: dict[str, Object], path: str = "", *, force: bool
 ) -> Iterator[tuple[str, str]]:
-    """The fields, and who has set each."""
     for key, value in wanted.items():
         place = f"{path}.{key}"
         if isinstance(value, dict):
@@ -91,7 +88,6 @@ def find_conflicts(
 
 
 def note_writer(live: Object, change: Object, manager: str) -> None:
-    """Remember who has set what by a patch."""
     writer = live[HIDDEN].setdefault(manager + UPDATE, {})
     patch(writer, {key: part for key, part in copy(change).items() if part is not None})
 
@@ -138,20 +134,12 @@ def merge(live: Object, wanted: Object, before: Object, others: list[Object]) ->
 
 
 def reach(item: Object, key: str) -> Object:
-    """A map within another, empty where it is none."""
     found = item.get(key)
     return found if isinstance(found, dict) else {}
 
 
 def check_shape(kind: Kind, place: Object, manifest: Object) -> None:
-    """Whether it is an object of the path's at all."""
     name = manifest.get("metadata", {}).get("name", "")
-    if manifest.get("kind") != kind.name or manifest.get("apiVersion") != kind.version:
-        message = f"the object in the data ({manifest.get('kind')}) is not of {kind.name}"
-        raise ApiError(400, "BadRequest", message)
-    if name != place["name"]:
-        message = f"the name of the object ({name}) does not match the name on the URL"
-        raise ApiError(400, "BadRequest", message)
     if not NAME.fullmatch(name):
         raise refuse(
             manifest,
@@ -162,20 +150,10 @@ def check_shape(kind: Kind, place: Object, manifest: Object) -> None:
         )
 
 
-def check_namespace(store: Store, name: str) -> None:
-    """Whether a namespace is there."""
-    if name not in NAMESPACES and store.get("Namespace", name) is None:
-        raise ApiError(404, "NotFound", f'namespaces "{name}" not found')
-
-
-def encode_strings(manifest: Object) -> None:
-    """``stringData`` of a Secret, and whether its data can be read. The API shows the value."""
+def check_encoding(manifest: Object) -> None:
+    """Whether a Secret's data can be read. The API shows the value."""
     if manifest["kind"] != "Secret":
         return
-    for key, value in manifest.pop("stringData", {}).items():
-        manifest.setdefault("data", {})[key] = binascii.b2a_base64(
-            value.encode(), newline=False
-        ).decode()
     for key, value in manifest.get("data", {}).items():
         if not isinstance(value, str):
             raise ApiError(
@@ -204,17 +182,116 @@ def give_address(store: Store, service: Object) -> None:
         return
     number = 0 if "clusterIP" in spec else store.count("address") + 1000
     address = spec.setdefault("clusterIP", f"10.43.{number // 250}.{number % 250 + 1}")
-    for other in store.select("Service"):
-        if (
-            other["spec"].get("clusterIP") == address
-            and other["metadata"]["name"] != (service["metadata"]["name"])
-        ):
-            raise refuse(
-                service,
-                "spec.clusterIPs",
-                f'Invalid value: []string{{"{address}"}}: failed to allocate IP {address}: '
-                "provided IP is already allocated",
-            )
     defaults = {"type": "ClusterIP", "sessionAffinity": "None", "clusterIPs": [address]}
     for key, value in defaults.items():
         spec.setdefault(key, value)
+
+
+#: What may change in a StatefulSet.
+CHANGEABLE = (
+    *("replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit"),
+    *("persistentVolumeClaimRetentionPolicy", "minReadySeconds"),
+)
+
+
+def check_valid(item: Object) -> None:
+    if item["kind"] in ("Deployment", "StatefulSet"):
+        spec = item["spec"]
+        labels = spec.get("template", {}).get("metadata", {}).get("labels", {})
+        wanted = spec.get("selector", {}).get("matchLabels", {})
+        if not wanted:
+            raise refuse(item, "spec.selector", "Required value")
+        if not matches(",".join(f"{key}={value}" for key, value in wanted.items()), labels):
+            raise refuse(
+                item,
+                "spec.template.metadata.labels",
+                f"Invalid value: {write_map(labels)}: `selector` does not match template `labels`",
+            )
+    if item["kind"] in ("Deployment", "StatefulSet", "Job"):
+        containers = item["spec"].get("template", {}).get("spec", {}).get("containers")
+        if not containers:
+            raise refuse(item, "spec.template.spec.containers", "Required value")
+        for index, container in enumerate(containers):
+            if not container.get("image"):
+                place = f"spec.template.spec.containers[{index}].image"
+                raise refuse(item, place, "Required value")
+
+
+def check_change(live: Object, item: Object) -> None:
+    check = CHANGES.get(item["kind"])
+    reason = check(live, item) if check else None
+    if reason:
+        raise refuse(item, *reason.split(": ", 1))
+
+
+def check_deployment(live: Object, item: Object) -> str | None:
+    """A Deployment's pods are found by the same labels for ever."""
+    new = item["spec"]["selector"]
+    if live["spec"].get("selector") == new:
+        return None
+    return (
+        f"spec.selector: Invalid value: v1.LabelSelector{{MatchLabels:"
+        f"{write_map(new['matchLabels'])}, "
+        "MatchExpressions:[]v1.LabelSelectorRequirement(nil)}: field is immutable"
+    )
+
+
+def check_statefulset(live: Object, item: Object) -> str | None:
+    """A StatefulSet is its name, its labels and its disks."""
+    if not differ(live["spec"], item["spec"], CHANGEABLE):
+        return None
+    allowed = (
+        "'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', "
+        "'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds'"
+    )
+    what = "updates to statefulset spec for fields other than"
+    return f"spec: Forbidden: {what} {allowed} are forbidden"
+
+
+def check_job(live: Object, item: Object) -> str | None:
+    """A Job is what it runs. The API prints all of that, environment and all."""
+    old, new = live["spec"], item["spec"]
+    if old.get("template") != new.get("template"):
+        dump = f"core.PodTemplateSpec{{{json.dumps(new['template'])}}}"
+        return f"spec.template: Invalid value: {dump}: field is immutable"
+    return None
+
+
+def check_service(live: Object, item: Object) -> str | None:
+    """A Service stays at its address."""
+    old, new = live["spec"].get("clusterIP"), item["spec"].get("clusterIP", "")
+    if old in (None, "", new):
+        return None
+    return f'spec.clusterIPs[0]: Invalid value: []string{{"{new}"}}: may not change once set'
+
+
+def check_data(live: Object, item: Object) -> str | None:
+    """What is immutable stays as it is, and so does a Secret's type."""
+    forbidden = "Forbidden: field is immutable when `immutable` is set"
+    if live.get("immutable") and not item.get("immutable"):
+        return f"immutable: {forbidden}"
+    # An empty map is stored as none, and is not the same as none when it comes again.
+    if live.get("immutable") and (live.get("data") or None) != item.get("data"):
+        return f"data: {forbidden}"
+    if live.get("type", "Opaque") != item.get("type", "Opaque"):
+        return f'type: Invalid value: "{item.get("type")}": field is immutable'
+    return None
+
+
+CHANGES = {
+    "Deployment": check_deployment,
+    "StatefulSet": check_statefulset,
+    "Job": check_job,
+    "Service": check_service,
+    "Secret": check_data,
+    "ConfigMap": check_data,
+}
+
+
+def differ(old: Object, new: Object, but: tuple[str, ...]) -> bool:
+    return any(old.get(key) != new.get(key) for key in (old.keys() | new.keys()) - set(but))
+
+
+def write_map(values: Object) -> str:
+    inner = ", ".join(f'"{key}":"{value}"' for key, value in sorted(values.items()))
+    return f"map[string]string{{{inner}}}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from tests.fakes.kubernetes.kinds import Object
 from tests.fakes.kubernetes.store import Store, now
 
@@ -26,7 +28,6 @@ READY: Object = {"behaviour": "ready", "looks": 1}
 
 
 def find_rule(store: Store, specification: Object, workload: str) -> Object:
-    """The first rule of the scenario that is for these pods."""
     containers = specification["containers"]
     for rule in store.scenario.get("pods", ()):
         match = rule["match"]
@@ -37,53 +38,39 @@ def find_rule(store: Store, specification: Object, workload: str) -> Object:
     return READY
 
 
+#: Reasons and messages.
+Events = tuple[tuple[str, str], ...]
+
+
+@dataclass
 class Report:
-    """What kubelet says of one container and its pod."""
+    """What kubelet says of one container and its pod; ``printed`` is the share of its lines."""
 
-    def __init__(
-        self, phase: str, state: Object, *, ready: bool = False, restarts: int = 0
-    ) -> None:
-        self.phase, self.state, self.ready, self.restarts = phase, state, ready, restarts
-        self.last: Object = {}
-        self.events: list[tuple[str, str, bool]] = []
-        #: The share of its lines that it has printed.
-        self.printed = 1.0
-
-    def after(self, ended: Object) -> Report:
-        """It ended so the last time."""
-        self.last = ended
-        return self
-
-    def emits(self, reason: str, message: str, *, warns: bool = True) -> Report:
-        """With an event."""
-        self.events.append((reason, message, warns))
-        return self
-
-    def has_printed(self, share: float) -> Report:
-        """It has printed a share of its lines."""
-        self.printed = share
-        return self
+    phase: str
+    state: Object
+    ready: bool = False
+    restarts: int = 0
+    #: How it ended the last time.
+    last: Object = field(default_factory=dict)
+    events: Events = ()
+    printed: float = 1.0
 
 
 def wait(reason: str, message: str = "") -> Object:
-    """A container that waits."""
     return {"waiting": {"reason": reason} | ({"message": message} if message else {})}
 
 
 def run() -> Object:
-    """A container that runs."""
     return {"running": {"startedAt": now()}}
 
 
 def end(code: int, reason: str) -> Object:
-    """A container that has ended."""
     times = {"startedAt": now(), "finishedAt": now()}
     return {"terminated": {"exitCode": code, "reason": reason} | times}
 
 
 def create() -> Report:
-    """Nothing of the pod runs yet."""
-    return Report("Pending", wait("ContainerCreating")).has_printed(0)
+    return Report("Pending", wait("ContainerCreating"), printed=0)
 
 
 def report(rule: Object, pod: Object, container: Object, age: int) -> Report:
@@ -98,15 +85,14 @@ def report(rule: Object, pod: Object, container: Object, age: int) -> Report:
         return report_job(rule, age)
     if behaviour in ("stall", "deadline"):
         text = "Readiness probe failed: dial tcp 10.42.0.9:80: connect: connection refused"
-        return Report("Running", run()).emits("Unhealthy", text)
+        return Report("Running", run(), events=(("Unhealthy", text),))
     return Report("Running", run(), ready=age >= looks)
 
 
 def report_job(rule: Object, age: int) -> Report:
-    """A container that is to end."""
     looks = rule["looks"]
     if rule["behaviour"] in ("stall", "job-late") or age <= looks:
-        return Report("Running", run(), ready=True).has_printed(min(1.0, age / looks))
+        return Report("Running", run(), ready=True, printed=min(1.0, age / looks))
     code = rule.get("exit", 1) if rule["behaviour"] == "job-fail" else 0
     if code:
         return Report("Failed", end(code, "Error"))
@@ -114,7 +100,6 @@ def report_job(rule: Object, age: int) -> Report:
 
 
 def fail_pull(rule: Object, pod: Object, container: Object, age: int) -> Report:
-    """The image is not there."""
     image = container["image"]
     if age < 0:
         return create()
@@ -123,24 +108,14 @@ def fail_pull(rule: Object, pod: Object, container: Object, age: int) -> Report:
     text = rule.get("message", f'failed to resolve reference "{image}": {image}: not found')
     full = f'Failed to pull image "{image}": {text}'
     if age == 0:
-        return (
-            Report("Pending", wait("ErrImagePull", text))
-            .has_printed(0)
-            .emits("Pulling", f'Pulling image "{image}"', warns=False)
-            .emits("Failed", full)
-            .emits("Failed", "Error: ErrImagePull")
-        )
+        events: Events = (("Failed", full), ("Failed", "Error: ErrImagePull"))
+        return Report("Pending", wait("ErrImagePull", text), printed=0, events=events)
     message = f'Back-off pulling image "{image}": ErrImagePull: {text}'
-    return (
-        Report("Pending", wait("ImagePullBackOff", message))
-        .has_printed(0)
-        .emits("BackOff", f'Back-off pulling image "{image}"', warns=False)
-        .emits("Failed", "Error: ImagePullBackOff")
-    )
+    events = (("Failed", "Error: ImagePullBackOff"),)
+    return Report("Pending", wait("ImagePullBackOff", message), printed=0, events=events)
 
 
 def crash(rule: Object, pod: Object, container: Object, age: int) -> Report:
-    """It ends, is started again, ends, and is not started again for a while."""
     is_full = rule["behaviour"] == "oom"
     ended = end(137, "OOMKilled") if is_full else end(rule.get("exit", 1), "Error")
     if pod["spec"].get("restartPolicy") == "Never":
@@ -153,54 +128,44 @@ def crash(rule: Object, pod: Object, container: Object, age: int) -> Report:
     text = f"back-off 10s restarting failed container={container['name']} pod={name}"
     about = f"Back-off restarting failed container {container['name']} in pod {name}"
     state = wait("CrashLoopBackOff", text)
-    return Report("Running", state, restarts=1).after(ended).emits("BackOff", about)
+    return Report("Running", state, restarts=1, last=ended, events=(("BackOff", about),))
 
 
 def die(rule: Object, pod: Object, container: Object, age: int) -> Report:
-    """It is ready, and then ends, and is started again."""
     if age < 0:
         return Report("Running", run(), ready=True)
     ended = end(rule.get("exit", 1), "Error")
     if age == 0:
         return Report("Running", ended)
-    return Report("Running", run(), ready=True, restarts=1).after(ended)
+    return Report("Running", run(), ready=True, restarts=1, last=ended)
 
 
 def fail_mount(rule: Object, pod: Object, container: Object, age: int) -> Report:
-    """A volume is not there."""
-    made = create()
-    if age < 0:
-        return made
     text = (
         'MountVolume.SetUp failed for volume "data" : hostPath type check failed: '
         "/opt/nvoi/volumes/data is not a directory"
     )
-    return made.emits("FailedMount", rule.get("message", text))
+    made = create()
+    made.events = (("FailedMount", rule.get("message", text)),) * (age >= 0)
+    return made
 
 
 def fail_probe(rule: Object, pod: Object, container: Object, age: int) -> Report:
-    """It runs, and never answers as it should."""
     text = rule.get("message", "Startup probe failed: HTTP probe failed with statuscode: 500")
-    if age < 0:
-        return Report("Running", run())
-    if age == 0:
-        return Report("Running", run()).emits("Unhealthy", text)
+    events: Events = (("Unhealthy", text),)
+    if age <= 0:
+        return Report("Running", run(), events=events * (age == 0))
     message = f"Container {container['name']} failed startup probe, will be restarted"
-    return (
-        Report("Running", run(), restarts=1)
-        .after(end(137, "Error"))
-        .emits("Unhealthy", text)
-        .emits("Killing", message, warns=False)
-    )
+    events = (*events, ("Killing", message))
+    return Report("Running", run(), restarts=1, last=end(137, "Error"), events=events)
 
 
 def fail_config(rule: Object, pod: Object, container: Object, age: int) -> Report:
-    """Something that its environment is made of is not there."""
     if age < 0:
         return create()
     text = rule.get("message", f'secret "{pod["metadata"]["name"]}" not found')
-    state = wait("CreateContainerConfigError", text)
-    return Report("Pending", state).has_printed(0).emits("Failed", f"Error: {text}")
+    state, events = wait("CreateContainerConfigError", text), (("Failed", f"Error: {text}"),)
+    return Report("Pending", state, printed=0, events=events)
 
 
 FAULTS = {

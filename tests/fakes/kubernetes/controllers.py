@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from tests.fakes.kubernetes import charts, endpoints, jobs, statefulsets
+from tests.fakes.kubernetes import charts, jobs, statefulsets
 from tests.fakes.kubernetes.behaviours import find_rule
-from tests.fakes.kubernetes.events import emit
 from tests.fakes.kubernetes.kinds import Object
 from tests.fakes.kubernetes.kubelet import advance
-from tests.fakes.kubernetes.objects import end, finalize, is_going
-from tests.fakes.kubernetes.pods import build_owner, is_available, is_ready, make_pod, own
+from tests.fakes.kubernetes.objects import emit, end, finalize, is_going
+from tests.fakes.kubernetes.pods import (
+    build_owner,
+    is_available,
+    is_ready,
+    make_pod,
+    note_gaps,
+    own,
+)
 from tests.fakes.kubernetes.store import HIDDEN, Store, spell
 
 HASH = "pod-template-hash"
@@ -19,7 +25,6 @@ REVISION = "deployment.kubernetes.io/revision"
 
 
 def step(store: Store) -> None:
-    """One step of everything there is."""
     charts.run(store)
     for pod in store.select("Pod"):
         advance(store, pod)
@@ -28,12 +33,11 @@ def step(store: Store) -> None:
         for item in store.select(kind):
             if not is_going(item):
                 run(store, item)
-    endpoints.note_gaps(store)
+    note_gaps(store)
     finalize(store)
 
 
 def run_deployment(store: Store, deployment: Object) -> None:
-    """Bring pods to the present template."""
     newest = find_newest(store, deployment)
     olds = [one for one in store.list_owned(deployment, "ReplicaSet") if one is not newest]
     deployment[HIDDEN]["looks"] = deployment[HIDDEN].get("looks", 0) + 1
@@ -80,7 +84,6 @@ def find_newest(store: Store, deployment: Object) -> Object:
 
 
 def list_pods(store: Store, replicaset: Object) -> list[Object]:
-    """The pods of a ReplicaSet that stay."""
     return [pod for pod in store.list_owned(replicaset, "Pod") if not is_going(pod)]
 
 
@@ -121,13 +124,11 @@ def replace_some(store: Store, deployment: Object, newest: Object, olds: list[Ob
 
 
 def count_available(deployment: Object, pods: Iterable[Object]) -> int:
-    """How many pods have been ready for as long as the Deployment asks for."""
     seconds = deployment["spec"].get("minReadySeconds", 0)
     return sum(is_available(pod, seconds) for pod in pods)
 
 
 def resolve(value: int | str, of: int, *, up: bool) -> int:
-    """A number, or a share."""
     if isinstance(value, int):
         return value
     share = int(value.rstrip("%")) * of
@@ -135,35 +136,21 @@ def resolve(value: int | str, of: int, *, up: bool) -> int:
 
 
 def run_replicaset(store: Store, deployment: Object, replicaset: Object) -> None:
-    """As many pods as are wanted; those that are not ready go first."""
     pods, wanted = list_pods(store, replicaset), replicaset["spec"]["replicas"]
     for pod in sorted(pods, key=is_ready)[: max(0, len(pods) - wanted)]:
         end(store, pod)
-        emit(store, replicaset, "SuccessfulDelete", f"Deleted pod: {pod['metadata']['name']}")
     rule = find_rule(store, replicaset["spec"]["template"]["spec"], deployment["metadata"]["name"])
     for _ in range(wanted - len(pods)):
         if rule["behaviour"] == "forbidden":
             message = rule.get("message", "pods is forbidden: exceeded quota: pods")
-            emit(store, replicaset, "FailedCreate", f"Error creating: {message}", warns=True)
+            emit(store, replicaset, "FailedCreate", f"Error creating: {message}")
             replicaset[HIDDEN]["refused"] = message
             break
         name = f"{replicaset['metadata']['name']}-{store.make_suffix()}"
         make_pod(store, replicaset, name, deployment["metadata"]["name"])
-        emit(store, replicaset, "SuccessfulCreate", f"Created pod: {name}")
-    now = list_pods(store, replicaset)
-    status = {
-        "replicas": len(now),
-        "readyReplicas": sum(map(is_ready, now)),
-        "availableReplicas": count_available(deployment, now),
-    }
-    replicaset["status"] = {key: value for key, value in status.items() if value} | {
-        "replicas": len(now),
-        "observedGeneration": replicaset["metadata"]["generation"],
-    }
 
 
 def tell(store: Store, deployment: Object, newest: Object, olds: list[Object]) -> None:
-    """The Deployment's status."""
     wanted = deployment["spec"].get("replicas", 1)
     new, old = list_pods(store, newest), [pod for one in olds for pod in list_pods(store, one)]
     ready = count_available(deployment, (*new, *old))
@@ -173,37 +160,20 @@ def tell(store: Store, deployment: Object, newest: Object, olds: list[Object]) -
         "updatedReplicas": len(new),
         "readyReplicas": sum(map(is_ready, (*new, *old))),
         "availableReplicas": ready,
-        "unavailableReplicas": max(0, wanted - ready),
     }
-    name = newest["metadata"]["name"]
-    progress = build_condition(
-        "Progressing",
-        "True",
-        "NewReplicaSetAvailable" if is_done else "ReplicaSetUpdated",
-        f'ReplicaSet "{name}" has successfully progressed.'
-        if is_done
-        else f'ReplicaSet "{name}" is progressing.',
-    )
+    name, conditions = newest["metadata"]["name"], []
     rule = find_rule(store, newest["spec"]["template"]["spec"], deployment["metadata"]["name"])
     if rule["behaviour"] == "deadline" and deployment[HIDDEN]["looks"] >= rule["looks"] + 2:
         newest[HIDDEN]["late"] = True
     # It is said until there is progress.
     if newest[HIDDEN].get("late") and not is_done:
         message = f'ReplicaSet "{name}" has timed out progressing.'
-        progress = build_condition("Progressing", "False", "ProgressDeadlineExceeded", message)
-    available = build_condition(
-        "Available",
-        "True" if ready >= wanted else "False",
-        "MinimumReplicasAvailable" if ready >= wanted else "MinimumReplicasUnavailable",
-        f"Deployment {'has' if ready >= wanted else 'does not have'} minimum availability.",
-    )
-    conditions = [available, progress]
+        conditions.append(
+            build_condition("Progressing", "False", "ProgressDeadlineExceeded", message)
+        )
     if newest[HIDDEN].get("refused") and len(new) < newest["spec"]["replicas"]:
         message = newest[HIDDEN]["refused"]
         conditions.append(build_condition("ReplicaFailure", "True", "FailedCreate", message))
-    deployment["metadata"].setdefault("annotations", {})[REVISION] = newest["metadata"][
-        "annotations"
-    ][REVISION]
     deployment["status"] = {
         "observedGeneration": deployment["metadata"]["generation"],
         **{key: value for key, value in counts.items() if value},
@@ -212,5 +182,4 @@ def tell(store: Store, deployment: Object, newest: Object, olds: list[Object]) -
 
 
 def build_condition(kind: str, status: str, reason: str, message: str) -> Object:
-    """A condition."""
     return {"type": kind, "status": status, "reason": reason, "message": message}

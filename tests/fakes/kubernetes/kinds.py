@@ -1,57 +1,33 @@
-"""The kinds of objects there are, and what the API says of what it refuses."""
+"""Kinds of objects, how objects are selected, and what the API says of what it refuses."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+from nvoi.kubernetes.names import RESOURCES, Resource
 
 Object = dict[str, Any]
 
-NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 CLUSTER = "_"
 
 
 class Kind:
-    """A kind: its API version, its name in paths, and whether it is in namespaces."""
+    """A kind, as nvoi knows it too; the cluster's own schemas say whether it is right."""
 
-    def __init__(self, name: str, version: str, plural: str, *, namespaced: bool = True) -> None:
-        self.name, self.version, self.plural = name, version, plural
-        self.namespaced = namespaced
-        self.group = version.partition("/")[0] if "/" in version else ""
+    def __init__(self, known: Resource) -> None:
+        self.name, self.version, self.plural = known.kind, known.version, known.plural
+        self.namespaced = known.is_namespaced
+        self.group = self.version.partition("/")[0] if "/" in self.version else ""
         #: As the API names all in errors: ``deployments.apps``.
-        self.resource = f"{plural}.{self.group}" if self.group else plural
+        self.resource = f"{self.plural}.{self.group}" if self.group else self.plural
 
 
-KINDS = {
-    kind.name: kind
-    for kind in (
-        Kind("Deployment", "apps/v1", "deployments"),
-        Kind("StatefulSet", "apps/v1", "statefulsets"),
-        Kind("ReplicaSet", "apps/v1", "replicasets"),
-        Kind("DaemonSet", "apps/v1", "daemonsets"),
-        Kind("Job", "batch/v1", "jobs"),
-        Kind("CronJob", "batch/v1", "cronjobs"),
-        Kind("NetworkPolicy", "networking.k8s.io/v1", "networkpolicies"),
-        Kind("PodDisruptionBudget", "policy/v1", "poddisruptionbudgets"),
-        Kind("Ingress", "networking.k8s.io/v1", "ingresses"),
-        Kind("HelmChartConfig", "helm.cattle.io/v1", "helmchartconfigs"),
-        Kind("PriorityClass", "scheduling.k8s.io/v1", "priorityclasses", namespaced=False),
-        Kind("Pod", "v1", "pods"),
-        Kind("Service", "v1", "services"),
-        Kind("Secret", "v1", "secrets"),
-        Kind("ConfigMap", "v1", "configmaps"),
-        Kind("PersistentVolumeClaim", "v1", "persistentvolumeclaims"),
-        Kind("Event", "v1", "events"),
-        Kind("Node", "v1", "nodes", namespaced=False),
-        Kind("Namespace", "v1", "namespaces", namespaced=False),
-        Kind("PersistentVolume", "v1", "persistentvolumes", namespaced=False),
-    )
-}
+KINDS = {one.kind: Kind(one) for one in RESOURCES}
 BY_PLURAL = {kind.plural: kind for kind in KINDS.values()}
 
 
 class ApiError(Exception):
-    """A refusal: the HTTP status, and what a Status says."""
-
     def __init__(self, code: int, reason: str, message: str, **details: Any) -> None:
         super().__init__(message)
         self.code = code
@@ -68,7 +44,6 @@ class ApiError(Exception):
 
 
 def refuse(item: Object, field: str, message: str) -> ApiError:
-    """What the API says of an object that is invalid."""
     kind, name = KINDS[item["kind"]], item["metadata"]["name"]
     return ApiError(
         422,
@@ -82,6 +57,42 @@ def refuse(item: Object, field: str, message: str) -> ApiError:
 
 
 def build_not_found(kind: Kind, name: str) -> ApiError:
-    """What the API says of what it does not have."""
     details = {"name": name, "group": kind.group, "kind": kind.plural}
     return ApiError(404, "NotFound", f'{kind.resource} "{name}" not found', **details)
+
+
+TERM = re.compile(r"\s*(!?)\s*([\w./-]+)\s*(?:(==|!=|=)\s*([\w.-]*)|(in|notin)\s*\(([^)]*)\))?\s*")
+
+
+def matches(selector: str | None, labels: dict[str, str]) -> bool:
+    position, text = 0, selector or ""
+    while position < len(text):
+        term = TERM.match(text, position)
+        if term is None or text[term.end() : term.end() + 1] not in ("", ","):
+            raise ApiError(400, "BadRequest", f"unable to parse requirement: {text[position:]}")
+        position = term.end() + 1
+        if not fits(term.groups(), labels):
+            return False
+    return True
+
+
+def fits(term: tuple[str | None, ...], labels: dict[str, str]) -> bool:
+    no, key, sign, value, word, values = term
+    own = labels.get(key or "")
+    if word:
+        is_among = own is not None and own in [one.strip() for one in (values or "").split(",")]
+        return is_among == (word == "in")
+    if sign:
+        return (own == value) == (sign != "!=")
+    return (own is None) == bool(no)
+
+
+def matches_fields(selector: str | None, item: Object) -> bool:
+    for term in filter(None, (selector or "").split(",")):
+        path, _, wanted = term.partition("=")
+        value: object = item
+        for key in path.split("."):
+            value = value.get(key, "") if isinstance(value, dict) else ""
+        if str(value) != wanted:
+            return False
+    return True

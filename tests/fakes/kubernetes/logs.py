@@ -9,7 +9,6 @@ from tests.fakes.kubernetes.store import HIDDEN, Store
 
 
 def read_lines(pod: Object, container: str | None, *, previous: bool = False) -> list[str]:
-    """What a container of a pod has printed."""
     name, statuses = pod["metadata"]["name"], pod["status"].get("containerStatuses", ())
     wanted = container or pod["spec"]["containers"][0]["name"]
     if wanted not in [one["name"] for one in pod["spec"]["containers"]]:
@@ -31,7 +30,6 @@ def read_lines(pod: Object, container: str | None, *, previous: bool = False) ->
 
 
 def is_running(pod: Object) -> bool:
-    """Whether its container may print more."""
     return "deletionTimestamp" not in pod["metadata"] and (
         "running" in pod["status"]["containerStatuses"][0]["state"]
     )

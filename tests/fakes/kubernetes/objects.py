@@ -1,4 +1,4 @@
-"""The objects' end, and what there is to see of them."""
+"""The objects' end, what there is to see of them, and events about them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ def override(store: Store, item: Object) -> Object:
 
 
 def is_going(item: Object) -> bool:
-    """Whether an object has been told to end."""
     return "deletionTimestamp" in item["metadata"]
 
 
@@ -80,8 +79,35 @@ def finish(store: Store, pod: Object) -> None:
 
 
 def is_ready(node: Object) -> bool:
-    """Whether a node's kubelet is alive."""
     return any(
         condition["type"] == "Ready" and condition["status"] == "True"
         for condition in node.get("status", {}).get("conditions", ())
+    )
+
+
+def emit(store: Store, about: Object, reason: str, message: str) -> None:
+    """An event about an object; the same one again is counted."""
+    metadata = about["metadata"]
+    for event in store.select("Event", metadata["namespace"]):
+        involved = event["involvedObject"]
+        same = involved["uid"] == metadata["uid"] and event["message"] == message
+        if same and event["reason"] == reason:
+            event["count"] += 1
+            event["lastTimestamp"] = now()
+            return
+    keys = ("name", "namespace", "uid", "resourceVersion")
+    involved = {"apiVersion": about["apiVersion"], "kind": about["kind"]}
+    involved |= {key: metadata[key] for key in keys if key in metadata}
+    name = f"{metadata['name']}.{store.count('event'):016x}"
+    store.add(
+        {
+            "kind": "Event",
+            "metadata": {"name": name, "namespace": metadata["namespace"]},
+            "involvedObject": involved,
+            "reason": reason,
+            "message": message,
+            "count": 1,
+            "firstTimestamp": now(),
+            "lastTimestamp": now(),
+        }
     )

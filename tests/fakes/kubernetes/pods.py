@@ -1,4 +1,4 @@
-"""Pods as controllers make them and look at them."""
+"""Pods as controllers make them and look at them, and as Services lead to them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from tests.fakes.kubernetes.store import HIDDEN, Store, copy
 
 
 def build_owner(owner: Object) -> Object:
-    """By which an object goes when its owner goes."""
     return {
         "apiVersion": KINDS[owner["kind"]].version,
         "kind": owner["kind"],
@@ -20,7 +19,6 @@ def build_owner(owner: Object) -> Object:
 
 
 def own(store: Store, owner: Object, kind: str, name: str) -> Object:
-    """A new object that goes when its owner goes."""
     metadata: Object = {"name": name, "ownerReferences": [build_owner(owner)]}
     metadata["namespace"] = owner["metadata"]["namespace"]
     return store.add(
@@ -67,17 +65,14 @@ def find_class(spec: Object) -> str:
 
 
 def is_ready(pod: Object) -> bool:
-    """Whether a pod may be asked for something."""
     return not is_going(pod) and get_condition(pod, "Ready") == "True"
 
 
 def is_available(pod: Object, seconds: int) -> bool:
-    """Whether a pod has been ready for long enough."""
     return is_ready(pod) and pod[HIDDEN].get("ready for", 0) >= seconds
 
 
 def get_condition(pod: Object, kind: str) -> str | None:
-    """The status of one of a pod's conditions."""
     for condition in pod["status"].get("conditions", ()):
         if condition["type"] == kind:
             return str(condition["status"])
@@ -85,8 +80,29 @@ def get_condition(pod: Object, kind: str) -> str | None:
 
 
 def set_conditions(pod: Object, **statuses: bool) -> None:
-    """Set conditions of a pod, and leave the others."""
     others = [one for one in pod["status"].get("conditions", ()) if one["type"] not in statuses]
     pod["status"]["conditions"] = others + [
         {"type": kind, "status": str(status)} for kind, status in statuses.items()
     ]
+
+
+def note_gaps(store: Store) -> None:
+    """Note the Services that had pods which answer, and have none now."""
+    for service in store.select("Service"):
+        name = service["metadata"]["name"]
+        if any(answers(pod, service) for pod in store.select("Pod")):
+            store.served.add(name)
+        elif name in store.served:
+            store.served.discard(name)
+            store.gaps.append(name)
+
+
+def answers(pod: Object, service: Object) -> bool:
+    """Whether a pod is one of the Service's, and listens where that leads to."""
+    selector = service["spec"].get("selector") or {}
+    if not selector or not selector.items() <= pod["metadata"].get("labels", {}).items():
+        return False
+    ports = [one for container in pod["spec"]["containers"] for one in container.get("ports", ())]
+    known = {one["containerPort"] for one in ports} | {one.get("name") for one in ports}
+    targets = {one.get("targetPort", one["port"]) for one in service["spec"]["ports"]}
+    return is_ready(pod) and targets <= known

@@ -1,19 +1,15 @@
-"""The scheduler: where a pod may be, and its own words where it may be nowhere."""
+"""Nodes, as k3s registers them, and the scheduler: where a pod may be, in its own words."""
 
 from __future__ import annotations
 
-from tests.fakes.kubernetes.events import emit
 from tests.fakes.kubernetes.kinds import Object
-from tests.fakes.kubernetes.objects import is_ready
-from tests.fakes.kubernetes.store import Store
+from tests.fakes.kubernetes.objects import emit, is_ready
+from tests.fakes.kubernetes.store import Store, now
 
 AFFINITY = "requiredDuringSchedulingIgnoredDuringExecution"
-NO_HELP = "Preemption is not helpful for scheduling."
-NO_VICTIMS = "No preemption victims found for incoming pod."
 
 
 def place(store: Store, pod: Object, rule: Object) -> bool:
-    """Give the pod a node; whether there was one."""
     nodes = store.select("Node")
     refusals = {node["metadata"]["name"]: find_refusal(node, pod, rule) for node in nodes}
     free = [node for node in nodes if not refusals[node["metadata"]["name"]]]
@@ -26,14 +22,12 @@ def place(store: Store, pod: Object, rule: Object) -> bool:
         message = explain([text for text in refusals.values() if text])
         condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
         pod["status"]["conditions"] = [*others, condition | {"message": message}]
-        emit(store, pod, "FailedScheduling", message, warns=True)
+        emit(store, pod, "FailedScheduling", message)
         return False
     least = min(free, key=lambda node: count(store, node, pod))
     name = least["metadata"]["name"]
     pod["spec"]["nodeName"] = name
     pod["status"]["conditions"] = [*others, {"type": "PodScheduled", "status": "True"}]
-    full = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
-    emit(store, pod, "Scheduled", f"Successfully assigned {full} to {name}")
     return True
 
 
@@ -50,21 +44,14 @@ def explain(refusals: list[str]) -> str:
         return "no nodes available to schedule pods"
     total = f"0/{len(refusals)} nodes are available: "
     counted = sorted(f"{refusals.count(text)} {text}" for text in set(refusals))
-    full = sum(text.startswith("Insufficient") for text in refusals)
-    helps = [f"{full} {NO_VICTIMS}"] * (full > 0)
-    helps += [f"{len(refusals) - full} {NO_HELP}"] * (full < len(refusals))
-    return f"{total}{', '.join(counted)}. preemption: {total}{', '.join(helps)}"
+    return f"{total}{', '.join(counted)}."
 
 
 def find_refusal(node: Object, pod: Object, rule: Object) -> str | None:
-    """Why a node will not have a pod."""
     if node["spec"].get("unschedulable"):
         return "node(s) were unschedulable"
-    lost = [] if is_ready(node) else [UNREACHABLE]
-    for taint in [*node["spec"].get("taints", ()), *lost]:
-        if taint["effect"] != "PreferNoSchedule" and not is_tolerated(taint, pod):
-            words = f"{taint['key']}: {taint.get('value', '')}"
-            return f"node(s) had untolerated taint {{{words}}}"
+    if not is_ready(node):
+        return "node(s) had untolerated taint {node.kubernetes.io/unreachable: }"
     if not fits(node["metadata"].get("labels", {}), pod):
         return "node(s) didn't match Pod's node affinity/selector"
     if rule["behaviour"] == "unschedulable":
@@ -72,21 +59,7 @@ def find_refusal(node: Object, pod: Object, rule: Object) -> str | None:
     return None
 
 
-UNREACHABLE = {"key": "node.kubernetes.io/unreachable", "effect": "NoSchedule"}
-
-
-def is_tolerated(taint: Object, pod: Object) -> bool:
-    """Whether a pod does not mind a taint."""
-    return any(
-        one.get("key") in (None, taint["key"])
-        and one.get("effect") in (None, taint["effect"])
-        and (one.get("operator") == "Exists" or one.get("value", "") == taint.get("value", ""))
-        for one in pod["spec"].get("tolerations", ())
-    )
-
-
 def fits(labels: Object, pod: Object) -> bool:
-    """Whether a node's labels are what a pod asks for."""
     selector = pod["spec"].get("nodeSelector", {})
     if any(labels.get(key) != value for key, value in selector.items()):
         return False
@@ -94,13 +67,48 @@ def fits(labels: Object, pod: Object) -> bool:
         "nodeSelectorTerms"
     )
     return terms is None or any(
-        all(holds(labels, one) for one in term.get("matchExpressions", ())) for term in terms
+        all(labels.get(one["key"]) in one["values"] for one in term.get("matchExpressions", ()))
+        for term in terms
     )
 
 
-def holds(labels: Object, expression: Object) -> bool:
-    """Whether labels fulfil one expression."""
-    own, operator = labels.get(expression["key"]), expression["operator"]
-    if operator in ("Exists", "DoesNotExist"):
-        return bool((own is not None) == (operator == "Exists"))
-    return bool((own in expression["values"]) == (operator == "In"))
+MASTER = "node-role.kubernetes.io/control-plane"
+
+
+def register(store: Store, name: str, given: Object) -> None:
+    """What k3s does when it starts on a host.
+
+    ``given`` has ``labels``, ``annotations``, ``ready``, ``version``, ``address``, ``master``; what
+    is left out stays as it was. ``since`` is when it became ``ready`` or not.
+    """
+    node = store.get("Node", name)
+    if node is None:
+        labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}
+        metadata = {"name": name, "labels": labels, "annotations": {}}
+        status = {"nodeInfo": {}, "addresses": [{"type": "Hostname", "address": name}]}
+        node = store.add({"kind": "Node", "metadata": metadata, "spec": {}, "status": status})
+        set_ready(node, is_it=True)
+    if given.get("master"):
+        node["metadata"]["labels"][MASTER] = "true"
+    for key in ("labels", "annotations"):
+        node["metadata"][key] |= given.get(key, {})
+    if "version" in given:
+        node["status"]["nodeInfo"]["kubeletVersion"] = given["version"]
+    if "address" in given:
+        host, *_ = node["status"]["addresses"]
+        internal = {"type": "InternalIP", "address": given["address"]}
+        node["status"]["addresses"] = [host, internal]
+    if "ready" in given:
+        set_ready(node, is_it=given["ready"], since=given.get("since"))
+
+
+def set_ready(node: Object, *, is_it: bool, since: str | None = None) -> None:
+    condition = {"type": "Ready", "status": "True" if is_it else "Unknown"}
+    condition |= {
+        "lastTransitionTime": since or now(),
+        "reason": "KubeletReady" if is_it else "NodeStatusUnknown",
+        "message": "kubelet is posting ready status"
+        if is_it
+        else "Kubelet stopped posting node status.",
+    }
+    node["status"]["conditions"] = [condition]

@@ -22,13 +22,20 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from tests.fakes.kubernetes import logs, nodes
+from tests.fakes.kubernetes import logs, scheduling
 from tests.fakes.kubernetes.applying import apply, note_writer, patch
 from tests.fakes.kubernetes.controllers import step
-from tests.fakes.kubernetes.images import pull
-from tests.fakes.kubernetes.kinds import BY_PLURAL, ApiError, Kind, Object, build_not_found
+from tests.fakes.kubernetes.kinds import (
+    BY_PLURAL,
+    ApiError,
+    Kind,
+    Object,
+    build_not_found,
+    matches,
+    matches_fields,
+)
+from tests.fakes.kubernetes.kubelet import pull
 from tests.fakes.kubernetes.objects import end, is_going, orphan, override
-from tests.fakes.kubernetes.selectors import matches, matches_fields
 from tests.fakes.kubernetes.store import Store, show
 
 PATH = re.compile(
@@ -71,7 +78,6 @@ class Handler(WSGIRequestHandler):
             answer.close()
 
     def _begin(self, status: str, headers: list[tuple[str, str]]) -> bool:
-        """Send all before the body; whether that comes in chunks."""
         code, _, reason = status.partition(" ")
         names = {name.lower() for name, _ in headers}
         begin = self.send_response_only if "date" in names else self.send_response
@@ -112,7 +118,6 @@ def make_certificates() -> tuple[trustme.CA, trustme.LeafCert, trustme.LeafCert]
 
 
 def start_server(handle: Callable[[Request], Response], port: int = 0, *, tls: bool) -> Server:
-    """Serve on a port of this machine."""
     context = None
     if tls:
         authority, own, _ = make_certificates()
@@ -168,7 +173,6 @@ class ApiServer:
 
     @property
     def programs_port(self) -> int:
-        """Where programs of hosts ask."""
         return self._programs.port
 
     def start(self) -> None:
@@ -176,17 +180,14 @@ class ApiServer:
         self._server = start_server(self._handle, self.port, tls=True)
 
     def stop(self) -> None:
-        """Be there no more; what was open is cut off."""
         self._server.stop()
         self.cut()
 
     def close(self) -> None:
-        """End it all."""
         self.stop()
         self._programs.stop()
 
     def cut(self) -> None:
-        """Cut off all that is open."""
         for one in tuple(self.sockets):
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
@@ -207,9 +208,6 @@ class ApiServer:
     def check(self, verb: str, kind: Kind) -> None:
         """Whether this request is one that fails."""
         store = self.store
-        down = store.scenario.get("api-down")
-        if down is True or (down and store.count("down") <= int(down)):
-            raise DroppedError
         for name in (verb, f"{verb} {kind.plural}"):
             rule = store.scenario.get("fail", {}).get(name)
             if rule is None:
@@ -226,7 +224,6 @@ class ApiServer:
         return time.monotonic() - self._stepped >= STEP_SECONDS
 
     def move(self) -> None:
-        """One step of the cluster."""
         self._stepped = time.monotonic()
         step(self.store)
 
@@ -236,18 +233,13 @@ class ApiServer:
         return not readable
 
     def _serve_program(self, request: Request) -> Response:
-        """What a host's ``k3s`` and its services ask and tell."""
         given = json.loads(request.data or b"{}")
         with self.store.opened() as store:
             if request.path == "/register":
-                nodes.register(store, given["name"], given["given"])
+                scheduling.register(store, given["name"], given["given"])
                 return answer({})
             if request.path == "/pull":
                 return answer(pull(store, given["image"], given["login"]))
-            down = store.scenario.get("api-down")
-            if down:
-                text = "The connection to the server 127.0.0.1:6443 was refused\n"
-                return answer({"stderr": text, "exit": 1})
             if request.path == "/readyz":
                 return answer({"stdout": "ok"})
             self.records.append({"argv": ["exec", given["target"]], "at": time.time()})
@@ -255,12 +247,10 @@ class ApiServer:
 
 
 class DroppedError(Exception):
-    """The connection is dropped without an answer."""
+    pass
 
 
 class Call:
-    """One request for objects of a kind."""
-
     def __init__(self, api: ApiServer, request: Request, path: re.Match[str]) -> None:
         self._api = api
         self._store = api.store
@@ -272,7 +262,6 @@ class Call:
         self._names_only = NAMES_ONLY in request.headers.get("Accept", "")
 
     def run(self) -> Response:
-        """Carry it out."""
         body = json.loads(self._request.data or b"{}")
         words = self._describe(body)
         entry = {"argv": words, "stdin_bytes": len(self._request.data), "at": time.time()}
@@ -458,5 +447,4 @@ def check_uid(item: Object, body: Object) -> None:
 
 
 def answer(document: Object, code: int = 200) -> Response:
-    """An answer of JSON."""
     return Response(json.dumps(document), code, content_type="application/json")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-from tests.fakes.kubernetes.events import emit
 from tests.fakes.kubernetes.kinds import Object
 from tests.fakes.kubernetes.objects import end, is_going
 from tests.fakes.kubernetes.pods import is_ready, make_pod
@@ -24,7 +23,6 @@ def run(store: Store, statefulset: Object) -> None:
 
 
 def act(store: Store, statefulset: Object, revision: str, pods: dict[str, Object]) -> None:
-    """Make, end or replace one pod."""
     name, wanted = statefulset["metadata"]["name"], statefulset["spec"].get("replicas", 1)
     for index in range(wanted):
         pod = pods.get(f"{name}-{index}")
@@ -42,26 +40,13 @@ def act(store: Store, statefulset: Object, revision: str, pods: dict[str, Object
         pod = pods[f"{name}-{index}"]
         if pod["metadata"]["labels"][REVISION] != revision:
             end(store, pod)
-            message = f"delete Pod {name}-{index} in StatefulSet {name} successful"
-            emit(store, statefulset, "SuccessfulDelete", message)
             return
 
 
 def make(store: Store, statefulset: Object, revision: str, index: int) -> None:
-    """A pod and its disks."""
     name = f"{statefulset['metadata']['name']}-{index}"
-    labels = {
-        REVISION: revision,
-        "statefulset.kubernetes.io/pod-name": name,
-        "apps.kubernetes.io/pod-index": str(index),
-    }
-    pod = make_pod(store, statefulset, name, statefulset["metadata"]["name"], labels)
-    emit(
-        store,
-        statefulset,
-        "SuccessfulCreate",
-        f"create Pod {name} in StatefulSet {statefulset['metadata']['name']} successful",
-    )
+    workload = statefulset["metadata"]["name"]
+    pod = make_pod(store, statefulset, name, workload, {REVISION: revision})
     for template in statefulset["spec"].get("volumeClaimTemplates", ()):
         short, namespace = template["metadata"]["name"], statefulset["metadata"]["namespace"]
         claim = f"{short}-{name}"
@@ -75,7 +60,6 @@ def make(store: Store, statefulset: Object, revision: str, index: int) -> None:
 
 
 def tell(store: Store, statefulset: Object, revision: str, wanted: int) -> None:
-    """The StatefulSet's status."""
     pods = store.list_owned(statefulset, "Pod")
     new = [pod for pod in pods if pod["metadata"]["labels"][REVISION] == revision]
     before = statefulset.get("status", {}).get("currentRevision", revision)
@@ -83,11 +67,7 @@ def tell(store: Store, statefulset: Object, revision: str, wanted: int) -> None:
     is_turned = len(new) == len(pods) == wanted and ready == wanted
     counts = {
         "readyReplicas": ready,
-        "availableReplicas": ready,
         "updatedReplicas": sum(not is_going(pod) for pod in new),
-        "currentReplicas": sum(
-            pod["metadata"]["labels"][REVISION] == before and not is_going(pod) for pod in pods
-        ),
     }
     statefulset["status"] = {
         "observedGeneration": statefulset["metadata"]["generation"],
@@ -95,5 +75,4 @@ def tell(store: Store, statefulset: Object, revision: str, wanted: int) -> None:
         **{key: value for key, value in counts.items() if value},
         "currentRevision": revision if is_turned else before,
         "updateRevision": revision,
-        "collisionCount": 0,
     }

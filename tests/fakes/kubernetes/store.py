@@ -37,7 +37,6 @@ class Store:
 
     @property
     def version(self) -> int:
-        """The version of the last change."""
         return self.counters.get("version", 0)
 
     @contextmanager
@@ -76,16 +75,13 @@ class Store:
         self.changes.append((number, kind, shown))
 
     def count(self, name: str) -> int:
-        """The next number of a counter, from 1 on."""
         self.counters[name] = number = self.counters.get(name, 0) + 1
         return number
 
     def get(self, kind: str, name: str, namespace: str = "default") -> Object | None:
-        """One object."""
         return self.objects.get((get_place(kind, namespace), kind, name))
 
     def select(self, kind: str, namespace: str | None = None) -> list[Object]:
-        """All objects of a kind, by name."""
         place = None if namespace is None else get_place(kind, namespace)
         keys = [key for key in self.objects if key[1] == kind and place in (None, key[0])]
         return [self.objects[key] for key in sorted(keys)]
@@ -105,7 +101,6 @@ class Store:
         return item
 
     def remove(self, item: Object) -> None:
-        """Forget an object."""
         place = get_place(item["kind"], item["metadata"].get("namespace", ""))
         self.objects.pop((place, item["kind"], item["metadata"]["name"]), None)
 
@@ -120,17 +115,14 @@ class Store:
         return sorted(found, key=lambda item: item[HIDDEN]["number"])
 
     def make_uid(self) -> str:
-        """An id that no other object has."""
         number = self.count("uid")
         return f"{crc32(b'uid %d' % number):08x}-0000-4000-8000-{number:012x}"
 
     def make_suffix(self) -> str:
-        """Five letters that end the name of a pod."""
         return spell(f"suffix {self.count('suffix')}", 5)
 
 
 def get_place(kind: str, namespace: str) -> str:
-    """Where an object is."""
     return namespace if KINDS[kind].namespaced else CLUSTER
 
 
@@ -143,20 +135,16 @@ def spell(text: str, length: int) -> str:
 
 
 def now() -> str:
-    """The time as the API writes it."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def copy(item: Object) -> Object:
-    """Another object just like it."""
     return dict(json.loads(json.dumps(item)))
 
 
 def is_changed(shown: Object, item: Object) -> bool:
-    """Whether an object is not shown as it was."""
     return show(item) != shown
 
 
 def show(item: Object) -> Object:
-    """An object as it is shown."""
     return {key: value for key, value in item.items() if key != HIDDEN}

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from nvoi.k3s.metadata import UNIT
+from nvoi.k3s.networks import UNIT
 from tests.integration.cluster.machine import IS_ROOT
 from tests.waiting import PATIENCE
 

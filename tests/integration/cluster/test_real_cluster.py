@@ -21,12 +21,15 @@ import pytest
 
 from nvoi.domains import get_domains
 from nvoi.k3s.nodes import ADDRESS, build_marker, format_address
-from nvoi.kubernetes.drift import is_unchanged, sign
 from nvoi.kubernetes.ingress import build_chart_config
 from nvoi.kubernetes.manifests import build_manifests
 from nvoi.kubernetes.names import SERVER_GROUP
-from nvoi.kubernetes.ownership import read_reference
-from tests.fakes.kubernetes.helm import DEFINITION
+from nvoi.kubernetes.ownership import (
+    is_unchanged,
+    read_reference,
+    sign,
+)
+from tests.fakes.kubernetes.charts import DEFINITION
 from tests.fakes.real_cluster import RealCluster, find_kubeconfig
 from tests.integration.cluster.conftest import StartFleet
 from tests.integration.cluster.findings import Findings

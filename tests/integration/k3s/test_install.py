@@ -16,7 +16,7 @@ from nvoi.secret import Secret
 from nvoi.ssh.connections import Connections
 from tests.fakes.cluster_state import ClusterState
 from tests.fakes.k3s_host import read_nodes, register_node
-from tests.integration.k3s.conftest import APP, NEW, OLD, Fleet
+from tests.integration.k3s.conftest import NEW, OLD, Fleet
 from tests.integration.ssh.conftest import Connect
 from tests.waiting import wait_until
 
@@ -169,17 +169,6 @@ def test_what_is_not_as_it_should_be_is_put_right_without_the_installer(
     assert '"nvoi.io/server-name=front"' in worker.read(CONFIG_FILE)
     assert [host.starts for host in fleet.hosts] == [2, 4]
     assert [len(host.installations) for host in fleet.hosts] == [1, 1]
-
-
-def test_a_server_that_is_added_joins_without_touching_the_others(
-    fleet: Fleet, connections: Connections
-) -> None:
-    fleet.run(connections)
-    worker = fleet.add()
-    fleet.run(connections)
-    assert worker.starts == 1
-    assert fleet.hosts[0].starts == 1
-    assert sorted(read_nodes(fleet.cluster)) == ["shop-main-1", "shop-main-2"]
 
 
 def test_a_run_that_waited_for_the_lock_sees_what_the_other_one_did(
@@ -350,15 +339,3 @@ def test_another_release_comes_to_one_node_after_the_other_the_master_first(
     assert len(fleet.hosts[0].installations) == 2
     ready = [line.split(":")[0] for line in told.messages if " runs as node " in line]
     assert ready == ["shop-main-1", "shop-main-2", "shop-main-3"]
-
-
-def test_the_app_has_its_name_in_a_label_that_is_allowed(
-    fleet: Fleet, connections: Connections
-) -> None:
-    long = "a" * 63
-    fleet.run(connections, app=long)
-    fleet.run(connections, app=APP)
-    labels = read_nodes(fleet.cluster)["shop-main-1"]["metadata"]["labels"]
-    markers = [key for key in labels if key.startswith("nvoi.io/app.")]
-    assert len(markers) == 2
-    assert all(len(key.partition("/")[2]) <= 63 for key in markers)

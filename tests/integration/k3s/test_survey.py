@@ -11,10 +11,10 @@ import pytest
 
 from nvoi.errors import ConnectionFailedError, NvoiError
 from nvoi.k3s import read_script
+from nvoi.k3s.drain import uninstall
 from nvoi.k3s.facts import CONFIG_FILE, Facts, UsedPort, read_facts, split_sections
 from nvoi.k3s.plan import K3sSettings
 from nvoi.k3s.survey import find_token, survey
-from nvoi.k3s.uninstall import uninstall
 from nvoi.ssh.connections import Connections
 from tests.fakes.k3s_host import register_node
 from tests.integration.k3s.conftest import Fleet
@@ -141,25 +141,6 @@ def test_a_k3s_of_somebody_else_is_not_touched(fleet: Fleet, connections: Connec
     assert "k3s-uninstall.sh" in str(caught.value)
     assert host.read(CONFIG_FILE) == text
     assert host.starts == 1
-
-
-def test_a_worker_of_another_cluster_is_not_taken(fleet: Fleet, connections: Connections) -> None:
-    worker = fleet.add()
-    fleet.run(connections)
-    text = worker.read(CONFIG_FILE)
-    master = fleet.hosts[0].read(CONFIG_FILE)
-    token = next(line for line in master.splitlines() if line.startswith("token:"))
-    (worker.root / CONFIG_FILE.lstrip("/")).write_text(text.replace(token, 'token: "other"'))
-    with pytest.raises(NvoiError, match="belongs to another cluster"):
-        fleet.run(connections)
-
-
-def test_the_same_machine_twice_is_told(fleet: Fleet, connections: Connections) -> None:
-    fleet.add()
-    identity = fleet.hosts[0].read("/etc/machine-id")
-    (fleet.hosts[1].root / "etc/machine-id").write_text(identity)
-    with pytest.raises(NvoiError, match=r"shop-main-2 .*: is the same machine as shop-main-1"):
-        fleet.look(connections)
 
 
 UFW_RULES = """\

@@ -8,10 +8,9 @@ import pytest
 
 from nvoi.errors import NvoiError
 from nvoi.k3s import install
-from nvoi.k3s.drain import hold_nodes, keep_nodes, list_claims
+from nvoi.k3s.drain import hold_nodes, keep_nodes, list_claims, uninstall
 from nvoi.k3s.facts import CONFIG_FILE
 from nvoi.k3s.nodes import forget_app, list_nodes, list_other_apps
-from nvoi.k3s.uninstall import uninstall
 from nvoi.kubernetes.ownership import Reference
 from nvoi.ssh.connections import Connections
 from tests.fakes.cluster_state import ClusterState
@@ -53,8 +52,10 @@ def leave(fleet: Fleet) -> None:
 
 
 def test_a_server_that_leaves_the_config_is_drained_and_removed(
-    pair: Fleet, connections: Connections
+    pair: Fleet, connections: Connections, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("nvoi.k3s.drain.EVICT_SECONDS", 0.1)
+
     def check_kept() -> None:
         assert not read_nodes(pair.cluster)["shop-main-2"]["spec"].get("unschedulable")
         assert pair.hosts[1].removals == []
@@ -83,7 +84,8 @@ def test_a_server_that_leaves_the_config_is_drained_and_removed(
         pair.run(connections)
     assert "default/theirs: a PodDisruptionBudget forbids it" in "\n".join(caught.value.output)
     check_kept()
-    pair.cluster.scenario(fail={})
+    # The answer to an eviction is lost: who is still there is asked for again.
+    pair.cluster.scenario(fail={"evict": {}})
     pair.run(connections)
     assert list(read_nodes(pair.cluster)) == ["shop-main-1"]
     verbs = list_verbs(pair.cluster)

@@ -17,7 +17,7 @@ from urllib3 import HTTPSConnectionPool
 from nvoi.errors import RequestError, ServiceError
 from nvoi.http import Client
 from nvoi.kubernetes import api as module
-from nvoi.kubernetes.api import Api, Change, build_path
+from nvoi.kubernetes.api import Api, build_path
 from nvoi.kubernetes.kubeconfig import build_ssl_context, parse_kubeconfig
 from nvoi.kubernetes.ownership import Reference
 from nvoi.kubernetes.refusals import explain
@@ -25,11 +25,11 @@ from nvoi.parallel import CancelledError, Task
 from nvoi.secret import Secret
 from tests.fakes.cluster_state import ClusterState
 from tests.fakes.real_cluster import find_kubeconfig
+from tests.waiting import PATIENCE
 
 pytestmark = [pytest.mark.real_cluster] if find_kubeconfig() else []
 PRINT = ("config", "view", "--minify", "--flatten", "--output=json")
 SELECTOR = "nvoi.io/test=api"
-SECONDS = 30.0
 
 
 def read_kubeconfig(state: ClusterState | None) -> str:
@@ -141,21 +141,14 @@ def test_names_are_had_without_what_the_objects_hold(api: Api) -> None:
     assert api.find(Reference("ConfigMap", "nvoi-none"), names_only=True) is None
 
 
-def test_what_is_deleted_twice_is_gone(api: Api) -> None:
+def test_what_is_deleted_twice_is_gone_and_what_took_its_place_stays(api: Api) -> None:
     api.apply(build_map("nvoi-a"))
     reference = Reference("ConfigMap", "nvoi-a")
-    assert api.delete(reference, "Background")
-    assert api.delete(reference, "Foreground")
-    assert api.find(reference) is None
-
-
-def test_what_has_another_uid_by_now_is_not_deleted(api: Api) -> None:
-    reference, uid = Reference("ConfigMap", "nvoi-a"), "uid-of-the-one-before"
-    api.apply(build_map("nvoi-a"))
-    assert api.delete(reference, "Background", uid=uid)
+    assert api.delete(reference, "Background", uid="uid-of-the-one-before")
     found = api.find(reference)
     assert found is not None
-    api.delete(reference, "Background", uid=found["metadata"]["uid"])
+    assert api.delete(reference, "Background", uid=found["metadata"]["uid"])
+    assert api.delete(reference, "Foreground")
     assert api.find(reference) is None
 
 
@@ -173,55 +166,37 @@ def test_what_is_immutable_is_refused_without_its_value(api: Api) -> None:
         api.delete(Reference("Secret", "nvoi-secret"), "Background")
 
 
-class Follower:
-    """Keeps what a watch tells, until it has told enough."""
-
-    def __init__(self, api: Api) -> None:
-        self._changes = api.watch("configmaps", "default", selector=SELECTOR)
-        self._arrived = threading.Condition()
-        self.seen: list[tuple[str, tuple[str, ...]]] = []
-        self.task = Task(self._follow)
-        self.task.start()
-
-    def _follow(self) -> None:
-        for change in self._changes:
-            with self._arrived:
-                self.seen.append(show(change))
-                self._arrived.notify_all()
-
-    def wait_for(self, count: int) -> list[tuple[str, tuple[str, ...]]]:
-        with self._arrived:
-            assert self._arrived.wait_for(lambda: len(self.seen) >= count, SECONDS), self.seen
-            return self.seen
-
-    def wait_for_name(self, name: str) -> None:
-        with self._arrived:
-            assert self._arrived.wait_for(
-                lambda: any(name in names for _, names in self.seen), SECONDS
-            ), self.seen
+def watch(api: Api) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """What a watch tells of the test's objects, by their names."""
+    for change in api.watch("configmaps", "default", selector=SELECTOR):
+        yield change.type, tuple(item["metadata"]["name"] for item in change.items)
 
 
-def show(change: Change) -> tuple[str, tuple[str, ...]]:
-    return change.type, tuple(item["metadata"]["name"] for item in change.items)
-
-
-def test_a_watch_tells_what_there_is_and_each_change_until_it_is_cancelled(api: Api) -> None:
+def test_a_watch_tells_what_there_is_and_each_change(api: Api) -> None:
     api.apply(build_map("nvoi-a"))
-    follower = Follower(api)
-    assert follower.wait_for(1) == [("LISTED", ("nvoi-a",))]
+    seen = watch(api)
+    assert next(seen) == ("LISTED", ("nvoi-a",))
     api.apply(build_map("nvoi-b"))
-    follower.wait_for(2)
+    assert next(seen) == ("ADDED", ("nvoi-b",))
     api.apply(build_map("nvoi-b", one="1"))
-    follower.wait_for(3)
+    assert next(seen) == ("MODIFIED", ("nvoi-b",))
     api.delete(Reference("ConfigMap", "nvoi-a"), "Background")
-    assert follower.wait_for(4)[1:] == [
-        ("ADDED", ("nvoi-b",)),
-        ("MODIFIED", ("nvoi-b",)),
-        ("DELETED", ("nvoi-a",)),
-    ]
-    follower.task.cancel()
+    assert next(seen) == ("DELETED", ("nvoi-a",))
+
+
+def test_a_watch_that_is_cancelled_ends(api: Api) -> None:
+    has_listed = threading.Event()
+
+    def follow() -> None:
+        for _ in watch(api):
+            has_listed.set()
+
+    task = Task(follow)
+    task.start()
+    assert has_listed.wait(PATIENCE)
+    task.cancel()
     with pytest.raises(CancelledError):
-        follower.task.future.result(timeout=SECONDS)
+        task.future.result(timeout=PATIENCE)
 
 
 def test_a_watch_that_is_lost_goes_on_where_it_was_or_lists_again(
@@ -229,17 +204,14 @@ def test_a_watch_that_is_lost_goes_on_where_it_was_or_lists_again(
 ) -> None:
     if state is None:
         pytest.skip("a real cluster forgets nothing that soon")
-    follower = Follower(api)
-    follower.wait_for(1)
+    seen = watch(api)
+    assert next(seen) == ("LISTED", ())
     state.api.cut()
     api.apply(build_map("nvoi-a"))
-    assert follower.wait_for(2)[1] == ("ADDED", ("nvoi-a",))
+    assert next(seen) == ("ADDED", ("nvoi-a",))
     state.forget_changes()
     api.apply(build_map("nvoi-b"))
-    follower.wait_for_name("nvoi-b")
-    # It may have listed before the second was there, which then came as a change.
-    assert "LISTED" in [kind for kind, _ in follower.seen[2:]]
-    follower.task.cancel()
+    assert next(seen) == ("LISTED", ("nvoi-a", "nvoi-b"))
 
 
 def test_a_page_whose_place_is_forgotten_is_asked_for_from_the_beginning(

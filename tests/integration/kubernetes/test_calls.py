@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import base64
 import json
-import random
 import signal
 import threading
 from collections.abc import Callable
@@ -13,8 +12,6 @@ from typing import Any
 import pytest
 
 from nvoi.errors import RemoteError, ServiceError
-from nvoi.k3s.drain import drain
-from nvoi.k3s.nodes import list_nodes
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.ownership import Reference
 from tests.fakes.cluster_state import ClusterState
@@ -76,13 +73,6 @@ def test_a_cluster_that_was_closed_opens_another_way(
     assert commands_run() == 4
 
 
-def test_threads_can_use_it_side_by_side(cluster: Cluster) -> None:
-    names = [f"shop-{number}" for number in range(4)]
-    with ThreadPoolExecutor() as threads:
-        list(threads.map(lambda name: cluster.apply([build_secret(name)]), names))
-    assert [item["metadata"]["name"] for item in cluster.get(["secrets"])] == names
-
-
 #: A command in a container that ends well once as many others are at work.
 TOGETHER = """\
 #!/bin/sh
@@ -102,18 +92,6 @@ def test_commands_in_containers_go_on_side_by_side(
     with ThreadPoolExecutor() as threads:
         results = list(threads.map(lambda _: cluster.execute("deployment/web", ["ok"]), range(6)))
     assert all(result.is_ok for result in results)
-
-
-def test_objects_of_any_length_and_text_come_and_go_unharmed(
-    cluster: Cluster, state: ClusterState
-) -> None:
-    text = base64.b64encode(random.Random(1).randbytes(300_000)).decode()
-    item = build_secret(A=text)
-    item["metadata"]["annotations"] = {"any": "'\"\\ $(id) `id` \n\r\t \u2028 äöü %s \\n"}
-    cluster.apply([item])
-    (found,) = cluster.get(["secrets"])
-    assert found["data"] == {"A": text}
-    assert found["metadata"]["annotations"] == item["metadata"]["annotations"]
 
 
 @pytest.mark.parametrize(
@@ -176,15 +154,6 @@ def test_several_refusals_are_all_told(cluster: Cluster) -> None:
     assert [item["metadata"]["name"] for item in cluster.get(["secrets"])] == ["shop-y"]
 
 
-def test_a_call_is_made_again_while_the_cluster_does_not_answer(
-    cluster: Cluster, state: ClusterState, server: Server, commands_run: Callable[[], int]
-) -> None:
-    state.scenario(api_down=3)
-    cluster.apply([build_secret()])
-    assert state.names("Secret") == ["shop-x"]
-    assert commands_run() == 1
-
-
 def test_a_command_in_a_container_that_is_not_there_is_looked_at_or_an_error(
     cluster: Cluster,
 ) -> None:
@@ -217,21 +186,3 @@ def test_an_answer_that_is_none_shows_nothing_of_it(cluster: Cluster, server: Se
     with pytest.raises(ServiceError) as caught:
         cluster.get(["secrets"])
     assert caught.value.message == "the cluster's answer cannot be read: JSONDecodeError"
-
-
-def test_nodes_are_marked_emptied_and_removed(cluster: Cluster, state: ClusterState) -> None:
-    state.register_node("work-1", labels={"nvoi.io/server-name": "main"})
-    cluster.roll_out(build("web").all, seconds=60)
-    (node,) = (one for one in list_nodes(cluster) if one.name == "work-1")
-    reference = Reference("Node", "work-1")
-    cluster.change(reference, {"metadata": {"labels": {"nvoi.io/server-name": "other"}}})
-    # The answer to an eviction is lost: who is still there is asked for again.
-    state.scenario(fail={"evict": {}})
-    drain(cluster, node, 60)
-    left = state.find("Node", "work-1")
-    assert left["spec"] == {"unschedulable": True}
-    assert left["metadata"]["annotations"]["nvoi.io/leaving"] == "true"
-    cluster.delete([reference], wait=False)
-    assert state.names("Node", None) == ["main-1"]
-    cluster.get(["pods"])
-    assert {pod["spec"].get("nodeName") for pod in state.objects("Pod")} <= {"main-1", None}

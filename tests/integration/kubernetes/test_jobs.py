@@ -55,14 +55,6 @@ def test_the_lines_of_a_job_are_told_while_it_runs_and_all_of_them_before_its_en
     assert commands_run() == before
 
 
-def test_a_job_that_ends_at_once_has_its_lines_told_too(
-    cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
-) -> None:
-    state.behave(NAME, "ready", looks=1, logs=["nothing to do"])
-    cluster.roll_out([JOB], seconds=SECONDS)
-    assert get_messages(logged).count("web: nothing to do") == 1
-
-
 def test_a_job_that_fails_says_its_exit_code_and_last_lines(
     cluster: Cluster, state: ClusterState
 ) -> None:

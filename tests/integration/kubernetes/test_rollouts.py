@@ -10,14 +10,14 @@ import pytest
 
 from nvoi.errors import LockError, RemoteError, ServiceError
 from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.ingress import hold_targets
 from nvoi.kubernetes.ownership import Reference
-from nvoi.kubernetes.ways import hold_targets
 from nvoi.ssh.connections import Connections
 from tests.fakes.cluster_state import ClusterState
 from tests.integration.kubernetes.conftest import PACE, get_messages
 from tests.integration.ssh.relay import Relay
 from tests.integration.ssh.server import Server
-from tests.unit.kubernetes.configs import TEXTS, build, build_database
+from tests.unit.kubernetes.configs import TEXTS, build
 
 WEB = build("web")
 SECONDS = 60.0
@@ -177,15 +177,6 @@ def test_a_pod_that_takes_long_to_end_is_told(
     assert told.endswith("db-shop-0 is stopping, which may take 120 s")
 
 
-def test_a_pod_that_no_server_of_its_group_can_have_is_told_in_the_scheduler_s_words(
-    cluster: Cluster, state: ClusterState
-) -> None:
-    state.register_node("main-1", labels={"nvoi.io/server-name": "other"})
-    error = fail(cluster)
-    assert "1 node(s) didn't match Pod's node affinity/selector" in error.message
-    assert "server of its group" in error.hint
-
-
 def test_of_several_services_the_one_that_failed_is_named(
     cluster: Cluster, state: ClusterState
 ) -> None:
@@ -254,13 +245,6 @@ def test_pods_of_an_earlier_version_answer_until_there_are_those_that_name_their
     cluster.get(["pods"])
     assert state.find("Service", "shop-web")["spec"]["ports"][0]["targetPort"] == "main"
     assert state.gaps == []
-
-
-def test_an_unchanged_release_starts_nothing_anew(cluster: Cluster, state: ClusterState) -> None:
-    roll_out(cluster)
-    old = state.names("Pod")
-    roll_out(cluster)
-    assert state.names("Pod") == old
 
 
 def test_a_cluster_that_does_not_answer_for_a_moment_is_asked_again_and_said_once(
@@ -361,23 +345,8 @@ def test_an_api_that_restarts_in_a_rollout_is_waited_for_and_the_rollout_goes_on
     (warning,) = get_messages(logged, "WARNING")
     assert "was refused" in warning
     # A watch that was still waiting when the rollout ended leaves it to the next request.
-    cluster.list_names("pods")
+    cluster.get(["pods"])
     assert get_messages(logged).count("The cluster answers again") == 1
-
-
-def test_a_watch_whose_place_is_forgotten_lists_again(
-    cluster: Cluster, state: ClusterState
-) -> None:
-    state.behave("shop-web", "stall")
-
-    def forget() -> None:
-        state.forget_changes()
-        state.reset()
-        state.api.cut()
-
-    with Watch(forget):
-        roll_out(cluster)
-    assert state.calls.count(["get", "deployments"]) == 2
 
 
 def test_a_rollout_that_is_interrupted_ends_at_once_and_leaves_no_shell_behind(
@@ -394,21 +363,6 @@ def test_a_rollout_that_is_interrupted_ends_at_once_and_leaves_no_shell_behind(
     # The same connection serves the next command.
     assert cluster.get(["pods"])
     assert len(state.records) == number + 1
-
-
-def test_a_database_that_an_earlier_run_has_broken_is_repaired(
-    cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
-) -> None:
-    good = build("postgres")
-    cluster.apply(good.secrets)
-    cluster.roll_out(good.database, seconds=SECONDS)
-    state.behave("postgres:99", "image-pull")
-    with pytest.raises(ServiceError, match="postgres:99: not found"):
-        cluster.roll_out(build_database("postgres:99"), seconds=SECONDS)
-    cluster.roll_out(good.database, seconds=SECONDS)
-    (pod,) = state.objects("Pod")
-    assert pod["spec"]["containers"][0]["image"] == "postgres:17"
-    assert "Deleting what stands in the way: pod/db-shop-0" in get_messages(logged)
 
 
 def test_a_database_that_crashes_gets_its_new_settings(

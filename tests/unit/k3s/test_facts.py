@@ -19,48 +19,35 @@ from nvoi.secret import Secret
 UBUNTU = f"""
 @nvoi architecture
 x86_64
-
 @nvoi kernel
 Linux 6.8.0-71-generic
-
 @nvoi cloud-init
 waiting 15
 state done
-
 @nvoi root
 yes
-
 @nvoi os
 PRETTY_NAME="Ubuntu 24.04.2 LTS"
 NAME="Ubuntu"
 VERSION_ID="24.04"
 ID=ubuntu
-
 @nvoi processors
 2
-
 @nvoi memory
 3910164
-
 @nvoi disk
 34522156
 34522150
-
 @nvoi clock
 1764000000
-
 @nvoi machine
 3d1219c7c4c5404aaa1f6d2a48adfda4
-
 @nvoi supervisor
 systemd
-
 @nvoi downloader
 curl
-
 @nvoi wireguard
 unknown
-
 @nvoi k3s
 program /usr/local/bin/k3s
 version k3s version v1.36.5+k3s1 (0d0b5c1a)
@@ -68,15 +55,12 @@ role agent
 state active
 registries 60303ae2
 applied fd61a03a
-
 @nvoi listening
 tcp 00000000:192B 1234
 tcp 00000000000000000000000000000000:192B 1234
 udp 00000000:CA6C 0
-
 @nvoi holders
 1234 nginx
-
 @nvoi addresses
 1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever
 1: lo    inet6 ::1/128 scope host noprefixroute \\       valid_lft forever
@@ -85,28 +69,22 @@ udp 00000000:CA6C 0
 2: eth0    inet6 fe80::9400:4ff:fe0c:1/64 scope link \\       valid_lft forever
 3: enp7s0    inet 10.0.0.3/32 brd 10.0.0.3 scope global dynamic enp7s0\\       valid_lft 86006sec
 5: veth12@if2    inet 10.42.0.9/32 scope global veth12\\       valid_lft forever
-
 @nvoi routes
 default via 172.31.1.1 dev eth0 proto dhcp src 203.0.113.7 metric 100
 10.0.0.0/16 via 10.0.0.1 dev enp7s0 proto dhcp src 10.0.0.3 metric 1002
 10.0.0.1 dev enp7s0 proto dhcp scope link src 10.0.0.3 metric 1002
 10.42.0.0/24 dev cni0 proto kernel scope link src 10.42.0.1
 unreachable 192.168.9.0/24
-
 @nvoi source
 192.0.2.1 via 172.31.1.1 dev eth0 src 203.0.113.7 uid 0
-
 @nvoi volumes
 1000 770 /opt/nvoi/volumes/shop-main-data
-
 @nvoi token
-
 @nvoi config
 {HEADER}
 token: "s3cret"
 node-name: "shop-web-2"
 server: "https://10.0.0.2:6443"
-
 @nvoi end
 """
 
@@ -229,17 +207,6 @@ def test_a_tunnel_has_its_own_address_and_not_its_peers() -> None:
     assert [one.interface for one in found] == [ipaddress.ip_interface("10.9.0.1/32")]
 
 
-def test_what_is_no_yaml_has_no_settings() -> None:
-    for text in ("- a", "a: [", "\t:", "just words"):
-        k3s = read_facts({"config": [text]}, 0.0).k3s
-        assert (k3s.config, k3s.token) == ({}, None)
-
-
-def test_without_a_token_in_its_config_it_is_the_one_beside_its_data() -> None:
-    sections = {"config": ["node-name: a"], "token": ["K10abc::server:def"]}
-    assert read_facts(sections, 0.0).k3s.token == Secret("K10abc::server:def")
-
-
 GEM_UNIT = """\
 @nvoi k3s
 program /usr/local/bin/k3s
@@ -289,7 +256,14 @@ def test_k3s_that_the_gem_has_set_up_is_known_by_what_it_is_started_with(
 
 @pytest.mark.parametrize(
     ("unit", "config"),
-    [("", ""), (f"{GEM_SERVER}\ntoken=", ""), (GEM_AGENT, ""), (GEM_SERVER, "token: x")],
+    [
+        ("", ""),
+        ("", "a: ["),
+        ("", "- a"),
+        (f"{GEM_SERVER}\ntoken=", ""),
+        (GEM_AGENT, ""),
+        (GEM_SERVER, "token: x"),
+    ],
 )
 def test_k3s_that_is_started_otherwise_is_somebody_else_s(unit: str, config: str) -> None:
     k3s = read_unit("server", unit, config)

@@ -12,6 +12,7 @@ from nvoi.errors import NvoiError
 from nvoi.k3s.nodes import (
     LEAVING,
     ClusterNode,
+    build_marker,
     build_marks,
     find_lacking,
     find_left,
@@ -36,24 +37,6 @@ def build_item(**status: object) -> dict[str, Any]:
         "labels": {"node-role.kubernetes.io/control-plane": "true"} | MARKS,
     }
     return {"metadata": metadata, "spec": {"unschedulable": True}, "status": status}
-
-
-def test_a_node_that_is_ready() -> None:
-    condition = {"type": "Ready", "status": "True"}
-    info = {"kubeletVersion": "v1.36.5+k3s1"}
-    node = read_node(build_item(conditions=[condition], nodeInfo=info))
-    assert (node.name, node.is_ready, node.state) == ("shop-main-1", True, "Ready")
-    assert (node.is_master, node.is_cordoned, node.version) == (True, True, "v1.36.5+k3s1")
-    assert node.markers == {"nvoi.io/app.shop"}
-    assert node.address is None
-
-
-def test_a_node_that_is_not() -> None:
-    condition = {"type": "Ready", "status": "Unknown", "message": "Kubelet stopped posting"}
-    assert (
-        read_node(build_item(conditions=[condition])).state == "NotReady: Kubelet stopped posting"
-    )
-    assert read_node(build_item()).state == "NotReady: it has not said anything yet"
 
 
 def test_a_node_that_may_be_away_is_not_waited_for_once_it_has_been_for_long() -> None:
@@ -105,6 +88,12 @@ def test_an_address_is_read_as_it_was_written(host: Host) -> None:
     assert parse_address(format_address(host), "x") == host
 
 
+def test_an_app_s_marker_is_a_label_of_its_own_that_is_allowed() -> None:
+    markers = {build_marker(app) for app in ("a" * 62, "a" * 63)}
+    assert len(markers) == 2
+    assert all(len(one.partition("/")[2]) <= 63 for one in markers)
+
+
 @pytest.mark.parametrize("text", ["", "host", "root@host", "root@:22", "@host:22", "root@host:x"])
 def test_what_is_no_address_is_none(text: str) -> None:
     assert parse_address(text, "x") is None
@@ -128,34 +117,31 @@ def test_another_apps_way_to_a_node_is_not_overwritten() -> None:
     }
 
 
-def test_a_node_of_an_app_that_lacks_the_registry_s_password_is_known() -> None:
-    def build(name: str, access: str, *apps: str) -> ClusterNode:
-        marks = {f"nvoi.io/app.{app}": "true" for app in apps}
-        noted = {"nvoi.io/registry-access": access} if access else {}
-        return ClusterNode(name, is_ready=True, state="Ready", labels=marks, annotations=noted)
+def build_node(name: str, *apps: str, access: str = "", **more: Any) -> ClusterNode:
+    """A node that is ready, with the marks of apps."""
+    marks = {f"nvoi.io/app.{app}": "true" for app in apps}
+    noted = {"nvoi.io/registry-access": access} if access else {}
+    node = ClusterNode(name, is_ready=True, state="Ready", labels=marks, annotations=noted)
+    return replace(node, **more)
 
+
+def test_a_node_of_an_app_that_lacks_the_registry_s_password_is_known() -> None:
     nodes = [
-        build("has-it", "mark", "blog"),
-        build("had-another", "other", "blog"),
-        build("never-had-one", "", "blog", "shop"),
-        build("of-none", ""),
-        replace(build("gets-no-pods", "", "shop"), is_cordoned=True),
-        replace(build("leaves", "", "shop"), is_cordoned=True, annotations={LEAVING: "true"}),
+        build_node("has-it", "blog", access="mark"),
+        build_node("had-another", "blog", access="other"),
+        build_node("never-had-one", "blog", "shop"),
+        build_node("of-none"),
+        build_node("gets-no-pods", "shop", is_cordoned=True),
+        build_node("leaves", "shop", is_cordoned=True, annotations={LEAVING: "true"}),
     ]
     found = [node.name for node in list_without_access(nodes, "mark")]
     assert found == ["had-another", "never-had-one", "leaves"]
 
 
 def test_nodes_that_left_are_those_with_the_marker_but_never_the_master() -> None:
-    def build(name: str, *, is_master: bool = False, **labels: str) -> ClusterNode:
-        marks = {f"nvoi.io/app.{app}": "true" for app in labels}
-        return ClusterNode(name, is_ready=True, state="Ready", is_master=is_master, labels=marks)
-
     nodes = [
-        build("a", is_master=True, shop="x"),
-        build("b", shop="x"),
-        build("c", blog="x"),
-        build("d"),
-        build("e", shop="x"),
+        build_node("a", "shop", is_master=True),
+        *(build_node("b", "shop"), build_node("c", "blog"), build_node("d")),
+        build_node("e", "shop"),
     ]
     assert [node.name for node in find_left(nodes, {"e"}, "shop")] == ["b"]

@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 import pytest
 from ruamel.yaml import YAML
 
-from nvoi.k3s.facts import HEADER, Facts, K3s
+from nvoi.k3s.facts import Facts, K3s
+from nvoi.k3s.install import tell_insecure
 from nvoi.k3s.nodes import ClusterNode, build_marker
 from nvoi.k3s.plan import (
-    DEFAULT_VERSION,
+    INSTALL_URL,
     K3sSettings,
-    Node,
-    Work,
-    build_config,
-    build_stamp,
     build_tasks,
     build_url,
     choose_names,
-    choose_version,
     find_orphans,
     find_stale,
-    find_work,
 )
-from nvoi.secret import Secret
-from tests.unit.k3s.servers import VERSION, build_address, build_facts, build_k3s, build_server
+from tests.unit.k3s.servers import build_address, build_facts, build_k3s, build_server
 
-TOKEN = Secret("5eed" * 16)
-MASTER = Node("main-1", "main", "10.0.0.1", TOKEN, None, VERSION)
-WORKER = Node("web-1", "web", "10.0.0.2", TOKEN, "10.0.0.1", VERSION)
 SERVERS = [build_server(1), build_server(2)]
-CONFIG, REGISTRIES = Secret("token: t\n"), Secret("{}\n")
 SETTINGS = K3sSettings()
-GOOD = build_k3s(
-    token=Secret("t"),
-    lines=("token: t",),
-    registries_checksum="ca3d163bab055381827226140568f3bef7eaac187cebd76878e0b63e9e442356",
-)
-OTHER_LABEL = replace(GOOD, lines=("token: t", "node-label: [a=b]"))
 
 
 def build_all(*k3s: K3s) -> dict[str, Facts]:
@@ -47,36 +32,6 @@ def build_all(*k3s: K3s) -> dict[str, Facts]:
         server.name: build_facts(number, k3s=one)
         for number, (server, one) in enumerate(zip(SERVERS, k3s, strict=True), 1)
     }
-
-
-@pytest.mark.parametrize(
-    ("k3s", "wanted"),
-    [
-        (GOOD, Work.NOTHING),
-        (K3s(), Work.INSTALL),
-        (replace(GOOD, version="v1.35.5+k3s1"), Work.INSTALL),
-        (replace(GOOD, role=None), Work.INSTALL),
-        # The installer writes its service without the gem's arguments.
-        (replace(GOOD, is_of_gem=True), Work.INSTALL),
-        (replace(GOOD, is_active=False), Work.START),
-        (replace(GOOD, applied=""), Work.START),
-        (OTHER_LABEL, Work.WRITE),
-        (replace(GOOD, lines=("token: u",)), Work.START),
-        (replace(GOOD, lines=("token: t", "disable: []")), Work.START),
-        (replace(GOOD, registries_checksum="x"), Work.START),
-    ],
-)
-def test_the_work_on_a_server(k3s: K3s, wanted: Work) -> None:
-    assert find_work(k3s, VERSION, CONFIG, REGISTRIES, "stamp") == wanted
-
-
-def test_a_first_plan_makes_a_token_of_its_own() -> None:
-    first, second = (build_tasks(SERVERS, build_all(K3s(), K3s()), SETTINGS) for _ in range(2))
-    tokens = {task.node.token.reveal() for task in first}
-    assert len(tokens) == 1
-    assert tokens != {task.node.token.reveal() for task in second}
-    assert first[0].node.version == DEFAULT_VERSION
-    assert first[1].node.master_ip == "10.0.0.11"
 
 
 def test_a_node_is_told_the_device_of_its_address_and_not_that_of_its_default_route() -> None:
@@ -142,27 +97,6 @@ def test_what_is_left_of_a_cluster_without_a_master_is_told_from_a_run_that_was_
     assert find_orphans(SERVERS, build_all(K3s(), worker)) == []
 
 
-def test_the_config_is_first_then_what_there_is_then_the_default() -> None:
-    assert choose_version("v1.36.1+k3s1", "v1.35.5+k3s1") == "v1.36.1+k3s1"
-    assert choose_version(None, "v1.35.5+k3s1") == "v1.35.5+k3s1"
-    assert choose_version(None, None) == DEFAULT_VERSION
-
-
-@pytest.mark.parametrize("node", [MASTER, WORKER])
-def test_a_config_is_yaml_that_is_read_again(node: Node) -> None:
-    text = build_config(node, SETTINGS).reveal()
-    assert text.splitlines()[0] == HEADER
-    values = YAML(typ="safe", pure=True).load(text)
-    assert values["token"] == TOKEN.reveal()
-    assert values["node-label"] == [f"nvoi.io/server-name={node.group}"]
-
-
-@pytest.mark.parametrize("node", [MASTER, WORKER])
-def test_pods_of_other_servers_are_reached_over_the_device_of_the_nodes_address(node: Node) -> None:
-    text = build_config(replace(node, device="eth1"), SETTINGS).reveal()
-    assert '\nflannel-iface: "eth1"\n' in text
-
-
 @pytest.mark.parametrize(
     ("k3s", "wanted"),
     [
@@ -206,34 +140,25 @@ def test_traefik_runs_where_an_app_wants_it_and_stays(
     assert values["disable"] == disabled
 
 
-def test_the_registry_s_password_stays_as_long_as_the_token_does() -> None:
-    texts = {
-        build_tasks([SERVERS[0]], {SERVERS[0].name: build_facts(k3s=k3s)}, SETTINGS)[
-            0
-        ].registries.reveal()
-        for k3s in (build_k3s(), build_k3s(version="v1.35.5+k3s1", is_active=False))
-    }
-    assert len(texts) == 1
-
-
-def test_a_config_does_not_show_itself() -> None:
-    assert TOKEN.reveal() not in f"{build_config(MASTER, SETTINGS)}{MASTER!r}"
-
-
 def test_an_address_of_ipv6_is_bracketed() -> None:
     assert build_url("fd00::1") == "https://[fd00::1]:6443"
 
 
-def test_the_stamp_changes_with_all_but_the_label() -> None:
-    def build(node: Node, registries: Secret = REGISTRIES) -> str:
-        return build_stamp(node, build_config(node, SETTINGS), registries)
-
-    stamp = build(WORKER)
-    assert build(replace(WORKER, group="front")) == stamp
-    others = [
-        build(replace(WORKER, version="v1.36.6+k3s1")),
-        build(replace(WORKER, ip="10.0.0.3")),
-        build(replace(WORKER, token=Secret("other"))),
-        build(WORKER, Secret("other")),
-    ]
-    assert len({stamp, *others}) == 5
+@pytest.mark.parametrize(
+    ("url", "downloader", "told"),
+    [
+        (INSTALL_URL, "curl", []),
+        (INSTALL_URL, "wget", []),
+        (INSTALL_URL, "busybox", ["shop-main-1: BusyBox wget"]),
+        ("http://mirror.example/k3s", "busybox", ["k3s.install_url is not https"]),
+    ],
+)
+def test_an_installer_that_may_be_anybodys_is_warned_of(
+    caplog: pytest.LogCaptureFixture, url: str, downloader: str, told: list[str]
+) -> None:
+    caplog.set_level(logging.INFO, logger="nvoi")
+    server = build_server(1)
+    facts = {server.name: build_facts(1, downloader=downloader)}
+    tell_insecure(url, build_tasks([server], facts, K3sSettings()), facts)
+    assert len(caplog.messages) == len(told)
+    assert all(text in one for text, one in zip(told, caplog.messages, strict=True))

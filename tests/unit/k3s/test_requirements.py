@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from nvoi.errors import NvoiError
-from nvoi.k3s.facts import Facts, UsedPort
+from nvoi.k3s.facts import Facts, K3s, UsedPort
 from nvoi.k3s.requirements import MEBIBYTE, check_all, find_faults, find_upgrade_fault
 from nvoi.secret import Secret
 from tests.unit.k3s.servers import GIBIBYTE, build_address, build_facts, build_k3s, build_server
@@ -21,9 +20,7 @@ def look(facts: Facts, *, is_master: bool = True) -> list[str]:
     return [*find_faults(MASTER if is_master else WORKER, facts, None)]
 
 
-def test_a_healthy_server_lacks_nothing() -> None:
-    assert look(build_facts()) == []
-    assert look(build_facts(2), is_master=False) == []
+FOREIGN = build_k3s(role=None, is_ours=False, lines=("token: x",), applied="")
 
 
 @pytest.mark.parametrize(
@@ -40,8 +37,11 @@ def test_a_healthy_server_lacks_nothing() -> None:
         ({"cloud_init": "running"}, "cloud-init has not come to its end"),
         ({"memory": 980 * MEBIBYTE}, "has 980 MB of memory; the master needs 2.0 GB"),
         ({"disk": 500 * MEBIBYTE}, "has 500 MB free for /var/lib/rancher, 2.0 GB are needed"),
+        ({"disk": 100 * MEBIBYTE, "k3s": build_k3s()}, "has 100 MB free for /var/lib/rancher"),
         ({"programs_disk": 90 * MEBIBYTE}, "has 90 MB free in /usr/local/bin"),
         ({"addresses": (), "source": None}, "give it a private_ip"),
+        ({"k3s": FOREIGN}, "files in /etc/rancher/k3s that nvoi did not write"),
+        ({"k3s": build_k3s("agent")}, "is the worker of a cluster and cannot become the master"),
     ],
 )
 def test_each_thing_that_is_missing_is_told(changes: dict[str, Any], told: str) -> None:
@@ -64,110 +64,104 @@ def test_ports_of_the_ingress_are_free_and_those_of_k3s_its_own_where_it_runs() 
 @pytest.mark.parametrize(
     "changes",
     [
+        {},
         # What a machine of 2 GB shows.
         {"memory": int(1.9 * GIBIBYTE)},
         {"clock_offset": 29.0},
         {"cloud_init": "done"},
         {"cloud_init": "error"},
         {"cloud_init": "disabled"},
+        # A node that runs needs less room.
+        {"disk": 300 * MEBIBYTE, "programs_disk": MEBIBYTE, "k3s": build_k3s()},
     ],
 )
 def test_what_is_good_enough(changes: dict[str, Any]) -> None:
     assert look(build_facts(**changes)) == []
 
 
-def test_a_worker_needs_less_memory_than_the_master() -> None:
-    small = build_facts(2, memory=470 * MEBIBYTE)
-    assert look(small, is_master=False) == []
-    assert len(look(small)) == 1
+def test_a_worker_needs_less_memory_than_the_master_and_is_no_master() -> None:
+    assert look(build_facts(2, memory=470 * MEBIBYTE), is_master=False) == []
     assert len(look(build_facts(2, memory=300 * MEBIBYTE), is_master=False)) == 1
+    (line,) = look(build_facts(2, k3s=build_k3s()), is_master=False)
+    assert "is the master of a cluster and cannot become a worker" in line
 
 
-def test_a_node_that_runs_needs_less_room() -> None:
-    facts = build_facts(disk=300 * MEBIBYTE, programs_disk=MEBIBYTE, k3s=build_k3s())
-    assert look(facts) == []
-    assert len(look(build_facts(disk=100 * MEBIBYTE, k3s=build_k3s()))) == 1
-
-
-def test_a_private_ip_that_the_server_does_not_have() -> None:
+def test_what_the_config_says_does_not_fit() -> None:
     server = build_server(1, private_ip="10.9.9.9")
     (line,) = find_faults(server, build_facts(), None)
     assert line == "private_ip 10.9.9.9 is none of its addresses (10.0.0.11)"
+    (line,) = find_faults(MASTER, build_facts(k3s=build_k3s()), "v1.30.1+k3s1")
+    assert "does not support downgrades" in line
 
 
-class TestK3s:
-    """What is wrong with the k3s that is there."""
-
-    def test_settings_of_somebody_else(self) -> None:
-        k3s = build_k3s(role=None, is_ours=False, lines=("token: x",), applied="")
-        (line,) = look(build_facts(k3s=k3s))
-        assert "files in /etc/rancher/k3s that nvoi did not write" in line
-
-    def test_a_master_that_is_to_be_a_worker(self) -> None:
-        (line,) = look(build_facts(2, k3s=build_k3s()), is_master=False)
-        assert "is the master of a cluster and cannot become a worker" in line
-
-    def test_a_worker_that_is_to_be_the_master(self) -> None:
-        (line,) = look(build_facts(k3s=build_k3s("agent")))
-        assert "is the worker of a cluster and cannot become the master" in line
-
-    def test_a_release_that_cannot_follow(self) -> None:
-        (line,) = find_faults(MASTER, build_facts(k3s=build_k3s()), "v1.30.1+k3s1")
-        assert "does not support downgrades" in line
+ADDRESS = {"addresses": (build_address("eth0", "10.0.2.15/24"),), "source": "10.0.2.15"}
+NODE = {"node-name": "shop-main-2"}
+OF_GEM = build_k3s(is_of_gem=True, config={"node-ip": "10.0.0.11"}, applied="")
+JOINED = {"node-name": "shop-work-1", "server": "https://10.0.0.11:6443"}
+STRANGE = JOINED | {"server": "https://10.0.0.99:6443"}
 
 
-class TestTogether:
-    """What is wrong with several servers."""
+def join(**changes: Any) -> K3s:
+    return build_k3s("agent", is_of_gem=True, applied="", token=None, **changes)
 
-    def check(self, *found: Facts | NvoiError) -> str:
-        servers = [build_server(number) for number in range(1, len(found) + 1)]
-        named = {server.name: one for server, one in zip(servers, found, strict=True)}
-        with pytest.raises(NvoiError) as caught:
-            check_all(servers, named, None)
-        return str(caught.value)
 
-    def test_clocks_that_differ_from_each_other(self) -> None:
-        text = self.check(build_facts(1, clock_offset=-20.0), build_facts(2, clock_offset=25.0))
-        assert "shop-main-2 (203.0.113.2): its clock is 45 s ahead of that of shop-main-1" in text
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (
+            [build_facts(1, clock_offset=-20.0), build_facts(2, clock_offset=25.0)],
+            "shop-main-2 (203.0.113.2): its clock is 45 s ahead of that of shop-main-1",
+        ),
+        (
+            [build_facts(1, **ADDRESS), build_facts(2, **ADDRESS)],
+            "has the address 10.0.2.15 as shop-main-1",
+        ),
+        (
+            [
+                build_facts(1, k3s=build_k3s()),
+                build_facts(2, k3s=build_k3s("agent", config=NODE)),
+                build_facts(3, k3s=build_k3s("agent", config=NODE)),
+            ],
+            "shop-main-3 (203.0.113.3): is the node 'shop-main-2', as shop-main-2",
+        ),
+        (
+            [build_facts(1), build_facts(2, machine_id="machine-1")],
+            "shop-main-2 (203.0.113.2): is the same machine as shop-main-1",
+        ),
+        (
+            [
+                build_facts(1, k3s=build_k3s()),
+                build_facts(2, k3s=build_k3s("agent", token=Secret("other"))),
+            ],
+            "belongs to another cluster",
+        ),
+        (
+            [build_facts(1, k3s=OF_GEM), build_facts(2, k3s=join(config=STRANGE))],
+            "belongs to another cluster, that of https://10.0.0.99:6443",
+        ),
+    ],
+    ids=["clocks", "address", "node", "machine", "cluster", "cluster of the gem"],
+)
+def test_servers_that_do_not_fit_together(found: list[Facts], told: str) -> None:
+    servers = [build_server(number) for number in range(1, len(found) + 1)]
+    named: Any = {server.name: one for server, one in zip(servers, found, strict=True)}
+    with pytest.raises(NvoiError) as caught:
+        check_all(servers, named, None)
+    assert told in str(caught.value)
 
-    def test_the_same_address_twice(self) -> None:
-        address = (build_address("eth0", "10.0.2.15/24"),)
-        text = self.check(
-            build_facts(1, addresses=address, source="10.0.2.15"),
-            build_facts(2, addresses=address, source="10.0.2.15"),
-        )
-        assert "has the address 10.0.2.15 as shop-main-1" in text
 
-    def test_the_same_node_twice(self) -> None:
-        config = {"node-name": "shop-main-2"}
-        text = self.check(
-            build_facts(1, k3s=build_k3s()),
-            build_facts(2, k3s=build_k3s("agent", config=config)),
-            build_facts(3, k3s=build_k3s("agent", config=config)),
-        )
-        assert "shop-main-3 (203.0.113.3): is the node 'shop-main-2', as shop-main-2" in text
-
-    def test_a_worker_that_the_gem_has_joined_to_another_cluster(self) -> None:
-        master = build_k3s(is_of_gem=True, config={"node-ip": "10.0.0.11"}, applied="")
-        config = {"node-name": "shop-work-1", "server": "https://10.0.0.11:6443"}
-        worker = build_k3s("agent", is_of_gem=True, config=config, applied="", token=None)
-        facts = {
-            "shop-main-1": build_facts(1, k3s=master),
-            "shop-main-2": build_facts(2, k3s=worker),
-        }
-        assert check_all([MASTER, WORKER], facts, None) == facts
-        elsewhere = replace(worker, config=config | {"server": "https://10.0.0.99:6443"})
-        text = self.check(facts["shop-main-1"], build_facts(2, k3s=elsewhere))
-        assert "belongs to another cluster, that of https://10.0.0.99:6443" in text
-
-    def test_a_worker_whose_first_installation_was_cut_short_is_taken(self) -> None:
-        facts = {
-            "shop-main-1": build_facts(1),
-            "shop-main-2": build_facts(
-                2, k3s=build_k3s("agent", token=Secret("of the first try"), applied="")
-            ),
-        }
-        assert check_all([MASTER, WORKER], facts, None) == facts
+@pytest.mark.parametrize(
+    "found",
+    [
+        [build_facts(1, k3s=OF_GEM), build_facts(2, k3s=join(config=JOINED))],
+        # Its first installation was cut short.
+        [build_facts(1), build_facts(2, k3s=build_k3s("agent", token=Secret("a"), applied=""))],
+    ],
+    ids=["of the gem", "cut short"],
+)
+def test_a_worker_that_is_taken(found: list[Facts]) -> None:
+    named: Any = dict(zip(("shop-main-1", "shop-main-2"), found, strict=True))
+    assert check_all([MASTER, WORKER], named, None) == named
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from functools import reduce
 from typing import Any
 
 from nvoi.config.schema import Application
@@ -53,11 +54,9 @@ TEXTS = {
           exec: {servers: [main], healthcheck: {type: exec, command: 'test "$$" -gt $(A)'}}
     """),
     "postgres": hetzner(WEB + POSTGRES, VOLUME),
-    "postgres without a volume": hetzner(
-        WEB + POSTGRES.replace("  mount: {data: /var/lib/postgresql/data}\n", "")
-    ),
+    "disk": hetzner(WEB + POSTGRES.replace("  mount: {data: /var/lib/postgresql/data}\n", "")),
     "mysql": hetzner(WEB + MYSQL, VOLUME),
-    "mysql elsewhere": hetzner(WEB + MYSQL.replace("/var/lib/mysql", "/elsewhere"), VOLUME),
+    "mysql_elsewhere": hetzner(WEB + MYSQL.replace("/var/lib/mysql", "/elsewhere"), VOLUME),
     "sqlite3": hetzner(WEB + SQLITE, VOLUME),
     "url": hetzner(
         WEB + "database: {servers: [main], adapter: postgres, url: 'postgres://u:pa55@db/x'}"
@@ -132,3 +131,10 @@ def pod_of(manifest: Any) -> Any:
 def container_of(manifest: Any) -> Any:
     (container,) = pod_of(manifest)["containers"]
     return container
+
+
+def dig(item: Any, path: str) -> Any:
+    """What is at a path in a manifest; ``C`` and ``P`` are its container and its pod."""
+    item = {"C": container_of, "P": pod_of}.get(path[0], lambda one: {"spec": one["spec"]})(item)
+    keys = path.removeprefix("C.").removeprefix("P.").split(".")
+    return reduce(lambda one, key: one[int(key) if key.isdecimal() else key], keys, item)

@@ -16,7 +16,7 @@ from nvoi.kubernetes.adoption import (
     find_turned,
     is_data_inside,
 )
-from nvoi.kubernetes.ownership import Reference, find_obsolete, is_owned, read_reference
+from nvoi.kubernetes.ownership import find_obsolete, is_owned, read_reference
 from tests.fakes import gem
 from tests.unit.config.texts import hetzner
 from tests.unit.kubernetes import configs
@@ -49,7 +49,9 @@ def build_live() -> list[Any]:
 
 
 def find(live: list[Any], *secrets: str) -> list[Any]:
-    return find_made(APPLICATION, live, [Reference("Secret", name) for name in secrets])
+    return find_made(
+        APPLICATION, [*live, *({"kind": "Secret", "metadata": {"name": name}} for name in secrets)]
+    )
 
 
 def mark(item: Any) -> Any:

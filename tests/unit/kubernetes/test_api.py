@@ -8,13 +8,13 @@ import pytest
 from pytest_httpserver import HTTPServer  # noqa: TC002 - pytest reads it
 from urllib3 import HTTPConnectionPool
 
-from nvoi.errors import ConnectionFailedError
+from nvoi.errors import ConnectionFailedError, RequestError
 from nvoi.http import Client
 from nvoi.kubernetes.api import Api
-from nvoi.kubernetes.diagnosis import Failure
 from nvoi.kubernetes.ownership import Reference
-from nvoi.kubernetes.reports import LogStream, Reporter
+from nvoi.kubernetes.watches import LogStream, read_last_lines
 from nvoi.parallel import hold
+from tests.waiting import PATIENCE
 
 POD: Any = {"kind": "Pod", "metadata": {"name": "web-1", "uid": "1"}}
 
@@ -61,6 +61,38 @@ def test_the_lines_of_a_container_are_not_asked_for_again_once_that_is_ended() -
     assert api.count == 1
 
 
+class Cut:
+    """Stands in for an API whose first answer is cut off, as soon as that is wanted."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.wanted = threading.Event()
+
+    def follow_lines(self, pod: Reference, container: str) -> Any:
+        self.count += 1
+        yield "one"
+        if self.count == 1:
+            self.wanted.wait(PATIENCE)
+            raise RequestError("cut off", is_silence=True)
+        yield "two"
+
+
+def test_lines_that_are_cut_off_as_a_container_ends_are_asked_for_once_more() -> None:
+    api: Any = Cut()
+    told: list[str] = []
+
+    class Ending(LogStream):
+        def ensure(self, *, is_running: bool) -> None:
+            super().ensure(is_running=is_running)
+            if not is_running:
+                api.wanted.set()
+
+    stream = Ending(api, Reference("Pod", "web-1"), "web", told.append)
+    stream.ensure(is_running=True)
+    stream.close(PATIENCE)
+    assert told == ["one", "two"]
+
+
 class Unreachable:
     """Stands in for an API whose server cannot be reached any more."""
 
@@ -70,6 +102,4 @@ class Unreachable:
 
 def test_a_failure_is_told_though_the_server_cannot_be_asked_for_lines() -> None:
     api: Any = Unreachable()
-    failure = Failure("CrashLoopBackOff", "", "web-1", "web")
-    error = Reporter(api, [POD], [], {}).build_failure("web", "crashed", failure)
-    assert error.message == "web: crashed"
+    assert read_last_lines(api, POD, "web", previous=True) == ()

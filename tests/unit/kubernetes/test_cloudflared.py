@@ -11,7 +11,7 @@ from nvoi.kubernetes.cloudflared import Connector, build_cloudflared
 from nvoi.kubernetes.isolation import build_app_policy
 from nvoi.secret import Secret
 from tests.unit.config.texts import hetzner
-from tests.unit.kubernetes.configs import build, container_of, find, pod_of
+from tests.unit.kubernetes.configs import build, container_of, dig, find, pod_of
 from tests.unit.kubernetes.schemas import VERSIONS, find_errors
 
 WEB = "app: {web: {servers: [main], port: %d, domain: example.com}}"
@@ -26,21 +26,21 @@ def test_every_version_takes_it(version: str) -> None:
     assert [find_errors(item, version) for item in connect()] == [[], [], []]
 
 
-def test_two_of_them_run_on_nodes_of_their_own_and_are_drained_one_after_the_other() -> None:
-    deployment = find(connect(), "Deployment", "cloudflared-shop-web")
-    assert deployment["spec"]["replicas"] == 2
-    (spread,) = pod_of(deployment)["topologySpreadConstraints"]
-    assert spread["topologyKey"] == "kubernetes.io/hostname"
-    # On one node rather than not at all.
-    assert spread["whenUnsatisfiable"] == "ScheduleAnyway"
-    assert find(connect(), "PodDisruptionBudget", "cloudflared")["spec"]["maxUnavailable"] == 1
-
-
-def test_its_image_is_one_version() -> None:
-    image = container_of(find(connect(), "Deployment", "cloudflared"))["image"]
-    name, _, version = image.partition(":")
-    assert name == "cloudflare/cloudflared"
-    assert tuple(map(int, version.split("."))) >= (2026, 8, 2)
+@pytest.mark.parametrize(
+    ("kind", "path", "value"),
+    [
+        ("Deployment", "spec.replicas", 2),
+        # Drained one after the other, and on one node rather than not at all.
+        ("PodDisruptionBudget", "spec.maxUnavailable", 1),
+        ("Deployment", "P.topologySpreadConstraints.0.whenUnsatisfiable", "ScheduleAnyway"),
+        # Ready once it is connected; it ends within its grace.
+        ("Deployment", "C.readinessProbe.httpGet.path", "/ready"),
+        ("Deployment", "C.readinessProbe.httpGet.port", 2000),
+        ("Deployment", "P.terminationGracePeriodSeconds", 35),
+    ],
+)
+def test_it_stays_connected(kind: str, path: str, value: object) -> None:
+    assert dig(find(connect(), kind, "cloudflared-shop-web"), path) == value
 
 
 def test_the_token_is_a_file_that_its_user_alone_reads() -> None:
@@ -64,14 +64,6 @@ def test_the_token_is_a_file_that_its_user_alone_reads() -> None:
     assert security["allowPrivilegeEscalation"] is False
     assert security["capabilities"] == {"drop": ["ALL"]}
     assert security["readOnlyRootFilesystem"] is True
-
-
-def test_it_is_ready_once_it_is_connected_and_ends_within_its_grace() -> None:
-    deployment = find(connect(), "Deployment", "cloudflared")
-    container = container_of(deployment)
-    assert container["readinessProbe"]["httpGet"]["path"] == "/ready"
-    assert container["readinessProbe"]["httpGet"]["port"] == 2000
-    assert pod_of(deployment)["terminationGracePeriodSeconds"] == 35
 
 
 def test_another_token_starts_it_anew_and_another_run_does_not() -> None:

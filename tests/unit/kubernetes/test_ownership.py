@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from nvoi.kubernetes import drift, ownership
+from nvoi.kubernetes import ownership
 from nvoi.kubernetes.ownership import Reference
 from tests.unit.config.texts import hetzner
-from tests.unit.kubernetes.configs import TEXTS, build, find
+from tests.unit.kubernetes.configs import TEXTS, build, container_of, find
 
 
 def live(*names: str) -> list[Any]:
@@ -28,11 +28,6 @@ def test_what_the_config_no_longer_names_is_removed() -> None:
     assert "service/db-shop" in obsolete
     assert any(name.startswith("secret/db-shop-") for name in obsolete)
     assert "deployment/shop-web" not in obsolete
-
-
-def test_an_unchanged_app_has_nothing_to_remove() -> None:
-    manifests = build("groups")
-    assert ownership.find_obsolete("shop", live("groups"), manifests.all) == []
 
 
 def test_jobs_of_earlier_deploys_are_removed() -> None:
@@ -81,31 +76,101 @@ def test_what_is_being_deleted_is_not_deleted_again() -> None:
 def test_what_cannot_be_changed_is_found_before_it_is_applied() -> None:
     items = live("postgres")
     wanted = build("postgres").kept
-    assert drift.list_immutable_changes(items, wanted) == []
+    assert ownership.list_immutable_changes(items, wanted) == []
     find(items, "Deployment", "shop-web")["spec"]["selector"] = {"matchLabels": {"app": "shop-web"}}
     find(items, "Service", "db-shop")["spec"]["clusterIP"] = "None"
-    assert shown(drift.list_immutable_changes(items, wanted)) == [
+    assert shown(ownership.list_immutable_changes(items, wanted)) == [
         "deployment/shop-web",
         "service/db-shop",
     ]
 
 
-def test_an_address_that_the_cluster_chose_is_no_difference() -> None:
-    items = live("web")
-    find(items, "Service", "shop-web")["spec"]["clusterIP"] = "10.43.7.7"
-    assert drift.list_immutable_changes(items, build("web").kept) == []
-
-
 def test_a_database_that_gets_a_volume_is_made_anew() -> None:
-    fixed = drift.list_immutable_changes(live("postgres without a volume"), build("postgres").kept)
+    fixed = ownership.list_immutable_changes(live("disk"), build("postgres").kept)
     assert shown(fixed) == ["statefulset/db-shop"]
 
 
 def test_a_job_that_ran_before_is_made_anew() -> None:
-    fixed = drift.list_immutable_changes(live("mounts"), build("mounts").all)
+    fixed = ownership.list_immutable_changes(live("mounts"), build("mounts").all)
     assert [reference.kind for reference in fixed] == ["Job"]
 
 
 def test_every_config_s_objects_are_of_kinds_that_are_pruned() -> None:
     for name in TEXTS:
         assert {item["kind"] for item in build(name).all} <= set(ownership.KINDS)
+
+
+def build_kept(deploy_id: str = "run/1") -> list[Any]:
+    return [*build("postgres", deploy_id=deploy_id).kept]
+
+
+def complete(item: Any) -> Any:
+    """An object as the API keeps it: with defaults, its own fields, and amounts in its own way."""
+    live: Any = copy.deepcopy(ownership.sign(item))
+    live["metadata"] |= {"uid": "1", "resourceVersion": "7"}
+    live["status"] = {"replicas": 1}
+    if "template" in live.get("spec", {}):
+        (container,) = live["spec"]["template"]["spec"]["containers"]
+        container |= {"imagePullPolicy": "IfNotPresent"}
+        limits = container["resources"]["limits"]
+        limits["cpu"] = {"1000m": "1"}.get(limits["cpu"], limits["cpu"])
+        live["spec"]["template"]["spec"] |= {"dnsPolicy": "ClusterFirst"}
+    return live
+
+
+def test_what_was_applied_by_another_deploy_and_is_so_still_is_unchanged() -> None:
+    for item, again in zip(build_kept(), build_kept("run/2"), strict=True):
+        # Nothing beside a Secret says what it holds.
+        assert ownership.is_unchanged(complete(item), again) is (item["kind"] != "Secret")
+        assert not ownership.is_unchanged(None, again)
+
+
+def test_what_others_have_changed_or_deleted_is_not() -> None:
+    for item in build_kept():
+        live = complete(item)
+        live["metadata"]["labels"]["app.kubernetes.io/part-of"] = "blog"
+        assert not ownership.is_unchanged(live, item)
+        gone = complete(item)
+        gone["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        assert not ownership.is_unchanged(gone, item)
+    deployment = find(build_kept(), "Deployment", "shop-web")
+    live = complete(deployment)
+    live["spec"]["replicas"] = 5
+    assert not ownership.is_unchanged(live, deployment)
+
+
+def test_what_a_manifest_no_longer_names_is_seen() -> None:
+    """It is in the object still, which says all that the manifest says."""
+    deployment = find(build_kept(), "Deployment", "shop-web")
+    less = copy.deepcopy(deployment)
+    del container_of(less)["ports"]
+    live = complete(deployment)
+    assert ownership.holds(live, less)
+    assert not ownership.is_unchanged(live, less)
+
+
+def test_what_an_earlier_version_has_applied_is_applied_again() -> None:
+    for item in build_kept():
+        live = complete(item)
+        live["metadata"]["annotations"].pop("nvoi.io/manifest", None)
+        assert not ownership.is_unchanged(live, item)
+
+
+@pytest.mark.parametrize(
+    ("live", "wanted", "same"),
+    [
+        ("1", "1000m", True),
+        ("1Gi", "1024Mi", True),
+        ("2", "1000m", False),
+        ("512Mi", "1Gi", False),
+        (None, {}, True),
+        (None, [], True),
+        ([{"a": 1, "b": 2}], [{"a": 1}], True),
+        ([{"a": 1}, {"a": 2}], [{"a": 1}], False),
+        ({"a": 1}, {"a": 2}, False),
+        ("text", {"a": 1}, False),
+        (False, None, True),
+    ],
+)
+def test_values_are_compared_by_what_they_mean(live: Any, wanted: Any, same: bool) -> None:
+    assert ownership.holds(live, wanted) is same

@@ -1,14 +1,26 @@
+"""How far workloads are, where a look at a cluster tells more than "ready" or "broken".
+
+Each way in which a pod fails is told by the rollouts of tests/integration/kubernetes.
+"""
+
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from nvoi.kubernetes.diagnosis import describe_changes, describe_pod
+from nvoi.kubernetes.diagnosis import (
+    FATAL_REASONS,
+    MOUNT_REASONS,
+    Failure,
+    advise,
+    describe_changes,
+    describe_pod,
+)
 from nvoi.kubernetes.progress import (
     Restarts,
     State,
-    Verdict,
     count_settling,
     find_stuck,
     has_failed_before,
@@ -16,86 +28,152 @@ from nvoi.kubernetes.progress import (
     note_beginnings,
 )
 from tests.unit.kubernetes import cluster, configs
-from tests.unit.kubernetes.cluster import ended, event, pod, waiting
+from tests.unit.kubernetes.cluster import ended, event, pod, unscheduled, waiting
 
 READY = {"replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2}
+ONE = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "updateRevision": "b"}
 CREATING = waiting("ContainerCreating")
+CRASHED = {"state": waiting("CrashLoopBackOff"), "lastState": ended(1)}
 GOING = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
+FULL = "0/1 nodes are available: 1 Insufficient memory."
+TAINTED = "1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }"
+NO_FOLDER = "hostPath type check failed: /opt/nvoi/volumes/x is not a directory"
 
-
-def judge_web(*states: Any, **status: Any) -> Verdict:
-    web = cluster.deployment(**status)
-    return judge(web, [pod(web, **state) for state in states])
+WEB = cluster.deployment()
+DATABASE = cluster.live("StatefulSet", "db-shop", "postgres")
+MADE = pod(WEB, state=CREATING)
+UNHEALTHY = event(pod(WEB), "Unhealthy", "Startup probe failed: statuscode: 500")
+KILLED = event(pod(WEB), "Killing", "Container web failed startup probe, will be restarted")
 
 
 def job(**status: Any) -> Any:
     return cluster.live("Job", "shop-web", "mounts", **status)
 
 
-def condition(kind: str, reason: str = "", message: str = "") -> Any:
-    return {"type": kind, "status": "True", "reason": reason, "message": message}
+def conclude(kind: str, reason: str = "", message: str = "") -> Any:
+    condition = {"type": kind, "status": "True", "reason": reason, "message": message}
+    return job(conditions=[condition])
 
 
-def test_a_rollout_is_done_when_all_its_pods_are_ready_and_the_old_are_gone() -> None:
-    verdict = judge_web(**READY)
-    assert verdict == Verdict(State.DONE, "shop-web: 2 of 2 pods are ready")
+def database(**status: Any) -> Any:
+    return cluster.live("StatefulSet", "db-shop", "postgres", **(ONE | status))
+
+
+def age(item: Any) -> Any:
+    """The same of an earlier release."""
+    item["metadata"]["annotations"]["nvoi.io/template"] = "another"
+    return item
+
+
+def remove(item: Any, **more: Any) -> Any:
+    """The same as it stops."""
+    return item | {"metadata": item["metadata"] | GOING | more}
+
+
+DONE, GOES_ON, FAILED = State.DONE, State.PROGRESSING, State.FAILED
+OTHER = cluster.live("Deployment", "shop-redis", "groups")
+UNSEEN = {"metadata": {"name": "shop-web-x", "uid": "another"}}
+PULLING = waiting("ImagePullBackOff")
+LATE = "failed to sync secret cache: timed out"
+GIVEN_UP = conclude("Failed", "BackoffLimitExceeded", "has reached the limit")
+
+
+def case(
+    item: Any, *pods: Any, state: State = GOES_ON, words: str = "", events: Sequence[Any] = ()
+) -> tuple[Any, list[Any], Sequence[Any], State, str]:
+    """A workload with its pods and events; how far it is, and in which words."""
+    return item, [*pods], events, state, words
+
+
+def rolled(**status: Any) -> Any:
+    """A rollout whose pods are all ready, but for what ``status`` says."""
+    return cluster.deployment(**(READY | status))
+
+
+def unclaimed(message: str) -> Any:
+    return unscheduled(DATABASE, message)
+
+
+VERDICTS = {
+    "ready": case(rolled(), state=DONE, words="shop-web: 2 of 2 pods are ready"),
+    "none yet": case(WEB, words="0 of 2 new pods are ready"),
+    "old pod": case(rolled(replicas=3), words="1 old pod has yet to stop"),
+    "old pods": case(rolled(replicas=4), words="2 old pods have yet to stop"),
+    "changed": case(rolled(observedGeneration=1), words="the cluster has not looked at it yet"),
+    # As Kubernetes says it of two old pods that are available and a new one that is not.
+    "old ones": case(
+        rolled(replicas=3, updatedReplicas=1),
+        *(age(pod(WEB, ready=True)), age(pod(WEB, ready=True)), pod(WEB)),
+        words="shop-web: 0 of 2 new pods are ready",
+    ),
+    "settling": case(
+        WEB, pod(WEB, ready=True), words="1 of 2 new pods are ready, and must stay so for 10 s"
+    ),
+    "one has to end": case(
+        DATABASE,
+        remove(pod(DATABASE), deletionGracePeriodSeconds=120),
+        words="0 of 1 new pods are ready; db-shop-x is stopping, which may take 120 s",
+    ),
+    "ended once": case(WEB, pod(WEB, lastState=ended(1))),
+    "has just ended": case(WEB, pod(WEB, state=ended(1))),
+    "not healthy yet": case(WEB, pod(WEB), events=[UNHEALTHY]),
+    "unhealthy": case(
+        WEB, pod(WEB), events=[UNHEALTHY, KILLED], state=FAILED, words="statuscode: 500"
+    ),
+    "no room": case(WEB, unscheduled(WEB, FULL), state=FAILED, words=f"Unschedulable: {FULL}"),
+    "room soon": case(WEB, unscheduled(WEB, FULL), remove(pod(OTHER))),
+    "node starts": case(WEB, unscheduled(WEB, TAINTED)),
+    "disk is late": case(DATABASE, unclaimed('persistentvolumeclaim "data-db-shop-0" not found')),
+    "disk unbound": case(DATABASE, unclaimed("pod has unbound immediate PersistentVolumeClaims")),
+    "mount": case(WEB, MADE, events=[event(MADE, "FailedAttachVolume", NO_FOLDER)], state=FAILED),
+    "mount is late": case(WEB, MADE, events=[event(MADE, "FailedMount", LATE)]),
+    "mounted since": case(WEB, pod(WEB), events=[event(MADE, "FailedMount", NO_FOLDER)]),
+    "of another pod": case(WEB, MADE, events=[event(UNSEEN, "FailedMount", NO_FOLDER)]),
+    "pods of others": case(
+        rolled(), age(pod(WEB, state=PULLING)), pod(OTHER, state=PULLING), state=DONE
+    ),
+    "broken one goes": case(WEB, remove(pod(WEB, state=PULLING))),
+    "database": case(database(currentRevision="b"), state=DONE),
+    "database turns": case(database(currentRevision="a")),
+    "database starts": case(database(currentRevision="b", readyReplicas=0)),
+    "database is next": case(database(currentRevision="a", updatedReplicas=0)),
+    "job is done": case(conclude("Complete"), state=DONE),
+    "job runs": case(job(active=1), words=": running"),
+    "job starts": case(job(), words=": starting"),
+    "job fails": case(GIVEN_UP, pod(job(), state=ended(4)), state=FAILED, words="exit code 4"),
+    "job failed unseen": case(GIVEN_UP, state=FAILED, words="BackoffLimitExceeded"),
+    "job cannot start": case(
+        job(active=1), pod(job(), state=waiting("CreateContainerConfigError")), state=FAILED
+    ),
+}
 
 
 @pytest.mark.parametrize(
-    ("status", "sentence"),
-    [
-        ({}, "0 of 2 new pods are ready"),
-        (READY | {"replicas": 3, "availableReplicas": 3}, "1 old pod has yet to stop"),
-        (READY | {"replicas": 4, "availableReplicas": 4}, "2 old pods have yet to stop"),
-        (READY | {"observedGeneration": 1}, "the cluster has not looked at it yet"),
-    ],
+    ("item", "pods", "events", "state", "words"), VERDICTS.values(), ids=VERDICTS
 )
-def test_a_rollout_goes_on_until_then(status: Any, sentence: str) -> None:
-    verdict = judge_web(**status)
-    assert verdict == Verdict(State.PROGRESSING, f"shop-web: {sentence}")
-
-
-def test_old_pods_are_not_counted_as_new_ones() -> None:
-    # As Kubernetes says it of two old pods that are available and a new one that is not.
-    status = {"replicas": 3, "updatedReplicas": 1, "readyReplicas": 2, "availableReplicas": 2}
-    web = cluster.deployment(**status)
-    old = [pod(web, ready=True), pod(web, ready=True)]
-    for one in old:
-        one["metadata"]["annotations"]["nvoi.io/template"] = "another"
-    verdict = judge(web, [*old, pod(web)])
-    assert verdict.sentence == "shop-web: 0 of 2 new pods are ready"
-    verdict = judge(web, [*old, pod(web, ready=True)])
-    assert verdict.sentence == ("shop-web: 1 of 2 new pods are ready, and must stay so for 10 s")
-
-
-def test_a_pod_that_has_to_end_first_is_told_with_the_time_that_it_may_take() -> None:
-    database = cluster.live("StatefulSet", "db-shop", "postgres", replicas=1)
-    old = pod(database)
-    old["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z"}
-    old["metadata"] |= {"deletionGracePeriodSeconds": 120}
-    assert judge(database, [old]).sentence == (
-        "db-shop: 0 of 1 new pods are ready; db-shop-x is stopping, which may take 120 s"
-    )
+def test_how_far_a_workload_is(
+    item: Any, pods: list[Any], events: Sequence[Any], state: State, words: str
+) -> None:
+    verdict = judge(item, pods, events)
+    assert (verdict.state, words in verdict.sentence) == (state, True), verdict
+    assert (verdict.failure is not None) == (state is FAILED)
 
 
 def test_a_container_that_ends_after_it_was_ready_has_failed() -> None:
-    web = cluster.deployment()
     restarts = Restarts()
-    restarts.note([pod(web, ready=True, restartCount=2)], is_done=False)
-    assert restarts.find_failure([pod(web, ready=True, restartCount=2)]) is None
-    (again,) = [pod(web, restartCount=3, lastState=ended(6))]
+    restarts.note([pod(WEB, ready=True, restartCount=2)], is_done=False)
+    assert restarts.find_failure([pod(WEB, ready=True, restartCount=2)]) is None
+    again = pod(WEB, restartCount=3, lastState=ended(6))
     failure = restarts.find_failure([again])
     assert failure is not None
     assert failure.message == "it was ready, and then ended with exit code 6"
     assert (failure.reason, failure.container, failure.previous) == ("Restarted", "web", True)
-    now = restarts.find_failure([pod(web, restartCount=2, state=ended(137, "OOMKilled"))])
+    now = restarts.find_failure([pod(WEB, restartCount=2, state=ended(137, "OOMKilled"))])
     assert now is not None
-    assert "more memory than its limit" in now.message
     assert not now.previous
-    again["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    assert restarts.find_failure([again]) is None
+    assert restarts.find_failure([remove(again)]) is None
     # Another pod of its name.
-    again["metadata"] = pod(web)["metadata"] | {"uid": "another"}
+    again["metadata"] = pod(WEB)["metadata"] | {"uid": "another"}
     assert restarts.find_failure([again]) is None
 
 
@@ -115,26 +193,6 @@ def test_a_container_without_a_probe_counts_once_its_workload_is_done() -> None:
 
 
 @pytest.mark.parametrize(
-    "reason",
-    [
-        "ErrImagePull",
-        "ImagePullBackOff",
-        "InvalidImageName",
-        "CreateContainerConfigError",
-        "CreateContainerError",
-        "RunContainerError",
-    ],
-)
-def test_a_container_that_cannot_be_made_fails_at_once(reason: str) -> None:
-    verdict = judge_web({"state": waiting(reason, "manifest unknown")})
-    assert verdict.state is State.FAILED
-    assert verdict.sentence == f"shop-web-x: {reason}: manifest unknown"
-    assert verdict.failure is not None
-    assert verdict.failure.pod == "shop-web-x"
-    assert verdict.failure.container is None
-
-
-@pytest.mark.parametrize(
     ("message", "is_final"),
     [
         ('failed to resolve reference "web:2": web:2: not found', True),
@@ -149,209 +207,26 @@ def test_a_container_that_cannot_be_made_fails_at_once(reason: str) -> None:
 def test_a_pull_is_given_up_at_once_only_where_none_can_do_better(
     message: str, is_final: bool
 ) -> None:
-    web = cluster.deployment()
-    own = pod(web, state=waiting("ErrImagePull", message))
-    failure = judge(web, [own]).failure
-    assert failure is not None
-    assert (failure.seconds == 0) == is_final
+    own = pod(WEB, state=waiting("ErrImagePull", message))
     # While it waits for the next attempt, the cause may be in the events alone.
-    own = pod(web, state=waiting("ImagePullBackOff", 'Back-off pulling image "web:2"'))
-    told = event(own, "Failed", f'Failed to pull image "web:2": {message}')
-    failure = judge(web, [own], [told]).failure
-    assert failure is not None
-    assert (failure.seconds == 0) == is_final
+    later = pod(WEB, state=waiting("ImagePullBackOff", 'Back-off pulling image "web:2"'))
+    told = event(later, "Failed", f'Failed to pull image "web:2": {message}')
+    for failure in (judge(WEB, [own]).failure, judge(WEB, [later], [told]).failure):
+        assert failure is not None
+        assert (failure.seconds == 0) == is_final
 
 
 def test_what_may_pass_does_not_hide_what_will_not() -> None:
-    web = cluster.deployment()
-    pods = [pod(web, state=waiting(reason)) for reason in ("ErrImagePull", "InvalidImageName")]
-    assert "InvalidImageName" in judge(web, pods).sentence
-    assert "InvalidImageName" in judge(web, pods[::-1]).sentence
-
-
-def test_a_container_that_ends_again_and_again_fails_with_its_last_lines() -> None:
-    state = {"state": waiting("CrashLoopBackOff", "back-off 10s"), "lastState": ended(3)}
-    verdict = judge_web(state | {"restartCount": 2})
-    assert verdict.sentence == "shop-web-x: CrashLoopBackOff: ended with exit code 3"
-    assert verdict.failure is not None
-    assert (verdict.failure.container, verdict.failure.previous) == ("web", True)
-
-
-def test_a_container_that_ended_once_may_still_come_up() -> None:
-    assert judge_web({"lastState": ended(1), "restartCount": 1}).state is State.PROGRESSING
-    assert judge_web({"state": ended(1)}).state is State.PROGRESSING
-
-
-def test_a_container_without_memory_is_told_so() -> None:
-    crashing = waiting("CrashLoopBackOff")
-    verdict = judge_web({"state": crashing, "lastState": ended(137, "OOMKilled")})
-    assert "more memory than its limit" in verdict.sentence
-
-
-def test_a_container_that_does_not_become_healthy_fails_with_what_its_check_said() -> None:
-    web = cluster.deployment()
-    own = pod(web)
-    events = [
-        event(own, "Unhealthy", "Startup probe failed: HTTP probe failed with statuscode: 500"),
-        event(own, "Killing", "Container web failed startup probe, will be restarted"),
-    ]
-    verdict = judge(web, [own], events)
-    assert verdict.state is State.FAILED
-    assert "statuscode: 500" in verdict.sentence
-    assert judge(web, [own], events[:1]).state is State.PROGRESSING
-
-
-def test_a_pod_that_no_server_has_room_for_fails_at_once() -> None:
-    web = cluster.deployment()
-    message = "0/2 nodes are available: 2 Insufficient memory."
-    verdict = judge(web, [cluster.unscheduled(web, message)])
-    assert verdict.sentence == f"shop-web-x: Unschedulable: {message}"
-
-
-def test_a_server_that_is_just_starting_is_waited_for() -> None:
-    web = cluster.deployment()
-    message = (
-        "0/1 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }"
-    )
-    assert judge(web, [cluster.unscheduled(web, message)]).state is State.PROGRESSING
-
-
-def test_while_others_stop_there_may_be_room_soon() -> None:
-    web = cluster.deployment()
-    new = cluster.unscheduled(web, "0/1 nodes are available: 1 Insufficient memory.")
-    going = pod(cluster.live("Deployment", "shop-redis", "groups"))
-    going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    assert judge(web, [new, going]).state is State.PROGRESSING
-    assert judge(web, [new]).state is State.FAILED
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        'persistentvolumeclaim "data-db-shop-0" not found',
-        "pod has unbound immediate PersistentVolumeClaims",
-    ],
-)
-def test_a_disk_that_is_only_late_is_waited_for(message: str) -> None:
-    database = cluster.live("StatefulSet", "db-shop", "postgres")
-    assert judge(database, [cluster.unscheduled(database, message)]).state is State.PROGRESSING
-
-
-@pytest.mark.parametrize("reason", ["FailedMount", "FailedAttachVolume"])
-def test_a_volume_that_cannot_be_mounted_fails_at_once(reason: str) -> None:
-    web = cluster.deployment()
-    own = pod(web, state=CREATING)
-    message = "hostPath type check failed: /opt/nvoi/volumes/x is not a directory"
-    verdict = judge(web, [own], [event(own, reason, message)])
-    assert verdict.sentence == f"shop-web-x: {reason}: {message}"
-
-
-def test_a_mount_that_is_only_late_is_waited_for() -> None:
-    web = cluster.deployment()
-    own = pod(web, state=CREATING)
-    late = event(own, "FailedMount", "failed to sync secret cache: timed out")
-    assert judge(web, [own], [late]).state is State.PROGRESSING
-    earlier = event(own, "FailedMount", "hostPath type check failed")
-    assert judge(web, [pod(web)], [earlier]).state is State.PROGRESSING
-
-
-def test_events_of_an_earlier_pod_of_the_same_name_do_not_count() -> None:
-    web = cluster.deployment()
-    own = pod(web, state=CREATING)
-    old = event(own, "FailedMount", "hostPath type check failed")
-    old["involvedObject"]["uid"] = "another"
-    assert judge(web, [own], [old]).state is State.PROGRESSING
-
-
-def test_pods_of_other_releases_and_apps_do_not_count() -> None:
-    web = cluster.deployment(**READY)
-    broken = pod(web, state=waiting("ImagePullBackOff"))
-    broken["metadata"]["annotations"]["nvoi.io/template"] = "another"
-    other = pod(cluster.live("Deployment", "shop-redis", "groups"), state=waiting("ErrImagePull"))
-    assert judge(web, [broken, other]).state is State.DONE
-
-
-def test_a_broken_pod_that_is_being_deleted_does_not_count() -> None:
-    web = cluster.deployment()
-    going = pod(web, state=waiting("ImagePullBackOff"))
-    going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    assert judge(web, [going]).state is State.PROGRESSING
-
-
-@pytest.mark.parametrize(
-    "given_up",
-    [
-        {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"},
-        {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate"},
-    ],
-)
-def test_a_rollout_that_the_cluster_gives_up_has_failed(given_up: Any) -> None:
-    verdict = judge_web(conditions=[given_up | {"message": "why"}])
-    assert verdict.sentence == f"shop-web: {given_up['reason']}: why"
-
-
-def test_a_database_is_done_when_the_new_pod_is_ready() -> None:
-    def judge_database(**status: Any) -> State:
-        ready = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "updateRevision": "b"}
-        item = cluster.live("StatefulSet", "db-shop", "postgres", **(ready | status))
-        return judge(item, []).state
-
-    assert judge_database(currentRevision="b") is State.DONE
-    assert judge_database(currentRevision="a") is State.PROGRESSING
-    assert judge_database(currentRevision="b", readyReplicas=0) is State.PROGRESSING
-    assert judge_database(currentRevision="a", updatedReplicas=0) is State.PROGRESSING
-
-
-def test_a_job_is_done_when_it_is_complete() -> None:
-    assert judge(job(conditions=[condition("Complete")]), []).state is State.DONE
-    assert judge(job(active=1), []).sentence.endswith(": running")
-    assert judge(job(), []).sentence.endswith(": starting")
-
-
-def test_a_job_fails_as_soon_as_its_command_does() -> None:
-    item = job(active=1)
-    verdict = judge(item, [pod(item, state=ended(4))])
-    assert verdict.state is State.FAILED
-    assert verdict.failure is not None
-    assert (verdict.failure.message, verdict.failure.container) == ("exit code 4", "web")
-    assert not verdict.failure.previous
-
-
-def test_a_job_s_failure_names_its_command_s_exit_code() -> None:
-    item = job(conditions=[condition("Failed", "BackoffLimitExceeded", "has reached the limit")])
-    assert "exit code 4" in judge(item, [pod(item, state=ended(4))]).sentence
-    assert "BackoffLimitExceeded" in judge(item, []).sentence
-
-
-def test_a_job_that_takes_too_long_has_failed() -> None:
-    late = condition("Failed", "DeadlineExceeded", "Job was active longer than specified deadline")
-    item = job(conditions=[late])
-    verdict = judge(item, [pod(item, state=ended(143))])
-    assert "DeadlineExceeded" in verdict.sentence
-    assert verdict.failure is not None
-    assert verdict.failure.container == "web"
-
-
-@pytest.mark.parametrize("reason", ["ErrImagePull", "CreateContainerConfigError"])
-def test_a_job_whose_pod_cannot_start_fails_at_once(reason: str) -> None:
-    item = job(active=1)
-    assert reason in judge(item, [pod(item, state=waiting(reason))]).sentence
-
-
-def test_a_job_that_may_have_no_pod_has_failed() -> None:
-    item = job()
-    verdict = judge(item, [], [event(item, "FailedCreate", "pods is forbidden")])
-    assert "pods is forbidden" in verdict.sentence
-
-
-WEB = cluster.deployment()
+    pods = [pod(WEB, state=waiting(reason)) for reason in ("ErrImagePull", "InvalidImageName")]
+    assert "InvalidImageName" in judge(WEB, pods).sentence
+    assert "InvalidImageName" in judge(WEB, pods[::-1]).sentence
 
 
 @pytest.mark.parametrize(
     ("item", "words"),
     [
-        (cluster.unscheduled(WEB, "no room"), "waits for a server that has room"),
-        (pod(WEB, state=CREATING), "is being made"),
+        (unscheduled(WEB, "no room"), "waits for a server that has room"),
+        (MADE, "is being made"),
         (pod(WEB), "runs and is not ready yet"),
         (pod(WEB, ready=True), "is ready"),
         (pod(WEB, state=ended(1)), "ended with exit code 1"),
@@ -363,10 +238,8 @@ WEB = cluster.deployment()
             pod(WEB, state=ended(128, "StartError", message='"serve": not found')),
             'could not start: "serve": not found',
         ),
-        (
-            pod(WEB, state=waiting("CrashLoopBackOff"), lastState=ended(2)),
-            "ended with exit code 2 again and again",
-        ),
+        (pod(WEB, **CRASHED), "ended with exit code 1 again and again"),
+        ({"kind": "Pod", "metadata": {"name": "new"}, "spec": {}}, "is being made"),
     ],
 )
 def test_a_pod_s_state_is_a_short_sentence(item: Any, words: str) -> None:
@@ -374,42 +247,26 @@ def test_a_pod_s_state_is_a_short_sentence(item: Any, words: str) -> None:
 
 
 def test_each_change_of_state_is_told_once() -> None:
-    told, seen = describe_changes({}, [pod(WEB, state=CREATING)])
-    assert told == ("shop-web-x is being made",)
-    told, seen = describe_changes(seen, [pod(WEB, state=CREATING)])
+    told, seen = describe_changes({}, [pod(WEB)])
+    assert told == ("shop-web-x runs and is not ready yet",)
+    told, seen = describe_changes(seen, [pod(WEB)])
     assert told == ()
     told, seen = describe_changes(seen, [pod(WEB, ready=True)])
     assert told == ("shop-web-x is ready",)
-    told, seen = describe_changes(seen, [])
-    assert told == ("shop-web-x is gone",)
-    assert seen == {}
-
-
-def test_a_pod_of_which_nothing_is_known_yet_is_no_error() -> None:
-    item = {"kind": "Pod", "metadata": {"name": "new"}, "spec": {}}
-    assert describe_pod(item) == "is being made"
-    web = cluster.deployment()
-    del web["status"]
-    assert judge(web, [item]).state is State.PROGRESSING
+    assert describe_changes(seen, []) == (("shop-web-x is gone",), {})
 
 
 def test_a_pod_that_a_database_is_stuck_with_is_found() -> None:
-    database = cluster.live("StatefulSet", "db-shop", "postgres")
-    broken = pod(database, state=waiting("ImagePullBackOff"))
-    assert find_stuck(database, [broken]) == []
-    broken["metadata"]["annotations"]["nvoi.io/template"] = "another"
-    assert find_stuck(database, [broken]) == [broken]
-    assert find_stuck(database, [broken | {"metadata": GOING | broken["metadata"]}]) == []
+    broken = pod(DATABASE, state=waiting("ImagePullBackOff"))
+    assert find_stuck(DATABASE, [broken]) == []
+    age(broken)
+    assert find_stuck(DATABASE, [broken]) == [broken]
+    assert find_stuck(DATABASE, [remove(broken)]) == []
     broken["status"]["containerStatuses"][0]["ready"] = True
-    assert find_stuck(database, [broken]) == []
-    assert find_stuck(database, [pod(WEB, state=CREATING)]) == []
+    assert find_stuck(DATABASE, [broken]) == []
+    assert find_stuck(DATABASE, [MADE]) == []
     # All others replace theirs by themselves.
-    old = pod(WEB, state=waiting("ImagePullBackOff"))
-    old["metadata"]["annotations"]["nvoi.io/template"] = "another"
-    assert find_stuck(WEB, [old]) == []
-
-
-CRASHED = {"state": waiting("CrashLoopBackOff"), "lastState": ended(1)}
+    assert find_stuck(WEB, [age(pod(WEB, state=waiting("ImagePullBackOff")))]) == []
 
 
 @pytest.mark.parametrize(
@@ -440,12 +297,29 @@ def test_what_failed_before_a_rollout_is_to_begin_anew(
 
 
 def test_what_runs_again_since_it_failed_is_neither_ended_nor_a_reason_to_give_up() -> None:
-    database = cluster.live("StatefulSet", "db-shop", "postgres")
-    recovering = pod(database, restartCount=1)
+    recovering = pod(DATABASE, restartCount=1)
     killed = [event(recovering, "Killing", "Container database failed startup probe")]
     beginnings = note_beginnings([recovering], killed)
-    assert judge(database, [recovering], killed).state is State.FAILED
+    assert judge(DATABASE, [recovering], killed).state is State.FAILED
     assert has_failed_before(recovering, killed, beginnings)
-    assert find_stuck(database, [recovering], killed, beginnings) == []
+    assert find_stuck(DATABASE, [recovering], killed, beginnings) == []
     # Until it is ended once more.
-    assert not has_failed_before(pod(database, restartCount=2), killed, beginnings)
+    assert not has_failed_before(pod(DATABASE, restartCount=2), killed, beginnings)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    sorted(
+        {*FATAL_REASONS - {"PreStartHookError", "PostStartHookError"}, *MOUNT_REASONS}
+        | {"Unschedulable", "Unhealthy", "Failed", "DeadlineExceeded", "FailedCreate"}
+    ),
+)
+def test_every_failure_says_what_to_do(reason: str) -> None:
+    assert advise(Failure(reason, "why"))
+
+
+def test_a_pod_without_a_server_is_told_by_what_is_missing() -> None:
+    wrong = Failure("Unschedulable", "1 node(s) didn't match Pod's node affinity/selector")
+    full = Failure("Unschedulable", "1 Insufficient memory")
+    assert "group" in advise(wrong)
+    assert "memory" in advise(full)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from nvoi.errors import RequestError
-from nvoi.kubernetes.refusals import explain, find_conflicts, is_temporary, summarize
+from nvoi.kubernetes.refusals import explain, find_conflicts, is_temporary
 from tests.unit.kubernetes.configs import build
 
 
@@ -112,12 +112,6 @@ def test_what_may_be_gone_the_next_moment_is_known(error: RequestError) -> None:
 )
 def test_what_will_be_the_same_again_is_told_at_once(error: RequestError) -> None:
     assert not is_temporary(error)
-
-
-def test_several_sentences_are_one_line() -> None:
-    assert summarize(["a", "b", "c"]) == "a (and 2 more)"
-    assert summarize(["a"]) == "a"
-    assert summarize([]) == "the cluster did not say why"
 
 
 @pytest.mark.parametrize(

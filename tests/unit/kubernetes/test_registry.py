@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import ipaddress
 import json
 from base64 import b64decode
 from typing import Any
@@ -12,51 +11,44 @@ from ruamel.yaml import YAML
 from nvoi.kubernetes import registry
 from nvoi.kubernetes.registry import build_credentials, build_registry
 from nvoi.secret import Secret
-from tests.unit.kubernetes.configs import container_of, find, pod_of
+from tests.unit.kubernetes.configs import container_of, dig, find, pod_of
 from tests.unit.kubernetes.schemas import VERSIONS, find_errors
 
 TOKEN = "5eed" * 16
 CREDENTIALS = build_credentials(Secret(TOKEN))
 
 
-def test_the_registry_runs_on_the_master_beside_its_data() -> None:
-    pod = pod_of(find(build_registry("id", node="shop-main-1"), "Deployment", "nvoi"))
-    assert pod["nodeSelector"] == {
-        "node-role.kubernetes.io/control-plane": "true",
-        "kubernetes.io/hostname": "shop-main-1",
-    }
-    assert pod["volumes"][0]["hostPath"]["path"] == "/opt/nvoi/registry"
-    assert not pod.get("hostNetwork")
+ITEMS = build_registry("id", node="shop-main-1", image="mirror.local/registry:3.0.0")
 
 
-def test_the_registry_has_an_address_of_its_own_that_is_not_open_to_the_outside() -> None:
-    service = find(build_registry("id"), "Service", "nvoi-registry")
-    assert service["spec"]["type"] == "ClusterIP"
-    assert service["spec"]["clusterIP"] == registry.CLUSTER_IP
-    # The range that Kubernetes gives out by chance begins after its first 256 addresses.
-    first = ipaddress.ip_network("10.43.0.0/16").network_address
-    assert 10 < int(ipaddress.ip_address(registry.CLUSTER_IP)) - int(first) <= 256
+ON_MASTER = {
+    "node-role.kubernetes.io/control-plane": "true",
+    "kubernetes.io/hostname": "shop-main-1",
+}
 
 
-def test_the_registry_s_image_can_be_replaced() -> None:
-    items = build_registry("id", image="mirror.local/registry:3.0.0")
-    assert container_of(find(items, "Deployment", "nvoi"))["image"] == "mirror.local/registry:3.0.0"
-
-
-def test_the_registry_runs_version_3_with_nvois_config_and_sends_no_traces() -> None:
-    items = build_registry("id")
-    container = container_of(find(items, "Deployment", "nvoi"))
-    assert container["image"].startswith("registry:3.")
-    assert container["env"] == [{"name": "OTEL_TRACES_EXPORTER", "value": "none"}]
-    # Named, so that the places where versions 2 and 3 look for their own do not matter.
-    folder, _, name = container["args"][-1].rpartition("/")
-    assert name in find(items, "ConfigMap", "nvoi")["data"]
-    assert folder in [mount["mountPath"] for mount in container["volumeMounts"]]
-
-
-def test_images_can_be_deleted_from_the_registry() -> None:
-    settings: Any = find(build_registry("id"), "ConfigMap", "nvoi")["data"]
+@pytest.mark.parametrize(
+    ("kind", "path", "value"),
+    [
+        ("Deployment", "P.nodeSelector", ON_MASTER),
+        ("Deployment", "P.volumes.0.hostPath.path", "/opt/nvoi/registry"),
+        ("Deployment", "C.image", "mirror.local/registry:3.0.0"),
+        ("Deployment", "C.env", [{"name": "OTEL_TRACES_EXPORTER", "value": "none"}]),
+        # Named, so that the places where versions 2 and 3 look for their own do not matter.
+        ("Deployment", "C.args.1", "/etc/nvoi-registry/config.yml"),
+        ("Deployment", "C.volumeMounts.1.mountPath", "/etc/nvoi-registry"),
+        ("Service", "spec.type", "ClusterIP"),
+        # The range that Kubernetes gives out by chance begins after its first 256 addresses.
+        ("Service", "spec.clusterIP", "10.43.0.100"),
+    ],
+)
+def test_the_registry_runs_on_the_master_and_is_reached_inside_the_cluster_alone(
+    kind: str, path: str, value: object
+) -> None:
+    assert dig(find(ITEMS, kind, "nvoi-registry"), path) == value
+    settings: Any = find(ITEMS, "ConfigMap", "nvoi")["data"]
     assert json.loads(settings["config.yml"])["storage"]["delete"] == {"enabled": True}
+    assert not pod_of(find(ITEMS, "Deployment", "nvoi")).get("hostNetwork")
 
 
 def test_containerd_is_told_to_pull_from_the_registry_and_from_mirrors() -> None:
@@ -121,11 +113,6 @@ def test_only_nodes_reach_the_registry() -> None:
     assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels["labels"].items()
     (rule,) = policy["spec"]["ingress"]
     assert not [peer for peer in rule["from"] if "ipBlock" not in peer]
-
-
-def test_an_image_s_reference_begins_with_the_registry_and_ends_with_its_digest() -> None:
-    reference = registry.build_reference("nvoi-shop:1", "sha256:ab")
-    assert reference == "10.43.0.100:5000/nvoi-shop:1@sha256:ab"
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -12,9 +12,14 @@ import pytest
 
 from nvoi.errors import NvoiError, ServiceError, UsageError
 from nvoi.k3s.facts import Facts
-from nvoi.kubernetes.drift import sign
 from nvoi.kubernetes.names import SERVER_GROUP
-from nvoi.kubernetes.ownership import WORKLOADS, Reference, get_label, read_reference
+from nvoi.kubernetes.ownership import (
+    WORKLOADS,
+    Reference,
+    get_label,
+    read_reference,
+    sign,
+)
 from nvoi.outcome import Serving
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.release import (

@@ -102,12 +102,8 @@ class Cluster:
         self.live, self.nodes = live, nodes
         self.rolled_out: list[Any] = []
 
-    def get(self, names: Sequence[str]) -> tuple[Any, ...]:
-        assert [*names] == ["nodes"]
-        return self.nodes
-
-    def get_all(self, _queries: object) -> tuple[Any, ...]:
-        return (*self.live,)
+    def get(self, kinds: Sequence[object]) -> tuple[Any, ...]:
+        return self.nodes if [*kinds] == ["nodes"] else (*self.live,)
 
     def roll_out(self, manifests: Sequence[Any], **_: object) -> tuple[Any, ...]:
         self.rolled_out = [*manifests]
