@@ -69,7 +69,8 @@ def adopt(context: ClusterContext) -> None:
     servers = list_servers(context)
     if not servers and not context.request.adopt:
         return
-    made = find_all(context) if has_cluster(context) else []
+    has_cluster = context.survey.facts[context.master.name].k3s.is_active
+    made = find_all(context) if has_cluster else []
     if not made and not servers:
         log.info("Nothing of the gem's is there")
         return
@@ -77,16 +78,14 @@ def adopt(context: ClusterContext) -> None:
         raise refuse(context, made)
     check(context, made)
     log.info("The gem nvoi 0.2 has made this, which becomes nvoi's:")
-    for line in (*servers, *describe_all(context, made)):
+    wanted = context.manifests.all
+    lines = [describe(item, wanted) for item in made if item["kind"] != "ReplicaSet"]
+    for line in (*servers, *lines):
         log.info("  %s", line)
     if not context.request.confirm("Take all of it over?"):
         raise NvoiError("nothing in the cluster was taken over or changed")
     mark(context, made)
     log.ok("Taken over")
-
-
-def has_cluster(context: ClusterContext) -> bool:
-    return context.survey.facts[context.master.name].k3s.is_active
 
 
 def list_servers(context: ClusterContext) -> list[str]:
@@ -126,11 +125,6 @@ def check(context: ClusterContext, made: Sequence[Json]) -> None:
                 "the gem mounted its volume where this database has no data",
                 hint="dump it, deploy with --adopt --accept-data-move, and load the dump",
             )
-
-
-def describe_all(context: ClusterContext, made: Sequence[Json]) -> Iterator[str]:
-    wanted = context.manifests.all
-    yield from (describe(item, wanted) for item in made if item["kind"] != "ReplicaSet")
 
 
 def mark(context: ClusterContext, made: Sequence[Json]) -> None:

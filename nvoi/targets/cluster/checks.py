@@ -30,11 +30,10 @@ def check_request(request: Request) -> None:
         UsageError: there is nothing to build an image from.
     """
     application = request.config.application
-    brought = get_domains(application, request.environ)
     faults: list[Fault] = [
         *get_provider(application, request.environ).find_faults(application),
         *find_faults(application),
-        *(brought.find_faults(application) if brought else ()),
+        *get_domains(application, request.environ).find_faults(),
     ]
     if faults:
         raise ConfigError("config", faults)

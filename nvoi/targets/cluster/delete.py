@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
+from nvoi.domains import list_sites
 from nvoi.errors import (
     ClusterSilenceError,
     ConnectionFailedError,
@@ -32,7 +33,7 @@ from nvoi.kubernetes.registry import SYSTEM_NAMESPACE
 from nvoi.log.levels import get_logger
 from nvoi.operation import Step
 from nvoi.providers import Server
-from nvoi.targets.cluster.cleanup import clean_nodes, clean_registry, tell_removed
+from nvoi.targets.cluster.cleanup import clean_nodes, clean_registry, remove_objects
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.domains import plan_removal, remove
 from nvoi.targets.cluster.ingress import give_ports_back, had_traefik
@@ -136,17 +137,14 @@ def delete_objects(context: ClusterContext) -> None:
     context.deletion.has_begun = True
     app = context.application.name
     own = [item for item in context.state.objects if is_owned(item, app)]
-    gone = sorted(read_reference(item) for item in own if is_removable(item))
-    if gone:
-        context.cluster.delete(gone)
-    tell_removed(gone)
+    remove_objects(context, sorted(read_reference(item) for item in own if is_removable(item)))
 
 
 def remove_domains(context: ClusterContext) -> None:
     survey, deletion = context.survey, context.deletion
     is_removed = survey.has_cluster and WORKLOADS not in deletion.failures
     may_run = context.provider.is_rented and bool(survey.servers) and not is_removed
-    deletion.is_served = may_run and context.domains is not None
+    deletion.is_served = may_run and any(list_sites(context.application))
     if deletion.is_served:
         log.info("What leads its domains to it goes after the servers, on which it may still run")
         return

@@ -18,12 +18,11 @@ from nvoi.kubernetes.ingress import (
 )
 from nvoi.kubernetes.names import MANAGED_BY, OWNER, PART_OF, build_label_value
 from nvoi.kubernetes.names import NAME as LABEL
-from nvoi.kubernetes.ownership import Reference, get_label, read_reference
+from nvoi.kubernetes.ownership import Json, Reference, get_label, read_reference
 from nvoi.kubernetes.registry import SYSTEM_NAMESPACE
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import masker
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.state import Json
 from nvoi.waiting import NotReadyError, wait_for
 
 log = get_logger("nvoi.cluster")

@@ -19,7 +19,7 @@ from nvoi.k3s.survey import find_token
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.database import build_priority
 from nvoi.kubernetes.drift import is_unchanged
-from nvoi.kubernetes.ownership import get_label, read_reference
+from nvoi.kubernetes.ownership import Json, get_label, read_reference
 from nvoi.kubernetes.progress import is_ready
 from nvoi.kubernetes.registry import (
     CLUSTER_IP,
@@ -33,7 +33,6 @@ from nvoi.kubernetes.registry import (
 )
 from nvoi.log.levels import get_logger
 from nvoi.log.rendering import format_count
-from nvoi.naming import build_image_tag
 from nvoi.operation import Step
 from nvoi.source import Source
 from nvoi.targets.checkout import read_checkout
@@ -42,7 +41,7 @@ from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.lock import take_lock
 from nvoi.targets.cluster.pull import pull_all
 from nvoi.targets.cluster.servers import find_platform, get_credentials, survey_servers
-from nvoi.targets.cluster.state import Json, choose_stamp
+from nvoi.targets.cluster.state import choose_stamp
 
 log = get_logger("nvoi.cluster")
 lock_log = get_logger("nvoi.lock")
@@ -232,8 +231,7 @@ def open_registry(context: ClusterContext) -> AbstractContextManager[Registry]:
 
 def plan_build(context: ClusterContext) -> Iterator[str]:
     if context.needs_image:
-        tag = build_image_tag(context.application.name, context.moment)
-        yield f"builds {tag}"
+        yield f"builds {context.tag}"
         # Looked for behind the first line: a run asks only whether there is one.
         source, file = read_build(context)
         engine, files = (

@@ -19,7 +19,7 @@ from nvoi.errors import ConnectionFailedError, RemoteError, RemoteTimeoutError, 
 from nvoi.kubernetes.data import list_groups, name_service
 from nvoi.kubernetes.diagnosis import FINAL_PULLS, IMAGE_ADVICE, PULL_SECONDS
 from nvoi.kubernetes.kubeconfig import FIND_K3S
-from nvoi.kubernetes.ownership import Manifest, read_reference, read_template
+from nvoi.kubernetes.ownership import Json, Manifest, read_reference, read_template
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import masker
 from nvoi.operation import Step
@@ -28,7 +28,6 @@ from nvoi.secret import Secret
 from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.release import ROLLOUT_SECONDS
-from nvoi.targets.cluster.state import Json
 from nvoi.waiting import NotReadyError, Reminder, wait_for
 
 log = get_logger("nvoi.cluster")

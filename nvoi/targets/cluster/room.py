@@ -16,7 +16,7 @@ from nvoi.kubernetes.cloudflared import REPLICAS, RESOURCES
 from nvoi.kubernetes.data import list_groups, list_places
 from nvoi.kubernetes.database import find_engine
 from nvoi.kubernetes.names import NAMESPACE, PART_OF, build_label_value, build_statefulset_name
-from nvoi.kubernetes.ownership import Manifest, Reference, get_label
+from nvoi.kubernetes.ownership import Json, Manifest, Reference, get_label
 from nvoi.kubernetes.progress import is_ready
 from nvoi.kubernetes.workloads import Resources, build_database_resources, names_cpu
 from nvoi.log.levels import get_logger
@@ -24,7 +24,6 @@ from nvoi.log.rendering import format_count
 from nvoi.naming import build_database_name
 from nvoi.targets.cluster.checks import list_resources
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.state import Json
 
 log = get_logger("nvoi.cluster")
 

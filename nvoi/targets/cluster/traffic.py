@@ -13,7 +13,7 @@ import urllib3
 from nvoi import parallel
 from nvoi.errors import RemoteTimeoutError, ServiceError
 from nvoi.kubernetes.names import build_app_selector
-from nvoi.kubernetes.ownership import WORKLOADS
+from nvoi.kubernetes.ownership import WORKLOADS, Json
 from nvoi.kubernetes.progress import count_settling
 from nvoi.log.levels import get_logger
 from nvoi.operation import PORT_ALONE, Step
@@ -21,7 +21,6 @@ from nvoi.parallel import work_on_all
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.state import Json
 from nvoi.waiting import IN_A_ROW, ROW_PAUSE, NotReadyError, ask_in_a_row, wait_for
 
 log = get_logger("nvoi.cluster")

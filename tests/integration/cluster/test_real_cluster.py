@@ -632,9 +632,8 @@ def test_what_the_ingress_needs_is_taken_as_it_is(findings: Findings) -> None:
     release = build_release("ingress")
     application = release.application
     domains = get_domains(application, {})
-    assert domains is not None
     app = build_manifests(release)
-    own = [*app.policies, *app.apps, *domains.connect(application, "run")]
+    own = [*app.policies, *app.apps, *domains.connect("run")]
     with cluster.know(DEFINITION):
         for settings in (application.ingress, None):
             manifests = [*map(sign, [build_chart_config(settings, "run"), *own])]

@@ -39,7 +39,7 @@ def cloudflare() -> Iterator[Cloudflare]:
 def find_faults(cloudflare: Cloudflare, application: Application) -> dict[str, str]:
     """The faults that a check finds, by their paths; what it changes is nothing."""
     with pytest.raises(ConfigError) as caught:
-        open_domains(cloudflare, application).check(application)
+        open_domains(cloudflare, application).check()
     assert not [call for call in cloudflare.calls if call.method in {"POST", "PUT", "DELETE"}]
     return {fault.path: fault.message for fault in caught.value.faults}
 
@@ -122,11 +122,11 @@ def test_a_record_of_another_app_is_named(cloudflare: Cloudflare) -> None:
 def test_a_record_that_comes_meanwhile_is_not_overwritten(cloudflare: Cloudflare) -> None:
     application = build_application()
     domains = open_domains(cloudflare, application)
-    domains.check(application)
-    domains.connect(application, "run")
+    domains.check()
+    domains.connect("run")
     before = cloudflare.add_record("www.example.com", "A", "192.0.2.9")
     with pytest.raises(NvoiError, match="already exists") as caught:
-        domains.publish(application)
+        domains.publish()
     assert "made and kept: the tunnel nvoi-shop-web" in caught.value.hint
     assert [*cloudflare.all_records.values()] == [before]
 
@@ -262,7 +262,7 @@ def test_a_zone_of_another_account_names_that(cloudflare: Cloudflare) -> None:
 
 def test_a_full_zone_is_told(cloudflare: Cloudflare) -> None:
     cloudflare.quota = 0
-    with pytest.raises(NvoiError, match=r"the record www.example.com: .*quota") as caught:
+    with pytest.raises(NvoiError, match=r"the DNS record www.example.com: .*quota") as caught:
         deploy(cloudflare, build_application())
     assert "made and kept: the tunnel nvoi-shop-web" in caught.value.hint
     cloudflare.quota = 1
@@ -302,14 +302,14 @@ def test_a_name_that_the_config_leaves_goes_once_the_release_serves(cloudflare: 
     deploy(cloudflare, build_application())
     application = build_application(WEB.replace("www", "shop"))
     domains = open_domains(cloudflare, application)
-    domains.check(application)
-    domains.connect(application, "run")
-    domains.publish(application)
+    domains.check()
+    domains.connect("run")
+    domains.publish()
     assert len(cloudflare.all_records) == 2
     tunnel = cloudflare.live_tunnels["nvoi-shop-web"]
     assert [*tunnel.rules] == ["shop.example.com", "www.example.com", ""]
     assert len({tunnel.rules[name] for name in ("shop.example.com", "www.example.com")}) == 1
-    domains.trim(application, ())
+    domains.trim(())
     assert [*cloudflare.all_records] == ["shop.example.com CNAME"]
     assert [*tunnel.rules] == ["shop.example.com", ""]
 
@@ -322,14 +322,14 @@ def test_a_name_that_comes_to_another_service_is_led_by_the_old_one_until_the_en
     old, new = (cloudflare.live_tunnels[f"nvoi-shop-{name}"] for name in ("web", "api"))
     application = build_application(WEB, API.replace("subdomain: api", "subdomain: ''"))
     domains = open_domains(cloudflare, application)
-    domains.check(application)
-    domains.connect(application, "run")
+    domains.check()
+    domains.connect("run")
     # The records lead to the old tunnel still, and after that may be known for a while.
     assert {"example.com", "*.example.com"} <= {*old.rules}
     assert {"example.com", "*.example.com"} <= {*new.rules}
-    domains.publish(application)
+    domains.publish()
     assert {"example.com", "*.example.com"} <= {*old.rules}
-    domains.trim(application, ())
+    domains.trim(())
     assert [*old.rules] == ["www.example.com", ""]
     assert cloudflare.all_records["example.com CNAME"]["content"] == new.target
 
@@ -340,8 +340,8 @@ def test_a_run_that_was_cut_off_leaves_names_that_the_next_one_takes_away(
     deploy(cloudflare, build_application())
     application = build_application(WEB.replace("www", "shop"))
     domains = open_domains(cloudflare, application)
-    domains.check(application)
-    domains.connect(application, "run")
+    domains.check()
+    domains.connect("run")
     with cloudflare.record() as calls:
         deploy(cloudflare, application)
     puts = [call for call in calls if call.method == "PUT"]
@@ -397,9 +397,9 @@ def test_a_deploy_that_fails_leads_the_names_back(cloudflare: Cloudflare) -> Non
         WEB.replace("web:", "site:"), API.replace("subdomain: api", "subdomain: rest")
     )
     domains = open_domains(cloudflare, application)
-    domains.check(application)
-    domains.connect(application, "run")
-    domains.publish(application)
+    domains.check()
+    domains.connect("run")
+    domains.publish()
     assert cloudflare.all_records["www.example.com CNAME"]["content"] != before
     domains.restore()
     after = {name: record["content"] for name, record in cloudflare.all_records.items()}
@@ -479,8 +479,8 @@ def test_delete_goes_on_past_what_fails_and_names_it(cloudflare: Cloudflare) -> 
     with pytest.raises(HostsError) as caught:
         delete(cloudflare, application)
     assert [str(error) for error in caught.value.errors] == [
-        "Cloudflare: the record www.example.com: HTTP 400: no",
-        "Cloudflare: the record api.example.com: HTTP 400: no",
+        "Cloudflare: the DNS record www.example.com: HTTP 400: no",
+        "Cloudflare: the DNS record api.example.com: HTTP 400: no",
     ]
     assert not cloudflare.live_tunnels
     delete(cloudflare, application)
@@ -530,17 +530,17 @@ def test_an_app_with_a_long_name_has_a_comment_that_is_taken(cloudflare: Cloudfl
 
 def test_a_dry_run_reads_alone_and_says_what_would_be_done(cloudflare: Cloudflare) -> None:
     application = build_application()
-    assert open_domains(cloudflare, application).describe(application) == [
+    assert open_domains(cloudflare, application).describe() == [
         "makes the tunnel nvoi-shop-web",
         "makes the DNS record www.example.com, which leads to it",
     ]
     deploy(cloudflare, build_application(WEB, API))
     with cloudflare.record() as calls:
-        assert open_domains(cloudflare, application).describe(application) == [
+        assert open_domains(cloudflare, application).describe() == [
             "removes the DNS record api.example.com",
             "removes the tunnel nvoi-shop-api",
         ]
-        assert open_domains(cloudflare, application).describe_deletion(application) == [
+        assert open_domains(cloudflare, application).describe_deletion() == [
             "removes the DNS record www.example.com",
             "removes the DNS record api.example.com",
             "removes the tunnel nvoi-shop-web",
@@ -570,10 +570,10 @@ def test_what_was_not_made_is_made_by_the_next_try(cloudflare: Cloudflare) -> No
 def test_a_tunnel_that_another_run_makes_meanwhile_is_taken(cloudflare: Cloudflare) -> None:
     application = build_application()
     domains = open_domains(cloudflare, application)
-    domains.check(application)
+    domains.check()
     deploy(cloudflare, application)
-    domains.connect(application, "run")
-    domains.publish(application)
+    domains.connect("run")
+    domains.publish()
     assert len(cloudflare.tunnels) == len(cloudflare.all_records) == 1
 
 
@@ -590,7 +590,7 @@ def test_a_limit_that_lasts_is_told_with_how_long_it_does(cloudflare: Cloudflare
     limit = Fault(Refused(429, "10429", "More than 1200 requests per 300 seconds reached."))
     cloudflare.fail_on("GET", "/zones$", limit, times=100)
     with pytest.raises(RequestError) as caught:
-        open_hastily(cloudflare.url).check(build_application())
+        open_hastily(cloudflare.url).check()
     assert "More than 1200 requests" in caught.value.message
     assert "5 minutes" in caught.value.hint
 
@@ -598,13 +598,12 @@ def test_a_limit_that_lasts_is_told_with_how_long_it_does(cloudflare: Cloudflare
 def test_an_api_that_is_down_is_told_and_a_dry_run_says_what_it_cannot_see() -> None:
     with Cloudflare() as cloudflare:
         url = cloudflare.url
-    application = build_application()
     with pytest.raises(RequestError, match=r"^Cloudflare: zones: the connection was") as caught:
-        open_hastily(url).check(application)
+        open_hastily(url).check()
     assert "cloudflarestatus" in caught.value.hint
     told = [
-        *open_hastily(url).describe(application),
-        *open_hastily(url).describe_deletion(application),
+        *open_hastily(url).describe(),
+        *open_hastily(url).describe_deletion(),
     ]
     assert len(told) == 2
     assert all(line.startswith("what there is at Cloudflare cannot be seen") for line in told)
@@ -612,9 +611,14 @@ def test_an_api_that_is_down_is_told_and_a_dry_run_says_what_it_cannot_see() -> 
 
 def open_hastily(url: str) -> Tunnels:
     """Tunnels of a run that gives up soon."""
-    account = build_application().cloudflare
-    assert account is not None
-    return Tunnels(account, {"CLOUDFLARE_BASE_URL": url}, Pace(patience=0.2, pause=0.05))
+    application = build_application()
+    assert application.cloudflare is not None
+    return Tunnels(
+        application,
+        application.cloudflare,
+        {"CLOUDFLARE_BASE_URL": url},
+        Pace(patience=0.2, pause=0.05),
+    )
 
 
 @pytest.mark.parametrize(

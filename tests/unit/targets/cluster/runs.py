@@ -17,7 +17,7 @@ from nvoi.operation import Request
 from nvoi.providers.ssh import OwnServers
 from nvoi.ssh.connections import build_connections
 from nvoi.targets.cluster.context import ClusterContext, Rollout
-from nvoi.targets.cluster.state import build_state
+from nvoi.targets.cluster.state import State
 from tests.unit.config.texts import parse, ssh
 from tests.unit.kubernetes.configs import build_release
 
@@ -70,5 +70,5 @@ def see(live: Iterable[Any], *, text: str = WEB, stamp: str | None = None) -> Cl
         moment=datetime.now(UTC),
         rollout=Rollout(STAMPS[-1]),
     )
-    context.state = build_state(context.application.name, [*live])
+    context.state = State(context.application.name, (*live,))
     return context

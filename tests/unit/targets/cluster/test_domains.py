@@ -67,7 +67,7 @@ def begin(cloudflare: Cloudflare, application: Any, live: Sequence[Any] = ()) ->
     config = SimpleNamespace(application=application)
     context.request = SimpleNamespace(config=config, deploy_id="run", environ={})
     context.domains = open_domains(cloudflare, application)
-    context.domains.check(application)
+    context.domains.check()
     context.__dict__["cluster"] = Cluster(cloudflare)
     return context
 
@@ -97,7 +97,7 @@ def test_what_cannot_be_removed_at_cloudflare_stays_in_the_cluster_for_the_next_
     assert "Not removed: what led to names that are gone" in caplog.text
     assert not [line for line in context.cluster.done if line.startswith("delete")]
     # The last step takes it for what the config no longer names, and leaves it there.
-    cleanup.remove_objects(context, (), ())
+    cleanup.remove_unwanted(context, (), ())
     assert not [line for line in context.cluster.done if CONNECTOR in line and "delete" in line]
 
     again = begin(cloudflare, build_application(WEB), live)

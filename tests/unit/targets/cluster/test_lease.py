@@ -134,7 +134,9 @@ class Leading:
 
 def test_what_leads_to_servers_that_do_not_answer_goes_after_them() -> None:
     # A tunnel that is still served cannot be removed.
-    context, account = rent()
+    section = "domain_provider: {ingress: {email: ops@example.com}}\n"
+    named = WEB.replace("port: 3000", "port: 3000, domain: example.com")
+    context, account = rent(section + named)
     context.domains = Leading(account)  # type: ignore[assignment]
     remove_domains(context)
     finish(context)

@@ -13,11 +13,11 @@ from nvoi.errors import NvoiError, RemoteError, ServiceError
 from nvoi.k3s.facts import Facts
 from nvoi.kubernetes.ownership import WORKLOADS
 from nvoi.kubernetes.registry import build_registry
-from nvoi.targets.cluster.absence import find_spare
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.prepare import start_registry
 from nvoi.targets.cluster.servers import (
     check_architecture,
+    find_spare,
     leave_out_silent,
     settle_platform,
 )

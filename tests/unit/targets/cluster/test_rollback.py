@@ -11,14 +11,19 @@ from nvoi.errors import NvoiError, UsageError
 from nvoi.k3s.nodes import read_node
 from nvoi.kubernetes.cloudflared import Connector, build_cloudflared
 from nvoi.kubernetes.names import SERVER_GROUP, STAMP
-from nvoi.kubernetes.releases import read_record
+from nvoi.kubernetes.releases import Record, read_record
 from nvoi.secret import Secret
 from nvoi.targets.cluster.cleanup import choose_kept
+from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.release import build_own_record
 from nvoi.targets.cluster.rollback import choose_release, go_back
 from tests.unit.targets.cluster.runs import STAMPS, WEB, build, build_node, record, see
 
 FIRST, SECOND, THIRD = STAMPS[:3]
+
+
+def choose(context: ClusterContext, stamp: str | None) -> Record:
+    return choose_release(context.state, context.state.records, stamp)
 
 
 def serve(stamp: str) -> list[Any]:
@@ -27,30 +32,30 @@ def serve(stamp: str) -> list[Any]:
 
 def test_after_going_back_and_a_new_deploy_it_is_the_one_that_served_before() -> None:
     records = [record(FIRST), record(SECOND, FIRST), record(THIRD, FIRST)]
-    assert choose_release(see([*records, *serve(THIRD)]).state, None).stamp == FIRST
+    assert choose(see([*records, *serve(THIRD)]), None).stamp == FIRST
 
 
 def test_from_a_deploy_that_was_cut_off_it_is_the_one_that_served() -> None:
     records = [record(FIRST), record(SECOND, FIRST), record(THIRD, SECOND, begun=True)]
-    assert choose_release(see([*records, *serve(THIRD)]).state, None).stamp == SECOND
+    assert choose(see([*records, *serve(THIRD)]), None).stamp == SECOND
     # Which may be named too: some of it runs no more.
-    assert choose_release(see([*records, *serve(THIRD)]).state, SECOND).stamp == SECOND
+    assert choose(see([*records, *serve(THIRD)]), SECOND).stamp == SECOND
 
 
 def test_one_that_was_cut_off_cannot_be_named() -> None:
     live = [record(FIRST), record(SECOND, FIRST, begun=True), *serve(SECOND)]
     with pytest.raises(UsageError, match=f"release {SECOND} is not kept"):
-        choose_release(see(live).state, SECOND)
+        choose(see(live), SECOND)
 
 
 def test_before_the_first_there_is_none() -> None:
     none = "no release that differs from the one that runs is kept from before it"
     with pytest.raises(UsageError, match=none):
-        choose_release(see([record(FIRST), *serve(FIRST)]).state, None)
+        choose(see([record(FIRST), *serve(FIRST)]), None)
     # Nor where all that ran before was the same.
     same = [record(stamp, image="web:1") for stamp in (FIRST, SECOND)]
     with pytest.raises(UsageError, match=none):
-        choose_release(see([*same, *serve(SECOND)]).state, None)
+        choose(see([*same, *serve(SECOND)]), None)
 
 
 def test_an_unchanged_deploy_goes_back_to_what_served_before_the_release_that_it_repeats() -> None:
@@ -69,12 +74,12 @@ def test_an_unchanged_deploy_goes_back_to_what_served_before_the_release_that_it
 
 def test_the_one_that_runs_is_refused() -> None:
     with pytest.raises(UsageError, match="runs already"):
-        choose_release(see([record(FIRST), *serve(FIRST)]).state, FIRST)
+        choose(see([record(FIRST), *serve(FIRST)]), FIRST)
 
 
 def test_where_nothing_has_run_there_is_nothing_to_go_back_to() -> None:
     with pytest.raises(UsageError, match="kept: none"):
-        choose_release(see([]).state, None)
+        choose(see([]), None)
 
 
 def test_a_release_without_the_service_that_visitors_are_led_to_is_refused() -> None:
@@ -87,9 +92,9 @@ def test_a_release_without_the_service_that_visitors_are_led_to_is_refused() -> 
         *(item for item in routes if item["kind"] != "Secret"),
     ]
     with pytest.raises(NvoiError, match=f"led to web, which release {FIRST} does not have"):
-        choose_release(see(live).state, None)
+        choose(see(live), None)
     live[0] = record(FIRST, text=after)
-    assert choose_release(see(live).state, None).stamp == FIRST
+    assert choose(see(live), None).stamp == FIRST
 
 
 RENAMED = WEB.replace("main", "base")
