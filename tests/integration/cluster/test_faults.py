@@ -193,6 +193,11 @@ def test_a_run_that_holds_the_lock_is_named_waited_for_and_ended(
         assert "ada on laptop" in refused.output
         assert "--lock-wait" in refused.output
         assert fleet.hosts["main"].installations == []
+        given_up = fleet.start("deploy", "--lock-wait", "60")
+        given_up.wait_for("Waiting up to")
+        given_up.send(signal.SIGINT)
+        assert given_up.wait().code == 130
+        lock.check()
         waiting = fleet.start("deploy", "--lock-wait", "60")
         waiting.wait_for("Waiting up to")
         lock.release()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -17,7 +16,17 @@ from nvoi.targets.cluster.cleanup import choose_kept
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.release import build_own_record
 from nvoi.targets.cluster.rollback import choose_release, go_back
-from tests.unit.targets.cluster.runs import STAMPS, WEB, build, build_node, record, see
+from tests.unit.targets.cluster.runs import (
+    DATABASE,
+    STAMPS,
+    WEB,
+    LiveCluster,
+    build,
+    build_node,
+    connect,
+    record,
+    see,
+)
 
 FIRST, SECOND, THIRD = STAMPS[:3]
 
@@ -100,32 +109,13 @@ def test_a_release_without_the_service_that_visitors_are_led_to_is_refused() -> 
 RENAMED = WEB.replace("main", "base")
 
 
-class Cluster:
-    """In the place of a cluster: has these objects, nodes among them, and takes a rollout."""
-
-    def __init__(self, live: list[Any], *nodes: Any) -> None:
-        self.live, self.nodes = live, nodes
-        self.rolled_out: list[Any] = []
-
-    def get(self, names: Sequence[str]) -> tuple[Any, ...]:
-        assert [*names] == ["nodes"]
-        return self.nodes
-
-    def get_all(self, _queries: object) -> tuple[Any, ...]:
-        return (*self.live,)
-
-    def roll_out(self, manifests: Sequence[Any], **_: object) -> tuple[Any, ...]:
-        self.rolled_out = [*manifests]
-        return (*manifests,)
-
-
 def roll_back(live: list[Any], text: str, *nodes: Any, stamp: str | None = None) -> Any:
     """Go back where a cluster has nodes; the spec of the pods that are rolled out."""
     context = see([], text=text, stamp=stamp)
-    cluster = context.__dict__["cluster"] = Cluster(live, *nodes)
+    cluster = connect(context, LiveCluster(nodes=nodes, all=live))
     context.list_servers()
     go_back(context)
-    (deployment,) = [one for one in cluster.rolled_out if one["kind"] == "Deployment"]
+    (deployment,) = [one for one in cluster.given["roll out"] if one["kind"] == "Deployment"]
     assert deployment in context.rollout.apps
     assert deployment["metadata"]["labels"][STAMP] == context.rollout.stamp
     return deployment["spec"]["template"]["spec"]
@@ -216,11 +206,7 @@ def test_a_deploy_that_only_names_a_group_anew_takes_the_place_of_no_kept_releas
 
 
 def test_what_could_not_start_again_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    database = (
-        "\ndatabase: {servers: [main], adapter: postgres, secrets: "
-        "{POSTGRES_USER: u, POSTGRES_PASSWORD: p, POSTGRES_DB: d}}"
-    )
-    live = [*list_live(begun=True), *build(WEB + database, FIRST).database]
+    live = [*list_live(begun=True), *build(WEB + DATABASE, FIRST).database]
     roll_back(live, RENAMED, build_node("base"))
     assert (
         "statefulset/db-shop runs, and no server is in main any more: deploy before its pod has "

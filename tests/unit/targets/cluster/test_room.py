@@ -15,7 +15,7 @@ from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.room import check_room, settle_share
 from tests.unit.k3s.servers import GIBIBYTE
 from tests.unit.kubernetes.configs import container_of, find
-from tests.unit.targets.cluster.runs import build, see, serving
+from tests.unit.targets.cluster.runs import LiveCluster, build, build_disk, connect, see, serving
 
 TEXT = """\
 servers:
@@ -41,20 +41,6 @@ def write(group: str = "main", database: str = "{}", worker: str = "{}") -> str:
     return text
 
 
-class Pods:
-    """In the place of a cluster: has pods, and disks on nodes."""
-
-    def __init__(self, pods: Sequence[Any] = (), disks: Sequence[Any] = ()) -> None:
-        self.found = {"pods": tuple(pods), "persistentvolumes": tuple(disks)}
-        self.asked: list[str] = []
-
-    def get(self, names: Sequence[str], namespace: str | None = "default") -> tuple[Any, ...]:
-        (name,) = names
-        assert (namespace is None) is (name == "pods")
-        self.asked.append(name)
-        return self.found[name]
-
-
 def build_pod(node: str, cpu: str | None, app: str = "blog", phase: str = "Running") -> Any:
     resources = {"requests": {"cpu": cpu}} if cpu else {}
     return {
@@ -65,8 +51,8 @@ def build_pod(node: str, cpu: str | None, app: str = "blog", phase: str = "Runni
 
 
 def look(
-    text: str, *processors: int, live: Iterable[Any] = (), pods: Sequence[Any] = (), **more: Any
-) -> tuple[ClusterContext, Pods]:
+    text: str, *processors: int, live: Iterable[Any] = (), **found: Sequence[Any]
+) -> tuple[ClusterContext, LiveCluster]:
     """A run that has seen servers with so many processors each; 0 is one that is away."""
     context = see(live, text=text)
     context.list_servers()
@@ -76,8 +62,7 @@ def look(
             survey.facts[server.name] = Facts("amd64", processors=number, memory=2 * GIBIBYTE)
         survey.nodes[server.name] = f"node-of-{server.name}"
     survey.servers = tuple(one for one in survey.servers if one.name in survey.facts)
-    cluster = context.__dict__["cluster"] = Pods(pods, **more)
-    return context, cluster
+    return context, connect(context, LiveCluster(**found))
 
 
 def promise(context: ClusterContext) -> tuple[str, str]:
@@ -158,7 +143,7 @@ def test_what_a_database_has_stays_while_its_server_is_large_enough(
         context, cluster = look(text, processors, 1, 1, live=serve(text, share), pods=full)
         assert promise(context) == (share, share)
         # Nothing is asked for: a deploy that changes nothing is as quick as before.
-        assert cluster.asked == []
+        assert cluster.looks == []
     assert "The database" not in caplog.text
 
 
@@ -204,17 +189,11 @@ def test_a_database_of_an_earlier_version_is_promised_what_it_may_use_from_now_o
 def test_a_disk_tells_which_of_its_servers_a_database_is_on() -> None:
     text = write("work")
     live = serve(text, "1000m")
-    terms = [{"matchExpressions": [{"key": "kubernetes.io/hostname", "values": [WORK]}]}]
-    disk = {
-        "spec": {
-            "claimRef": {"namespace": "default", "name": "data-db-shop-0"},
-            "nodeAffinity": {"required": {"nodeSelectorTerms": terms}},
-        }
-    }
-    context, _ = look(text, 4, 2, 1, live=live, disks=[disk])
+    disk = build_disk(WORK)
+    context, _ = look(text, 4, 2, 1, live=live, persistentvolumes=[disk])
     # The smaller server of its group is none of its business.
     assert promise(context) == ("1000m", "1000m")
-    context, _ = look(text, 4, 1, 4, live=live, disks=[disk])
+    context, _ = look(text, 4, 1, 4, live=live, persistentvolumes=[disk])
     assert promise(context) == ("500m", "500m")
 
 
@@ -244,7 +223,7 @@ def test_without_a_database_in_the_cluster_nothing_is_asked_for() -> None:
     text = write("main", "{}\n  url: 'postgres://u:p@elsewhere/d'")
     context, cluster = look(text, 1, 1, 1)
     settle_share(context)
-    assert cluster.asked == []
+    assert cluster.looks == []
     assert context.release == replace(context.release, database_cpu=Release.database_cpu)
 
 
