@@ -149,9 +149,7 @@ def remove_domains(context: ClusterContext) -> None:
         log.info("What leads its domains to it goes after the servers, on which it may still run")
         return
     attempt(context, ROUTES, partial(remove, context))
-    is_left = context.survey.has_cluster and not context.provider.is_rented
-    is_free = is_left and WORKLOADS not in context.deletion.failures
-    if is_free and had_traefik(context):
+    if is_removed and not context.provider.is_rented and had_traefik(context):
         shared = partial(give_ports_back, context)
         attempt(context, "what the ingress was set up with", shared, in_cluster=True)
 
@@ -208,14 +206,15 @@ def remove_cluster(context: ClusterContext) -> None:
         return
     if WORKLOADS not in context.deletion.failures:
         # By its marks other apps know that the cluster is still needed.
-        unmark = partial(unmark_nodes, context)
-        attempt(context, "the app's marks on its servers", unmark, in_cluster=True)
+        cluster, app = context.cluster, context.application.name
+        attempt(
+            context,
+            "the app's marks on its servers",
+            lambda: forget_app(cluster, list_nodes(cluster), app),
+            in_cluster=True,
+        )
     if context.request.with_cluster:
         attempt(context, "k3s", partial(uninstall_k3s, context), in_cluster=True)
-
-
-def unmark_nodes(context: ClusterContext) -> None:
-    forget_app(context.cluster, list_nodes(context.cluster), context.application.name)
 
 
 def uninstall_k3s(context: ClusterContext) -> None:

@@ -7,6 +7,7 @@ from functools import partial
 
 from nvoi import parallel
 from nvoi.domains import list_sites
+from nvoi.domains.domain import list_hostnames
 from nvoi.domains.public import ask_all
 from nvoi.errors import ConfigError, NvoiError
 from nvoi.kubernetes.names import COMPONENT, DOMAIN
@@ -18,7 +19,7 @@ from nvoi.protocol import Tunnel
 from nvoi.providers import Server
 from nvoi.targets.cluster.cleanup import attempt, remove_objects
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.ingress import explain, give_ports_back, had_traefik
+from nvoi.targets.cluster.ingress import give_ports_back, had_traefik, read_refusals
 from nvoi.targets.cluster.release import check_owners, roll_out
 
 log = get_logger("nvoi.domains")
@@ -84,8 +85,12 @@ def ask(context: ClusterContext) -> None:
         ServiceError: one does not.
     """
     sites = [*list_sites(context.application)]
-    with explain(context):
+    try:
         ask_all(sites, context.request.environ, context.connections, context.master.host)
+    except NvoiError as error:
+        if context.application.uses_ingress:
+            error.output = (*error.output, *read_refusals(context, list_hostnames(sites)))
+        raise
     for site in sites:
         context.tunnels.append(Tunnel(site.service, site.hostname))
         context.urls.append(site.url)
@@ -172,7 +177,7 @@ def has_lost_account(context: ClusterContext, routes: Sequence[Json]) -> bool:
 
 
 def plan_check(context: ClusterContext) -> Iterator[str]:
-    names = [name for site in list_sites(context.application) for name in site.hostnames]
+    names = list_hostnames(list_sites(context.application))
     if not names:
         return
     yield f"sees that {', '.join(names)} can be led to the app"

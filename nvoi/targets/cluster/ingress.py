@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
-from nvoi.domains import list_sites
 from nvoi.errors import NvoiError, ServiceError
 from nvoi.k3s.plan import has_traefik
 from nvoi.kubernetes.drift import is_unchanged
@@ -46,7 +45,7 @@ def set_up(context: ClusterContext) -> None:
     settings = context.application.ingress
     if settings is None or not context.application.uses_ingress:
         return
-    live = find_chart_config(context)
+    live = find_in_system(context, "helmchartconfigs")
     wanted = build_chart_config(settings, context.request.deploy_id)
     if live is not None:
         check_rivals(context, live)
@@ -94,7 +93,7 @@ def check_rivals(context: ClusterContext, live: Json) -> None:
 
 def give_ports_back(context: ClusterContext) -> None:
     """Have Traefik take no ports any more, where no app needs it."""
-    live = find_chart_config(context)
+    live = find_in_system(context, "helmchartconfigs")
     is_in_use = live is not None and live["metadata"].get("annotations", {}).get(SETTINGS)
     if not is_in_use or list_others(context):
         return
@@ -106,18 +105,6 @@ def had_traefik(context: ClusterContext) -> bool:
     """Whether the master had Traefik when the run looked, for an app that had it take visitors."""
     survey = context.survey
     return survey.is_reached and has_traefik(survey.facts[context.master.name].k3s)
-
-
-@contextmanager
-def explain(context: ClusterContext) -> Iterator[None]:
-    """Have an error of the public check say what Traefik has heard from the authority."""
-    try:
-        yield
-    except NvoiError as error:
-        if context.application.uses_ingress:
-            names = [name for site in list_sites(context.application) for name in site.hostnames]
-            error.output = (*error.output, *read_refusals(context, names))
-        raise
 
 
 def read_refusals(context: ClusterContext, names: Collection[str]) -> Iterator[str]:
@@ -140,10 +127,6 @@ def list_others(context: ClusterContext) -> list[str]:
         if item["spec"].get("ingressClassName") in {NAME, None}
     ]
     return sorted({name for name in names if name != own})
-
-
-def find_chart_config(context: ClusterContext) -> Json | None:
-    return find_in_system(context, "helmchartconfigs")
 
 
 def find_in_system(context: ClusterContext, kind: str) -> Json | None:

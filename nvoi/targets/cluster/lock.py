@@ -267,13 +267,8 @@ def take_lock(
 ) -> Lock:
     """Take the lock on ``host``, and keep it until it is released or this run ends.
 
-    Args:
-        connections: the way to the host; one of its sessions there is used until the release.
-        host: the master.
-        holder: who this run is, as others are told.
-        wait: seconds to wait for another run that holds it.
-        path: the lock file there.
-        pace: how often a sign of life is given.
+    It uses one of the connections' sessions there until then. Another run that holds it is waited
+    for as many seconds as ``wait`` says.
 
     Raises:
         LockError: another run holds it, or there can be no lock on the host.
