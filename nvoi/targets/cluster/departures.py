@@ -96,17 +96,17 @@ def keep_servers(context: ClusterContext) -> None:
     survey = context.survey
     leaving, survey.leaving = survey.leaving, ()
     regrouped, survey.regrouped = survey.regrouped, {}
+
+    def regroup(node: str) -> None:
+        change = {"metadata": {"labels": {SERVER_GROUP: regrouped[node]}}}
+        context.cluster.change(Reference("Node", node), change)
+        log.info("%s is in the server group %s again", node, regrouped[node])
+
     try:
         if leaving:
             keep_nodes(context.cluster, leaving)
     finally:
-        work_on_all([*regrouped], lambda name: change_group(context, name, regrouped[name]))
-
-
-def change_group(context: ClusterContext, node: str, group: str) -> None:
-    change = {"metadata": {"labels": {SERVER_GROUP: group}}}
-    context.cluster.change(Reference("Node", node), change)
-    log.info("%s is in the server group %s again", node, group)
+        work_on_all([*regrouped], regroup)
 
 
 def describe_held(context: ClusterContext) -> str:

@@ -11,7 +11,7 @@ from nvoi.domains.domain import list_hostnames
 from nvoi.domains.public import ask_all
 from nvoi.errors import ConfigError, NvoiError
 from nvoi.kubernetes.names import COMPONENT, DOMAIN
-from nvoi.kubernetes.ownership import Json, Manifest, Reference, get_label, is_owned, read_reference
+from nvoi.kubernetes.ownership import Json, Manifest, get_label, is_owned, read_reference
 from nvoi.kubernetes.ways import keep_ways
 from nvoi.log.levels import get_logger
 from nvoi.operation import Step
@@ -141,19 +141,15 @@ def list_routes(context: ClusterContext) -> list[Json]:
 
 def trim(context: ClusterContext, old: Sequence[Json]) -> None:
     references = [read_reference(item) for item in old]
-    stop(context, references)
+    # None of it runs; the objects stay until what they stand for is gone.
+    for one in references:
+        if one.kind == "Deployment":
+            context.cluster.change(one, {"spec": {"replicas": 0}})
     # All that led to it: a service whose account has changed has another tunnel of its name.
     context.domains.trim(list_routes(context))
     if has_lost_account(context, old):
         log.warning(LOST_ACCOUNT)
     remove_objects(context, references, wait=False)
-
-
-def stop(context: ClusterContext, references: Sequence[Reference]) -> None:
-    """Have nothing of it run; the objects stay until what they stand for is gone."""
-    for one in references:
-        if one.kind == "Deployment":
-            context.cluster.change(one, {"spec": {"replicas": 0}})
 
 
 def remove(context: ClusterContext) -> None:

@@ -38,7 +38,7 @@ log = get_logger("nvoi.lock")
 
 #: Seconds that a release waits for the other end; it frees the lock in any case.
 RELEASE_SECONDS = 2.0
-#: Seconds between two looks at whether the session is still there, while the lock is not held.
+#: Seconds between two looks at the session, and at the time, while the lock is not held.
 LOOK = 0.5
 #: Seconds until a wait for another run goes on over another connection.
 PAUSE = 0.2
@@ -96,7 +96,7 @@ class Lock:
         deadline = time.monotonic() + seconds
         reminder = Reminder(f"the deploy lock on {self._host}", log)
         told: Holder | None = None
-        while not self._wait_for_news(told, deadline):
+        while not self._is_held_soon(told):
             rival, left = self._rival, deadline - time.monotonic()
             if rival is None:
                 continue
@@ -111,12 +111,11 @@ class Lock:
                 told = rival
             reminder.tell(rival.describe())
 
-    def _wait_for_news(self, told: Holder | None, deadline: float) -> bool:
-        """Wait a second at most for something that was not told yet; whether the lock is held."""
-        left = 1.0 if told is None else max(0.0, min(1.0, deadline - time.monotonic()))
+    def _is_held_soon(self, told: Holder | None) -> bool:
+        """Whether it is held, after a moment for something that was not told yet."""
         with self._changed:
             self._changed.wait_for(
-                lambda: self._is_held or self._is_over or self._rival != told, left
+                lambda: self._is_held or self._is_over or self._rival != told, LOOK
             )
             self._raise_error()
             return self._is_held

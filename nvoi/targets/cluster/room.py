@@ -86,14 +86,13 @@ def settle_share(context: ClusterContext) -> None:
     if live is not None and (is_down or find_share(live, candidates) is None):
         candidates = list_disk_holders(context, live, candidates) or candidates
     share = find_share(live, candidates)
-    if share is None or (is_down and not has_room(context, candidates, share)):
+    if share is not None and is_down and candidates:
+        # Pods of others may have come since.
+        most = max(one.free for one in measure(context, candidates))
+        share = share if share <= most else None
+    if share is None:
         share = choose_share(context, live, candidates)
     context.rollout.database_cpu = f"{share}m"
-
-
-def has_room(context: ClusterContext, candidates: list[Candidate], share: int) -> bool:
-    """Whether one of the servers has it beside the pods of others, which may have come since."""
-    return not candidates or any(one.free >= share for one in measure(context, candidates))
 
 
 def check_promise(

@@ -15,7 +15,7 @@ from nvoi.k3s.nodes import ClusterNode, format_address, list_nodes
 from nvoi.k3s.plan import DEFAULT_VERSION, K3sSettings, find_orphans
 from nvoi.k3s.survey import check_servers
 from nvoi.kubernetes.names import SERVER_GROUP, build_app_selector
-from nvoi.kubernetes.ownership import Json, is_going, read_reference
+from nvoi.kubernetes.ownership import is_going, read_reference
 from nvoi.kubernetes.registry import Credentials, build_credentials
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import add_secrets
@@ -270,16 +270,15 @@ def free_pods(context: ClusterContext, nodes: Iterable[ClusterNode]) -> None:
         if node.is_ready or node.name not in names:
             continue
         pods = context.cluster.get(["pods"], selector=own, fields=f"spec.nodeName={node.name}")
-        gone = [read_reference(pod) for pod in pods if is_replica(pod) and not is_going(pod)]
+        gone = [
+            read_reference(pod)
+            for pod in pods
+            for owner in pod["metadata"].get("ownerReferences") or ()
+            if owner["kind"] == "ReplicaSet" and not is_going(pod)
+        ]
         if gone:
             log.info("%s: what was on it starts elsewhere", node.name)
             context.cluster.delete(gone, wait=False)
-
-
-def is_replica(pod: Json) -> bool:
-    """Whether a pod is one of a Deployment's."""
-    owners = pod["metadata"].get("ownerReferences") or ()
-    return any(owner["kind"] == "ReplicaSet" for owner in owners)
 
 
 def plan_servers(context: ClusterContext) -> Iterator[str]:

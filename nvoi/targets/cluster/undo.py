@@ -115,8 +115,11 @@ def find_changes(
             before[reference] = build_manifest(live)
         elif live is None or state.running is None:
             created.add(reference)
-        elif reference.kind == "Job" or (reference.kind == "Secret" and not is_login(item)):
-            # An environment of this name is the same, and a Job of this name has run.
+        elif reference.kind == "Job" or (
+            reference.kind == "Secret" and get_label(item, COMPONENT) != LOGINS
+        ):
+            # An environment of this name is the same, and a Job of this name has run; the logins
+            # change in their place.
             continue
         elif reference in recorded:
             before[reference] = recorded[reference]
@@ -125,11 +128,6 @@ def find_changes(
         else:
             before[reference] = find_last_ready(state, live) or build_manifest(live)
     return before, created
-
-
-def is_login(item: Manifest) -> bool:
-    """Whether it is the Secret with the app's logins, which changes in its place."""
-    return get_label(item, COMPONENT) == LOGINS
 
 
 def find_mended(state: State, rollout: Rollout) -> set[str]:
