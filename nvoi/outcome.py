@@ -93,7 +93,6 @@ class Outcome:
 
 
 def tell_success(outcome: Outcome) -> None:
-    """Log where the app is, and what of it."""
     tell_timings(outcome)
     for url in outcome.urls:
         log.info("Running at %s", url)

@@ -324,6 +324,5 @@ def told_as_faults() -> Iterator[None]:
 
 
 def find_ids(live: Iterable[Json]) -> set[str]:
-    """The ids of the tunnels that objects of the cluster stand for."""
     found = ((item["metadata"].get("annotations") or {}).get(TUNNEL) for item in live)
     return {tunnel_id for tunnel_id in found if tunnel_id}

@@ -144,7 +144,6 @@ class Account:
     # Tunnels
 
     def list_tunnels(self, prefix: str) -> list[Tunnel]:
-        """The tunnels whose names begin with ``prefix``."""
         query = {"is_deleted": "false", "include_prefix": prefix}
         return self._list("tunnels", self._tunnels, query, TUNNELS_PAGE, read_tunnel)
 
@@ -225,7 +224,6 @@ class Account:
         size: int,
         read: Callable[[dict[str, Any]], T],
     ) -> list[T]:
-        """All items of a list, page by page."""
 
         def read_page(document: object) -> tuple[list[T], int]:
             length = find_value(document, "result_info", "per_page")
@@ -313,7 +311,6 @@ class Account:
 
 
 def read_codes(error: RequestError) -> frozenset[int]:
-    """The codes of an error, and of those behind it."""
     errors = list_objects(error.document, "errors")
     chain = [each for one in errors for each in list_objects(one, "error_chain")]
     codes = (one.get("code") for one in [*errors, *chain])

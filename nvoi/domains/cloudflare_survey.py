@@ -66,7 +66,6 @@ class Survey:
         return self.tunnels.get(build_tunnel_name(self.app, site.service))
 
     def list_named_tunnels(self) -> list[Tunnel]:
-        """The tunnels of the config that are there."""
         return [tunnel for site in self.sites if (tunnel := self.find_tunnel(site))]
 
     def find_faults(self) -> list[Fault]:
@@ -79,7 +78,6 @@ class Survey:
         return faults + [fault for site in self.sites for fault in self._look_back(site)]
 
     def look(self) -> None:
-        """Find the app's tunnels and its records."""
         found = self.account.list_tunnels(f"{build_prefix(self.app)}-")
         self.tunnels = {tunnel.name: tunnel for tunnel in found}
         for tunnel in self.list_named_tunnels():
@@ -134,7 +132,6 @@ class Survey:
         return name in self.records and self.records[name] == self.build_record(site, name)
 
     def list_changing(self) -> list[Zone]:
-        """The zones in which a record is to be made or changed."""
         zones = {
             zone.id: zone
             for site in self.sites
@@ -144,12 +141,10 @@ class Survey:
         return [*zones.values()]
 
     def find_own_record(self, wanted: Record) -> Record | None:
-        """The app's record of that name as it is there now."""
         found = self.account.list_records(wanted.zone_id, name=wanted.name)
         return next((record for record in found if self.is_own(record)), None)
 
     def list_old_records(self) -> list[Record]:
-        """The app's records of names that the config does not have."""
         wanted = list_hostnames(self.sites)
         return [record for name, record in self.records.items() if name not in wanted]
 
@@ -257,13 +252,11 @@ def has_rules(settings: dict[str, Any], rules: Iterable[dict[str, str]]) -> bool
 
 
 def list_names(settings: dict[str, Any]) -> list[str]:
-    """The names that a tunnel serves."""
     rules = list_objects(settings, "ingress")
     return [*dict.fromkeys(rule["hostname"].lower() for rule in rules if rule.get("hostname"))]
 
 
 def list_other_rules(settings: dict[str, Any], site: Site) -> list[dict[str, Any]]:
-    """The rules of names that are not the site's."""
     rules = list_objects(settings, "ingress")
     names = {*site.hostnames, ""}
     return [rule for rule in rules if (rule.get("hostname") or "").lower() not in names]

@@ -115,7 +115,6 @@ class Domains:
 
 
 def list_sites(application: Application) -> Iterator[Site]:
-    """The services with a domain."""
     for name, service in application.app.items():
         if service.domain and service.port:
             yield Site(

@@ -141,7 +141,6 @@ def ask_all(
 def lead_through(
     master: Host, connections: Connections, name: str, environ: Mapping[str, str]
 ) -> Iterator[Way]:
-    """The way to ``name`` that begins in the cluster."""
 
     def resolves() -> bool:
         command = build_script("nvoi-look-up", LOOK_UP, name)
@@ -236,7 +235,6 @@ def find_silence(site: Site, way: Way, error: HTTPError | OSError) -> BadAnswerE
 
 
 def build_tls_fault(site: Site, cause: BaseException | None) -> BadAnswerError:
-    """Why no connection that can be trusted is made."""
     soon = "the certificate of a domain that is new may take some minutes"
     if not isinstance(cause, ssl.SSLCertVerificationError):
         reason = getattr(cause, "reason", None) or "it was ended"

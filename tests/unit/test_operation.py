@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ def build_step(
     name: str,
     error: BaseException | None = None,
     undo_error: str = "",
+    undo_signal: int | None = None,
     *,
     plan: Sequence[str] = ("would work",),
 ) -> Step[Trail]:
@@ -50,6 +52,9 @@ def build_step(
 
     def undo(trail: Trail) -> None:
         trail.done.append(f"undo {name}")
+        if undo_signal is not None:
+            os.kill(os.getpid(), undo_signal)
+            trail.done.append(f"undone {name}")
         if undo_error:
             raise RuntimeError(undo_error)
 

@@ -89,7 +89,6 @@ def adopt(context: ClusterContext) -> None:
 
 
 def list_servers(context: ClusterContext) -> list[str]:
-    """What becomes of the k3s that the gem has set up."""
     return [
         f"{name}: k3s {one.k3s.version} gets nvoi's settings and starts anew; pods go on"
         for name, one in context.survey.facts.items()

@@ -42,7 +42,6 @@ def check_request(request: Request) -> None:
 
 
 def find_faults(application: Application) -> list[Fault]:
-    """All that does not fit a cluster, each at the path that should change."""
     checks = (check_name, check_database, check_workloads, check_resources)
     found = [fault for check in checks for fault in check(application)]
     return [Fault(0, 0, path, message) for path, message in found]

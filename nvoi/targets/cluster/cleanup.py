@@ -106,7 +106,6 @@ def remove_objects(
 
 
 def remove_images(context: ClusterContext, tags: set[str], digests: set[str]) -> None:
-    """Remove the app's images that no kept release runs, wherever they are."""
     if clean_registry(context, tags):
         clean_nodes(context, context.survey.servers, tags | digests)
     if context.image.engine is not None:

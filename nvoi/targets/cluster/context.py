@@ -163,7 +163,6 @@ class ClusterContext:
 
     @property
     def tag(self) -> str:
-        """The image that a build makes."""
         return build_image_tag(self.application.name, self.moment)
 
     @property

@@ -118,7 +118,6 @@ def describe_held(context: ClusterContext) -> str:
 
 
 def free_servers(context: ClusterContext) -> None:
-    """Have all of the app's servers take pods again that a deploy was to remove."""
     own = find_left(list_nodes(context.cluster), (), context.application.name)
     keep_nodes(context.cluster, own)
 

@@ -92,7 +92,6 @@ def check_rivals(context: ClusterContext, live: Json) -> None:
 
 
 def give_ports_back(context: ClusterContext) -> None:
-    """Have Traefik take no ports any more, where no app needs it."""
     live = find_in_system(context, "helmchartconfigs")
     is_in_use = live is not None and live["metadata"].get("annotations", {}).get(SETTINGS)
     if not is_in_use or list_others(context):

@@ -207,7 +207,6 @@ class Candidate:
 
 
 def read_promise(live: Json | None) -> tuple[int | None, int | None]:
-    """What a live database is promised, and what it may use."""
     if live is None:
         return None, None
     resources = live["spec"]["template"]["spec"]["containers"][0].get("resources") or {}
@@ -226,7 +225,6 @@ def find_share(live: Json | None, candidates: Iterable[Candidate]) -> int | None
 
 
 def sum_pods(candidate: Candidate, pods: Iterable[Json]) -> int:
-    """What those on it are promised."""
     return sum(
         sum_containers(pod["spec"])
         for pod in pods
@@ -249,7 +247,6 @@ def sum_deployments(candidate: Candidate, deployments: Iterable[Manifest]) -> in
 
 
 def sum_containers(specification: Any) -> int:
-    """What the containers of a pod are promised."""
     requests = (
         (container.get("resources") or {}).get("requests") or {}
         for container in specification["containers"]

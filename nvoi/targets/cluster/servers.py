@@ -115,7 +115,6 @@ def survey_servers(context: ClusterContext) -> None:
 
 
 def find_spare(context: ClusterContext) -> frozenset[str]:
-    """The servers that a deploy may go on without, by their names."""
     if context.request.require_all_servers:
         return frozenset()
     servers = context.survey.servers
@@ -188,7 +187,6 @@ def settle_platform(context: ClusterContext, architectures: Mapping[str, str]) -
 
 
 def check_architecture(context: ClusterContext) -> None:
-    """See that the servers can run the image, where the config says what it is built for."""
     platform = find_platform(context)
     if platform is None or not context.needs_image:
         return

@@ -127,7 +127,6 @@ def build_address_check(
 
 
 def find_target(ports: Json, container: Json) -> int | None:
-    """The number of the container's port that a Service leads to."""
     target: int | str = ports.get("targetPort", ports["port"])
     named = {one.get("name"): one["containerPort"] for one in container.get("ports") or ()}
     return named.get(target) if isinstance(target, str) else target

@@ -182,7 +182,6 @@ def build_manifest(item: Json) -> Manifest:
 
 
 def find_groups(app: str, nodes: Iterable[ClusterNode]) -> set[str]:
-    """The server groups that nodes of the app are in."""
     own = build_marker(app)
     groups = (node.labels.get(SERVER_GROUP) for node in nodes if own in node.markers)
     return {group for group in groups if group}
@@ -256,6 +255,5 @@ def move(item: Manifest, other: Manifest) -> Manifest:
 
 
 def read_spec(item: Manifest) -> tuple[Any, Any]:
-    """A workload's spec, and the template in it."""
     spec: Any = item["spec"]
     return spec, spec["template"]
