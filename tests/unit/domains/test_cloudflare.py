@@ -169,77 +169,62 @@ def test_a_zone_that_lacks_is_told_with_those_there_are(cloudflare: Cloudflare) 
     assert "zone-59.example.net" in message
 
 
+DOMAIN = "application.app.web.domain"
+ACCESSES = {
+    "old": Access(status="expired"),
+    "off": Access(status="disabled"),
+    "own": Access(status="expired", is_accounts=True),
+    **{right.replace(":", "-"): Access(rights=RIGHTS - {right}) for right in RIGHTS},
+}
+
+
 @pytest.mark.parametrize(
-    ("state", "words"),
+    ("state", "service", "words"),
     [
-        ({"status": "pending"}, "its name servers must be ada.ns.cloudflare.com and bob"),
-        ({"paused": True}, "Cloudflare is paused for example.com"),
+        ({"status": "pending"}, "", "its name servers must be ada.ns.cloudflare.com and bob"),
+        ({"paused": True}, "", "Cloudflare is paused for example.com"),
+        # Two levels below the zone.
+        (
+            {},
+            "domain: shop.example.com, subdomain: www",
+            "a `subdomain` of one level, such as www-",
+        ),
+        ({}, "domain: shop.example.com", "*.shop.example.com is more than one level below example"),
+        ({}, "domain: example.com, subdomain: a.b", "write `domain: example.com`, and a `subdo"),
     ],
 )
-def test_a_zone_that_does_not_serve_is_told(
-    cloudflare: Cloudflare, state: dict[str, Any], words: str
+def test_a_name_that_cannot_be_served_is_told(
+    cloudflare: Cloudflare, state: dict[str, Any], service: str, words: str
 ) -> None:
     cloudflare.zones[0].update(state)
-    faults = find_faults(cloudflare, build_application())
-    assert words in faults["application.app.web.domain"]
+    apps = [f"web: {{servers: [main], port: 80, {service}}}"] if service else []
+    assert words in find_faults(cloudflare, build_application(*apps))[DOMAIN]
 
 
 @pytest.mark.parametrize(
-    ("service", "name", "advice"),
+    ("token", "words"),
     [
-        ("domain: shop.example.com, subdomain: www", "www.shop.example.com", "www-shop"),
-        ("domain: shop.example.com", "*.shop.example.com", "shop"),
-        ("domain: example.com, subdomain: a.b", "a.b.example.com", "a-b"),
+        ("unknown", "Cloudflare knows no such token"),
+        ("not.a.token", "Cloudflare knows no such token"),
+        ("old", "the token is expired"),
+        ("off", "the token is disabled"),
+        ("own", "the token is expired"),
+        ("zone-read", "the token has no right to this: zones: "),
+        ("dns-read", "the token has no right to this: DNS records: "),
+        ("dns-edit", "the token has no right to this: changing DNS records of example.com: "),
+        ("tunnel-read", "the token has no right to this: tunnels: "),
+        ("tunnel-edit", "the token has no right to this: changing tunnels of the account: "),
     ],
 )
-def test_two_levels_below_the_zone_are_refused(
-    cloudflare: Cloudflare, service: str, name: str, advice: str
+def test_a_token_that_will_not_do_is_told_before_anything_is_made(
+    cloudflare: Cloudflare, token: str, words: str
 ) -> None:
-    application = build_application(f"web: {{servers: [main], port: 80, {service}}}")
-    message = find_faults(cloudflare, application)["application.app.web.domain"]
-    assert message.startswith(f"{name} is more than one level below example.com")
-    assert message.endswith(f"such as {advice}")
-    assert "domain: example.com" in message
-
-
-@pytest.mark.parametrize(
-    ("token", "access", "words"),
-    [
-        ("unknown", None, "Cloudflare knows no such token"),
-        ("not.a.token", None, "Cloudflare knows no such token"),
-        ("old", Access(status="expired"), "the token is expired"),
-        ("off", Access(status="disabled"), "the token is disabled"),
-        ("own", Access(status="expired", is_accounts=True), "the token is expired"),
-    ],
-)
-def test_a_token_that_is_none_is_told(
-    cloudflare: Cloudflare, token: str, access: Access | None, words: str
-) -> None:
-    if access:
-        cloudflare.tokens[token] = access
+    if token in ACCESSES:
+        cloudflare.tokens[token] = ACCESSES[token]
     faults = find_faults(cloudflare, build_application(token=token))
     message = faults["application.domain_provider.cloudflare.api_token"]
     assert message.startswith(words)
-    assert token not in message or token in {"own", "old", "off"}
-
-
-@pytest.mark.parametrize(
-    ("right", "words"),
-    [
-        ("zone:read", "zones"),
-        ("dns:read", "DNS records"),
-        ("dns:edit", "changing DNS records of example.com"),
-        ("tunnel:read", "tunnels"),
-        ("tunnel:edit", "changing tunnels of the account"),
-    ],
-)
-def test_a_right_that_lacks_is_told_before_anything_is_made(
-    cloudflare: Cloudflare, right: str, words: str
-) -> None:
-    cloudflare.tokens[TOKEN].rights = RIGHTS - {right}
-    faults = find_faults(cloudflare, build_application())
-    message = faults["application.domain_provider.cloudflare.api_token"]
-    assert message.startswith(f"the token has no right to this: {words}: ")
+    assert token in ACCESSES or token not in message
 
 
 def test_an_account_of_its_own_token_will_do(cloudflare: Cloudflare) -> None:

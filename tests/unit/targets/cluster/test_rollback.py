@@ -10,7 +10,7 @@ from nvoi.errors import NvoiError, UsageError
 from nvoi.k3s.nodes import read_node
 from nvoi.kubernetes.cloudflared import Connector, build_cloudflared
 from nvoi.kubernetes.names import SERVER_GROUP, STAMP
-from nvoi.kubernetes.releases import Record, read_record
+from nvoi.kubernetes.releases import read_record
 from nvoi.secret import Secret
 from nvoi.targets.cluster.cleanup import choose_kept
 from nvoi.targets.cluster.context import ClusterContext
@@ -31,40 +31,58 @@ from tests.unit.targets.cluster.runs import (
 FIRST, SECOND, THIRD = STAMPS[:3]
 
 
-def choose(context: ClusterContext, stamp: str | None) -> Record:
-    return choose_release(context.state, context.state.records, stamp)
+NONE = "no release that differs from the one that runs is kept from before it"
+
+
+def choose(context: ClusterContext, stamp: str | None = None) -> str:
+    return choose_release(context.state, context.state.records, stamp).stamp
 
 
 def serve(stamp: str) -> list[Any]:
     return [*build(WEB, stamp).kept]
 
 
-def test_after_going_back_and_a_new_deploy_it_is_the_one_that_served_before() -> None:
-    records = [record(FIRST), record(SECOND, FIRST), record(THIRD, FIRST)]
-    assert choose(see([*records, *serve(THIRD)]), None).stamp == FIRST
+@pytest.mark.parametrize(
+    ("records", "running", "stamp", "chosen"),
+    [
+        # Gone back from the second to the first, and then on to the third.
+        ([record(FIRST), record(SECOND, FIRST), record(THIRD, FIRST)], THIRD, None, FIRST),
+        # The third was cut off: the one that served may be named too, as some of it runs no more.
+        *(
+            (
+                [record(FIRST), record(SECOND, FIRST), record(THIRD, SECOND, begun=True)],
+                THIRD,
+                stamp,
+                SECOND,
+            )
+            for stamp in (None, SECOND)
+        ),
+    ],
+)
+def test_it_is_the_one_that_served_before(
+    records: list[Any], running: str, stamp: str | None, chosen: str
+) -> None:
+    assert choose(see([*records, *serve(running)]), stamp) == chosen
 
 
-def test_from_a_deploy_that_was_cut_off_it_is_the_one_that_served() -> None:
-    records = [record(FIRST), record(SECOND, FIRST), record(THIRD, SECOND, begun=True)]
-    assert choose(see([*records, *serve(THIRD)]), None).stamp == SECOND
-    # Which may be named too: some of it runs no more.
-    assert choose(see([*records, *serve(THIRD)]), SECOND).stamp == SECOND
-
-
-def test_one_that_was_cut_off_cannot_be_named() -> None:
-    live = [record(FIRST), record(SECOND, FIRST, begun=True), *serve(SECOND)]
-    with pytest.raises(UsageError, match=f"release {SECOND} is not kept"):
-        choose(see(live), SECOND)
-
-
-def test_before_the_first_there_is_none() -> None:
-    none = "no release that differs from the one that runs is kept from before it"
-    with pytest.raises(UsageError, match=none):
-        choose(see([record(FIRST), *serve(FIRST)]), None)
-    # Nor where all that ran before was the same.
-    same = [record(stamp, image="web:1") for stamp in (FIRST, SECOND)]
-    with pytest.raises(UsageError, match=none):
-        choose(see([*same, *serve(SECOND)]), None)
+@pytest.mark.parametrize(
+    ("live", "stamp", "told"),
+    [
+        (
+            [record(FIRST), record(SECOND, FIRST, begun=True), *serve(SECOND)],
+            SECOND,
+            f"release {SECOND} is not kept",
+        ),
+        ([record(FIRST), *serve(FIRST)], None, NONE),
+        # Nor where all that ran before was the same.
+        ([record(one, image="web:1") for one in (FIRST, SECOND)] + serve(SECOND), None, NONE),
+        ([record(FIRST), *serve(FIRST)], FIRST, "runs already"),
+        ([], None, "kept: none"),
+    ],
+)
+def test_where_there_is_none_that_is_told(live: list[Any], stamp: str | None, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        choose(see(live), stamp)
 
 
 def test_an_unchanged_deploy_goes_back_to_what_served_before_the_release_that_it_repeats() -> None:
@@ -81,16 +99,6 @@ def test_an_unchanged_deploy_goes_back_to_what_served_before_the_release_that_it
     assert read_record(build_own_record(context)).before == THIRD
 
 
-def test_the_one_that_runs_is_refused() -> None:
-    with pytest.raises(UsageError, match="runs already"):
-        choose(see([record(FIRST), *serve(FIRST)]), FIRST)
-
-
-def test_where_nothing_has_run_there_is_nothing_to_go_back_to() -> None:
-    with pytest.raises(UsageError, match="kept: none"):
-        choose(see([]), None)
-
-
 def test_a_release_without_the_service_that_visitors_are_led_to_is_refused() -> None:
     before, after = WEB.replace("web:", "site:"), WEB
     routes = build_cloudflared(Connector("shop", "web", "a-tunnel", Secret("token"), "run"))
@@ -101,9 +109,9 @@ def test_a_release_without_the_service_that_visitors_are_led_to_is_refused() -> 
         *(item for item in routes if item["kind"] != "Secret"),
     ]
     with pytest.raises(NvoiError, match=f"led to web, which release {FIRST} does not have"):
-        choose(see(live), None)
+        choose(see(live))
     live[0] = record(FIRST, text=after)
-    assert choose(see(live), None).stamp == FIRST
+    assert choose(see(live)) == FIRST
 
 
 RENAMED = WEB.replace("main", "base")
