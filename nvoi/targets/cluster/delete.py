@@ -35,18 +35,18 @@ from nvoi.operation import Step
 from nvoi.providers import Server
 from nvoi.targets.cluster.cleanup import clean_nodes, clean_registry, remove_objects
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.domains import plan_removal, remove
-from nvoi.targets.cluster.ingress import give_ports_back, had_traefik
-from nvoi.targets.cluster.lease import (
+from nvoi.targets.cluster.departures import (
     CLAIMS,
     check_data,
     check_master,
     detach_disks,
     find_servers,
-    give_back,
+    give_all_back,
     list_known,
     list_wanted_disks,
 )
+from nvoi.targets.cluster.domains import plan_removal, remove
+from nvoi.targets.cluster.ingress import give_ports_back, had_traefik
 from nvoi.targets.cluster.prepare import (
     get_registry_address,
     hold_lock,
@@ -256,7 +256,7 @@ def finish(context: ClusterContext) -> None:
         # What was left on the servers goes with them.
         deletion.failures = [one for one in deletion.failures if one != WORKLOADS]
         try:
-            give_back(context)
+            give_all_back(context)
         except NvoiError as error:
             log.error("Not given back: %s", error)  # noqa: TRY400 - told in a line
             reason = error.message.partition("\n")[0]

@@ -1,15 +1,18 @@
-"""Servers that the config no longer names: held before the rollout, removed once it serves.
+"""Servers that leave: those that the config no longer names, and all of an app at its end.
 
-Until a release serves, the one before it needs the servers that it runs on.
+The former are held before the rollout and removed once the release serves: until then, the one
+before it needs the servers that it runs on. None goes with data unasked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
-from nvoi.errors import NvoiError, UsageError
+from nvoi.errors import InputError, NvoiError, UsageError
 from nvoi.invocation import name_command
 from nvoi.k3s.drain import (
     check_claims,
@@ -19,20 +22,32 @@ from nvoi.k3s.drain import (
     list_claims,
     remove_nodes,
 )
-from nvoi.k3s.nodes import ClusterNode, find_left, forget_app, format_address, list_nodes
+from nvoi.k3s.nodes import (
+    ClusterNode,
+    find_left,
+    forget_app,
+    format_address,
+    list_nodes,
+    list_other_apps,
+)
 from nvoi.kubernetes.names import SERVER_GROUP, build_app_selector
 from nvoi.kubernetes.ownership import Reference, read_reference
 from nvoi.log.levels import get_logger
+from nvoi.log.rendering import format_count
 from nvoi.operation import Step
 from nvoi.parallel import work_on_all
+from nvoi.providers import Server
+from nvoi.providers.disks import build_detachment
 from nvoi.providers.rented import list_volume_names, list_wanted
+from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.lease import detach
 
 log = get_logger("nvoi.k3s")
 
 #: Seconds that pods of servers that leave may take to start elsewhere.
 MOVE_SECONDS = 600.0
+CLAIMS = ("persistentvolumeclaims",)
+SAVE = "save it, and add --delete-volumes"
 
 
 def check_surplus(context: ClusterContext) -> None:
@@ -138,7 +153,7 @@ def remove_servers(context: ClusterContext) -> None:
     forget_app(cluster, shared, context.application.name)
     try:
         if context.provider.is_rented:
-            give_back(context, own)
+            give_surplus_back(context, own)
         elif left:
             kept = {format_address(server.host) for server in survey.servers}
             settle = partial(wait_for_moved, context)
@@ -148,7 +163,7 @@ def remove_servers(context: ClusterContext) -> None:
         raise NvoiError(message, hint=error.hint, output=error.output) from error
 
 
-def give_back(context: ClusterContext, nodes: Sequence[ClusterNode]) -> None:
+def give_surplus_back(context: ClusterContext, nodes: Sequence[ClusterNode]) -> None:
     """Give rented servers back, once nothing is on them.
 
     Their nodes go last: an agent that still runs would bring one back.
@@ -169,6 +184,16 @@ def give_back(context: ClusterContext, nodes: Sequence[ClusterNode]) -> None:
         context.cluster.delete([Reference("Node", node.name) for node in nodes], wait=False)
     for server in surplus:
         log.ok("%s is given back", server.name)
+
+
+def detach(context: ClusterContext, servers: Sequence[Server]) -> None:
+    """Have servers write what is left to their disks, and use them no longer."""
+
+    def run(server: Server) -> None:
+        command = build_detachment(server)
+        context.connections.run(server.host, as_root(server.host, command))
+
+    work_on_all(servers, run)
 
 
 def detach_unwanted(context: ClusterContext) -> None:
@@ -203,3 +228,125 @@ def plan(context: ClusterContext) -> Iterator[str]:
 
 
 DEPART: Step[ClusterContext] = Step(name="Old servers", run=remove_servers, plan=plan)
+
+
+# At the end of the app
+
+
+def list_known(context: ClusterContext) -> bool:
+    """Find the servers; whether that could be done. Rented ones are looked for at the end again."""
+    try:
+        find_servers(context)
+    except NvoiError as error:
+        if isinstance(error, InputError) or not context.provider.is_rented:
+            raise
+        log.warning("%s; all that is rented is looked for once more at the end", error)
+        return False
+    return True
+
+
+def find_servers(context: ClusterContext) -> None:
+    """Find those too that the config no longer names: what is on them is the app's all the same.
+
+    Raises:
+        UsageError: of some no label says whose they are.
+    """
+    context.list_servers()
+    if context.provider.is_rented:
+        context.survey.surplus = context.provider.list_surplus(context.application)
+        context.survey.servers += context.survey.surplus
+    if others := [one.name for one in context.survey.servers if not one.is_labelled]:
+        raise UsageError(
+            f"no label says whose these servers are: {', '.join(others)}",
+            hint=f"{name_command('deploy --adopt')} takes over what the gem nvoi 0.2 has made, and "
+            f"{name_command('delete')} gives it back then; or delete them at the cloud",
+        )
+
+
+def check_data(context: ClusterContext, *, is_known: bool) -> None:
+    """Whether no data on the own disks of rented servers goes unasked, and no other app.
+
+    ``is_known`` says whether the servers could be looked for.
+
+    Raises:
+        UsageError: some would.
+    """
+    if check_master(context):
+        return
+    others, claims = find_company(context) if is_known else ([], list_wanted_disks(context))
+    if others:
+        raise UsageError(
+            f"the servers also run {', '.join(others)}",
+            hint="delete these first, and the app whose servers they are last",
+        )
+    if claims and not context.request.delete_volumes:
+        raise UsageError(
+            f"the servers' own disks have data, which would go with them: {', '.join(claims)}",
+            hint=SAVE,
+        )
+
+
+def check_master(context: ClusterContext) -> bool:
+    """See that the servers to be asked for data are known; whether nobody has to be asked.
+
+    Raises:
+        UsageError: the master may be among those that the config no longer names.
+    """
+    survey = context.survey
+    if not survey.surplus or any(server.is_master for server in survey.servers):
+        return False
+    if not context.request.delete_volumes:
+        names = ", ".join(server.name for server in survey.surplus)
+        raise UsageError(
+            "the config names another master, and the cluster with data of its own may be on "
+            f"{names}",
+            hint=f"name its group as master again; or {SAVE}",
+        )
+    return True
+
+
+def find_company(context: ClusterContext) -> tuple[list[str], list[str]]:
+    """The other apps on the servers, and what data is on disks that the cluster found for it.
+
+    Where the cluster cannot tell, the config does.
+    """
+    if not context.survey.servers or (context.survey.is_reached and not context.survey.has_cluster):
+        return [], []
+    if context.survey.is_reached:
+        with suppress(NvoiError):
+            others = list_other_apps(list_nodes(context.cluster), context.application.name)
+            return others, [str(read_reference(item)) for item in context.cluster.get(CLAIMS)]
+    return [], list_wanted_disks(context)
+
+
+def list_wanted_disks(context: ClusterContext) -> list[str]:
+    """What the config has on disks that the cluster finds."""
+    items: Any = context.manifests.database
+    return [str(read_reference(item)) for item in items if item["spec"].get("volumeClaimTemplates")]
+
+
+def detach_disks(context: ClusterContext) -> None:
+    """Have all that was written be on the disks that stay, before their servers go."""
+    servers = [server for server in context.survey.list_reached() if server.disks]
+    if context.request.delete_volumes or not servers:
+        return
+
+    try:
+        detach(context, servers)
+    except NvoiError as error:
+        log.warning("What was written last may not be on the volumes: %s", error)
+
+
+def give_all_back(context: ClusterContext) -> None:
+    with_volumes = context.request.delete_volumes
+    kept = context.provider.delete_servers(context.application, with_volumes=with_volumes)
+    for disk in kept:
+        log.info("Its data stays: volume %s", disk)
+    context.deletion.remark = "0 billable resources left"
+    if kept:
+        volumes = format_count(len(kept), "volume")
+        goes_on, these = ("costs", "it") if len(kept) == 1 else ("cost", "them")
+        context.deletion.remark = (
+            f"{volumes} left, which {goes_on} money: {name_command('delete --delete-volumes')} "
+            f"gives {these} back"
+        )

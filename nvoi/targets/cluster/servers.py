@@ -30,9 +30,9 @@ from nvoi.targets.cluster.departures import (
     describe_held,
     hold_servers,
     keep_servers,
+    list_wanted_disks,
     tell_surplus,
 )
-from nvoi.targets.cluster.lease import list_wanted_disks
 from nvoi.targets.cluster.room import check_room
 
 log = get_logger("nvoi.cluster")

@@ -17,7 +17,7 @@ from nvoi.providers import Server
 from nvoi.ssh.host import Host, as_root
 from nvoi.targets.cluster.cleanup import remove_objects
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.lease import CLAIMS
+from nvoi.targets.cluster.departures import CLAIMS
 
 log = get_logger("nvoi.cluster")
 

@@ -20,7 +20,7 @@ from nvoi.targets.cluster.delete import (
     reach_servers,
     remove_domains,
 )
-from nvoi.targets.cluster.lease import check_data
+from nvoi.targets.cluster.departures import check_data
 from nvoi.targets.cluster.servers import K3S, SERVERS
 from tests.unit.k3s.servers import build_facts, build_k3s
 from tests.unit.targets.cluster.rented import Account, build_server, rent
