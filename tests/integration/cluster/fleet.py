@@ -30,6 +30,13 @@ from tests.integration.registry import Registry
 NAME = "shop"
 #: A finished image, which nothing has to build.
 IMAGE = "registry.example/web:1"
+#: A database, with a disk that the cluster finds for it, and with a volume.
+DATABASE: dict[str, Any] = {
+    "servers": ["main"],
+    "adapter": "postgres",
+    "secrets": {"POSTGRES_USER": "u", "POSTGRES_PASSWORD": "pa55word-of-it", "POSTGRES_DB": "d"},
+}
+MOUNTED = DATABASE | {"mount": {"data": "/var/lib/postgresql/data"}}
 #: Seconds that a whole deploy may take on a loaded machine.
 PATIENCE = 90.0
 #: The same on a real cluster, which pulls images.
