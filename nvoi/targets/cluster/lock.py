@@ -90,15 +90,22 @@ class Lock:
         """Return once the lock is held.
 
         Raises:
-            LockError: another run still holds it after ``seconds``.
+            LockError: another run still holds it after ``seconds``, or the host does not say.
             NvoiError: it cannot be taken at all.
         """
-        deadline = time.monotonic() + seconds
+        began, patience = time.monotonic(), 2 * self._pace.silence
+        deadline = began + seconds
         reminder = Reminder(f"the deploy lock on {self._host}", log)
         told: Holder | None = None
         while not self._is_held_soon(told):
             rival, left = self._rival, deadline - time.monotonic()
             if rival is None:
+                if time.monotonic() - began >= patience:
+                    raise LockError(
+                        f"{self._host}: the deploy lock cannot be asked for: the server has not "
+                        f"answered for {patience:g} s",
+                        hint="see there what keeps flock or the disk of /opt busy",
+                    )
                 continue
             if left <= 0:
                 raise LockError(

@@ -317,6 +317,14 @@ def test_a_host_without_flock_is_told(
     assert "util-linux" in caught.value.hint
 
 
+def test_a_host_that_does_not_say_is_not_waited_for(start_server: StartServer, take: Take) -> None:
+    server = start_server("stuck")
+    server.add_program("flock", "#!/bin/sh\nexec sleep 60\n")
+    with pytest.raises(LockError, match=r"stuck .*: the server has not answered for 4 s") as caught:
+        take(server.host, pace=Pace(beat=0.1, silence=2.0))
+    assert "what keeps flock" in caught.value.hint
+
+
 def test_a_folder_that_cannot_be_made_is_told(server: Server, take: Take, path: str) -> None:
     folder = Path(path).parent
     folder.parent.mkdir()
