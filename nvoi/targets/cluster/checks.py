@@ -60,11 +60,9 @@ def check_name(application: Application) -> Iterator[tuple[str, str]]:
 
 
 def check_database(application: Application) -> Iterator[tuple[str, str]]:
-    database, path = application.database, f"{ROOT}.database"
-    if database is None or database.url is not None:
-        return
-    if database.engine is None:
-        yield f"{path}.adapter", "is required to run a database: postgres or mysql"
+    database = application.database
+    if database is not None and database.url is None and database.engine is None:
+        yield f"{ROOT}.database.adapter", "is required to run a database: postgres or mysql"
 
 
 def check_workloads(application: Application) -> Iterator[tuple[str, str]]:

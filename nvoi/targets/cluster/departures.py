@@ -125,7 +125,6 @@ def keep_servers(context: ClusterContext) -> None:
 
 
 def describe_held(context: ClusterContext) -> str:
-    """What :func:`keep_servers` takes back; empty where that is nothing."""
     survey = context.survey
     held = ["the cordon of old servers"] * any(map(is_own, survey.leaving))
     held += ["the groups of servers"] if survey.regrouped else []
@@ -211,7 +210,6 @@ def detach_unwanted(context: ClusterContext) -> None:
 
 
 def wait_for_moved(context: ClusterContext) -> None:
-    """Wait until all of the app's pods are ready again, wherever they are."""
     kept = map(read_reference, context.manifests.kept)
     workloads = [one for one in kept if one.kind in {"Deployment", "StatefulSet"}]
     if workloads:

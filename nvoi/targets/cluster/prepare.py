@@ -260,8 +260,4 @@ def plan_lock(context: ClusterContext) -> Iterator[str]:
 BUILD: Step[ClusterContext] = Step(name="Build", run=begin_build, plan=plan_build)
 PUSH: Step[ClusterContext] = Step(name="Image", run=push_image, plan=plan_push)
 LOCK: Step[ClusterContext] = Step(name="Lock", run=hold_lock, plan=plan_lock)
-REGISTRY: Step[ClusterContext] = Step(
-    name="Registry",
-    run=start_registry,
-    plan=plan_registry,
-)
+REGISTRY: Step[ClusterContext] = Step(name="Registry", run=start_registry, plan=plan_registry)

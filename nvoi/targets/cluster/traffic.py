@@ -39,13 +39,10 @@ PERIOD, TIMEOUT = 10, 1
 
 @dataclass(frozen=True)
 class Check:
-    """How a service is asked.
+    """How a service is asked: ``place`` is where, as it reads after "to answer".
 
-    Attributes:
-        place: where, as it reads after "to answer".
-        limit: what of it was not looked at, as it follows.
-        ask: asks once; raises NotReadyError where the answer is bad.
-        seconds: how long bad answers are let pass.
+    ``ask`` raises NotReadyError where an answer is bad, which is let pass for ``seconds``;
+    ``limit`` says what was not looked at.
     """
 
     place: str

@@ -14,7 +14,7 @@ from typing import Any
 
 from nvoi.config.schema import SSHKeys
 from nvoi.images.registry import Registry as Client
-from nvoi.kubernetes.registry import ADDRESS, REGISTRIES_FILE, Credentials
+from nvoi.kubernetes.registry import REGISTRIES_FILE, Credentials
 from nvoi.naming import VOLUMES_FOLDER
 from nvoi.secret import Secret
 from nvoi.ssh.host import Host
@@ -135,11 +135,6 @@ class Fleet:
         if item["kind"] == "Deployment" and place == ("kube-system", "nvoi-registry"):
             secret = self.state.find("Secret", "nvoi-registry", "kube-system")
             self.registry.ask(b64decode(secret["data"]["htpasswd"]).decode())
-
-    @property
-    def registry_url(self) -> str:
-        """Where the cluster's registry answers, as this machine sees it."""
-        return f"http://{ADDRESS}" if self._kubeconfig else self.registry.url
 
     @property
     def client(self) -> Client:
