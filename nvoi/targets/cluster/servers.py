@@ -1,4 +1,4 @@
-"""The steps that look at the servers, and make them one cluster of k3s."""
+"""The steps that look at the servers, leave out those that are away, and set up k3s on the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""How a release is taken back: the cluster holds again what it held, as that was last ready."""
+"""How a release is taken back: the cluster holds what it held, as that was last ready.
+
+Where no server is in its server groups any more, it is placed where the config has it now: a deploy
+may have renamed or removed them since, also one that was cut off.
+"""
 
 from __future__ import annotations
 
@@ -177,8 +181,7 @@ def build_manifest(item: Json) -> Manifest:
     return manifest
 
 
-# Where it runs: no server may be in its server groups any more, as a deploy may have renamed or
-# removed them since, also one that was cut off. Then services run where the config has them now.
+# Where it runs
 
 
 def find_groups(app: str, nodes: Iterable[ClusterNode]) -> set[str]:
