@@ -118,10 +118,11 @@ class Rollout:
 class Deletion:
     """What a deletion has begun and could not do, and whether the cluster does not answer.
 
-    What leads visitors to it goes once the servers are gone where it ``is_served`` until then.
-    ``remark`` is its last line, once it is done.
+    Of rented servers it ``is_known`` which there are. What leads visitors to the app goes once
+    these are gone, where it ``is_served`` until then. ``remark`` is its last line, once it is done.
     """
 
+    is_known: bool = True
     has_begun: bool = False
     is_served: bool = False
     failures: list[str] = field(default_factory=list)

@@ -34,16 +34,18 @@ from nvoi.log.levels import get_logger
 from nvoi.operation import Step
 from nvoi.providers import Server
 from nvoi.targets.cluster.cleanup import clean_nodes, clean_registry, remove_objects
+from nvoi.targets.cluster.company import (
+    CLAIMS,
+    check_company,
+    check_master,
+    list_wanted_disks,
+)
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.departures import (
-    CLAIMS,
-    check_data,
-    check_master,
     detach_disks,
+    find_known,
     find_servers,
     give_all_back,
-    list_known,
-    list_wanted_disks,
 )
 from nvoi.targets.cluster.domains import plan_removal, remove
 from nvoi.targets.cluster.ingress import give_ports_back, had_traefik
@@ -63,22 +65,34 @@ ROUTES = "what leads its domains to it"
 
 
 def reach_servers(context: ClusterContext) -> None:
-    is_known = list_known(context)
-    found, failures = context.survey, context.deletion.failures
-    if not found.servers and is_known:
+    find_known(context)
+    if not context.survey.servers and context.deletion.is_known:
         log.info("There are no servers")
         return
+    look_at_servers(context)
+
+
+def look_at_servers(context: ClusterContext) -> None:
+    """See what is on the servers.
+
+    Raises:
+        UsageError: rented ones are not to be given back, as others may need what is there.
+    """
+    found, failures = context.survey, context.deletion.failures
+    is_rented = context.provider.is_rented
     for name, one in survey(context.connections, found.servers).items():
         if isinstance(one, Facts):
             found.facts[name] = one
-        elif context.provider.is_rented:
-            log.warning("%s; it is given back all the same", one)
+        elif is_rented:
+            log.warning("%s", one)
         else:
             log.error("%s", one)
             failures.append(f"what is on {name}, which cannot be reached")
-    if context.provider.is_rented:
-        check_data(context, is_known=is_known)
-    elif not context.survey.is_reached:
+    if is_rented:
+        check_company(context)
+        for name in (one.name for one in found.servers if one.name not in found.facts):
+            log.warning("%s cannot be reached; it is given back all the same", name)
+    elif not found.is_reached:
         # Without its lock and its word nothing is known of what runs on the others.
         log.warning("The master cannot be reached: all on the servers stays as it is")
         failures += [f"what is on {name}, of which its master must tell" for name in found.facts]
@@ -111,6 +125,7 @@ def take_lock(context: ClusterContext) -> None:
 
     Raises:
         LockError: another run has it.
+        UsageError: the run that had it before has brought another app to rented servers.
     """
     if not context.survey.is_reached:
         log.info("There is none to take")
@@ -121,6 +136,9 @@ def take_lock(context: ClusterContext) -> None:
         if isinstance(error, LockError) or not context.provider.is_rented:
             raise
         log.warning("%s: its servers are given back all the same", error)
+    if context.provider.is_rented and context.lock is not None and context.lock.rival is not None:
+        # Whoever had it may have been another app's first deploy.
+        check_company(context)
 
 
 def remove_workloads(context: ClusterContext) -> None:
@@ -256,6 +274,11 @@ def finish(context: ClusterContext) -> None:
         # What was left on the servers goes with them.
         deletion.failures = [one for one in deletion.failures if one != WORKLOADS]
         try:
+            if not deletion.is_known:
+                find_servers(context)
+                deletion.is_known = True
+                look_at_servers(context)
+                take_lock(context)
             give_all_back(context)
         except NvoiError as error:
             log.error("Not given back: %s", error)  # noqa: TRY400 - told in a line

@@ -7,10 +7,8 @@ before it needs the servers that it runs on. None goes with data unasked.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from nvoi.errors import InputError, NvoiError, UsageError
 from nvoi.invocation import name_command
@@ -46,8 +44,6 @@ log = get_logger("nvoi.k3s")
 
 #: Seconds that pods of servers that leave may take to start elsewhere.
 MOVE_SECONDS = 600.0
-CLAIMS = ("persistentvolumeclaims",)
-SAVE = "save it, and add --delete-volumes"
 
 
 def check_surplus(context: ClusterContext) -> None:
@@ -144,22 +140,38 @@ def remove_servers(context: ClusterContext) -> None:
     """
     survey, cluster = context.survey, context.cluster
     names = {node.name for node in survey.leaving}
-    left = [node for node in list_nodes(cluster) if node.name in names] if names else []
+    nodes = list_nodes(cluster) if names or survey.surplus else []
+    left = [node for node in nodes if node.name in names]
     shared = [node for node in left if not is_own(node)]
     own = [node for node in left if node not in shared]
-    for node in shared:
-        log.info("%s stays a node for other apps", node.name)
-    forget_app(cluster, shared, context.application.name)
     try:
         if context.provider.is_rented:
+            keep_shared(context, nodes)
             give_surplus_back(context, own)
         elif left:
+            for node in shared:
+                log.info("%s stays a node for other apps", node.name)
+            forget_app(cluster, shared, context.application.name)
             kept = {format_address(server.host) for server in survey.servers}
             settle = partial(wait_for_moved, context)
             remove_nodes(context.connections, cluster, own, kept=kept, settle=settle)
     except NvoiError as error:
         message = f"release {context.rollout.stamp} serves, but {error.message}"
         raise NvoiError(message, hint=error.hint, output=error.output) from error
+
+
+def keep_shared(context: ClusterContext, nodes: Iterable[ClusterNode]) -> None:
+    """Have rented servers stay that other apps use, as long as these do; they keep their marks."""
+    survey = context.survey
+    for node in nodes:
+        others = ", ".join(list_other_apps([node], context.application.name))
+        for server in survey.surplus if others else ():
+            if server.name == node.name or format_address(server.host) == node.address:
+                log.warning(
+                    "%s is not given back, and goes on to cost: it runs %s", node.name, others
+                )
+                survey.surplus = tuple(one for one in survey.surplus if one is not server)
+                survey.servers += (server,)
 
 
 def give_surplus_back(context: ClusterContext, nodes: Sequence[ClusterNode]) -> None:
@@ -231,16 +243,15 @@ DEPART: Step[ClusterContext] = Step(name="Old servers", run=remove_servers, plan
 # At the end of the app
 
 
-def list_known(context: ClusterContext) -> bool:
-    """Find the servers; whether that could be done. Rented ones are looked for at the end again."""
+def find_known(context: ClusterContext) -> None:
+    """Find the servers. Where the account of rented ones is silent, the end looks again."""
     try:
         find_servers(context)
     except NvoiError as error:
         if isinstance(error, InputError) or not context.provider.is_rented:
             raise
         log.warning("%s; all that is rented is looked for once more at the end", error)
-        return False
-    return True
+        context.deletion.is_known = False
 
 
 def find_servers(context: ClusterContext) -> None:
@@ -259,68 +270,6 @@ def find_servers(context: ClusterContext) -> None:
             hint=f"{name_command('deploy --adopt')} takes over what the gem nvoi 0.2 has made, and "
             f"{name_command('delete')} gives it back then; or delete them at the cloud",
         )
-
-
-def check_data(context: ClusterContext, *, is_known: bool) -> None:
-    """Whether no data on the own disks of rented servers goes unasked, and no other app.
-
-    ``is_known`` says whether the servers could be looked for.
-
-    Raises:
-        UsageError: some would.
-    """
-    if check_master(context):
-        return
-    others, claims = find_company(context) if is_known else ([], list_wanted_disks(context))
-    if others:
-        raise UsageError(
-            f"the servers also run {', '.join(others)}",
-            hint="delete these first, and the app whose servers they are last",
-        )
-    if claims and not context.request.delete_volumes:
-        raise UsageError(
-            f"the servers' own disks have data, which would go with them: {', '.join(claims)}",
-            hint=SAVE,
-        )
-
-
-def check_master(context: ClusterContext) -> bool:
-    """See that the servers to be asked for data are known; whether nobody has to be asked.
-
-    Raises:
-        UsageError: the master may be among those that the config no longer names.
-    """
-    survey = context.survey
-    if not survey.surplus or any(server.is_master for server in survey.servers):
-        return False
-    if not context.request.delete_volumes:
-        names = ", ".join(server.name for server in survey.surplus)
-        raise UsageError(
-            "the config names another master, and the cluster with data of its own may be on "
-            f"{names}",
-            hint=f"name its group as master again; or {SAVE}",
-        )
-    return True
-
-
-def find_company(context: ClusterContext) -> tuple[list[str], list[str]]:
-    """The other apps on the servers, and what data is on disks that the cluster found for it.
-
-    Where the cluster cannot tell, the config does.
-    """
-    if not context.survey.servers or (context.survey.is_reached and not context.survey.has_cluster):
-        return [], []
-    if context.survey.is_reached:
-        with suppress(NvoiError):
-            others = list_other_apps(list_nodes(context.cluster), context.application.name)
-            return others, [str(read_reference(item)) for item in context.cluster.get(CLAIMS)]
-    return [], list_wanted_disks(context)
-
-
-def list_wanted_disks(context: ClusterContext) -> list[str]:
-    """What the config has on disks that the cluster finds."""
-    items: Any = context.manifests.database
-    return [str(read_reference(item)) for item in items if item["spec"].get("volumeClaimTemplates")]
 
 
 def detach_disks(context: ClusterContext) -> None:

@@ -24,13 +24,13 @@ from nvoi.providers import Server
 from nvoi.secret import Secret
 from nvoi.targets.cluster.adoption import adopt_rented, list_rented
 from nvoi.targets.cluster.boot import note_host_keys, welcome
+from nvoi.targets.cluster.company import list_wanted_disks
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.departures import (
     check_surplus,
     describe_held,
     hold_servers,
     keep_servers,
-    list_wanted_disks,
     tell_surplus,
 )
 from nvoi.targets.cluster.room import check_room

@@ -16,8 +16,8 @@ from nvoi.parallel import work_on_all
 from nvoi.providers import Server
 from nvoi.ssh.host import Host, as_root
 from nvoi.targets.cluster.cleanup import remove_objects
+from nvoi.targets.cluster.company import CLAIMS
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.departures import CLAIMS
 
 log = get_logger("nvoi.cluster")
 

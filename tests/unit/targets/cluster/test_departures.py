@@ -50,8 +50,9 @@ def test_only_what_was_held_is_told_to_be_undone(
 class Cluster(LiveCluster):
     """A cluster of this node; what it does is noted with what is given back."""
 
-    def __init__(self, account: Account, **found: Any) -> None:
-        super().__init__(nodes=[{"metadata": {"name": "shop-work-1", "labels": MARKS}}], **found)
+    def __init__(self, account: Account, *apps: str, **found: Any) -> None:
+        marks = MARKS | {f"nvoi.io/app.{app}": "true" for app in apps}
+        super().__init__(nodes=[{"metadata": {"name": "shop-work-1", "labels": marks}}], **found)
         self.take = lambda verb, references: account.deleted.append(  # type: ignore[method-assign]
             " ".join([verb, *map(str, references)])
         )
@@ -101,6 +102,21 @@ def test_a_node_goes_after_its_server_which_would_bring_it_back() -> None:
         "shop-work-1",
         "delete later node/shop-work-1",
     ]
+
+
+def test_a_server_that_another_app_uses_is_not_given_back(caplog: pytest.LogCaptureFixture) -> None:
+    disk = "shop-work-data"
+    context, account = rent(MASTER, surplus=(build_server("shop-work-1", disk=disk),))
+    context.request = replace(context.request, delete_volumes=True)
+    context.survey.leaving = (build("shop", "blog"),)
+    connect(context, Cluster(account, "blog"))
+    machine = answer(context, say(code=0))
+    check_surplus(context)
+    remove_servers(context)
+    # This app's own disk was asked for, and nothing of it is in use there any more.
+    assert machine.asked == [("shop-work-1", f"nvoi-disks /opt/nvoi/volumes/{disk}")]
+    assert account.deleted == ["volumes"]
+    assert "shop-work-1 is not given back, and goes on to cost: it runs blog" in caplog.messages
 
 
 def test_a_server_that_is_away_is_not_given_back_with_data_on_its_own_disk() -> None:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from nvoi.errors import ConfigError, ConnectionFailedError, NvoiError, RequestError, UsageError
+from nvoi.errors import (
+    ClusterSilenceError,
+    ConfigError,
+    ConnectionFailedError,
+    NvoiError,
+    RequestError,
+    UsageError,
+)
 from nvoi.invocation import set_branch
 from nvoi.providers import Server
+from nvoi.targets.cluster.company import check_company
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.delete import (
     WORKLOADS,
@@ -19,8 +28,8 @@ from nvoi.targets.cluster.delete import (
     plan_servers,
     reach_servers,
     remove_domains,
+    take_lock,
 )
-from nvoi.targets.cluster.departures import check_data
 from nvoi.targets.cluster.servers import K3S, SERVERS
 from tests.unit.k3s.servers import build_facts, build_k3s
 from tests.unit.targets.cluster.rented import Account, build_server, rent
@@ -196,35 +205,89 @@ def allow(context: ClusterContext) -> None:
 
 
 def test_data_on_the_servers_own_disks_is_not_given_back_unasked() -> None:
-    context, _ = begin(WEB + DATABASE)
+    context, _ = begin(WEB + DATABASE, with_cluster=True)
     # The cluster cannot be asked: the config says it.
     with pytest.raises(UsageError, match=r"statefulset/db-shop"):
-        check_data(context, is_known=True)
-    with pytest.raises(UsageError):
-        check_data(context, is_known=False)
+        check_company(context)
+    context.survey.servers, context.deletion.is_known = (), False
+    with pytest.raises(UsageError, match=r"statefulset/db-shop"):
+        check_company(context)
+    context, _ = begin(WEB + DATABASE)
     reach(context, build_cluster(claims=["data-db-shop-0"]))
     with pytest.raises(UsageError, match=LOCAL_DISK) as caught:
-        check_data(context, is_known=True)
+        check_company(context)
     assert "add --delete-volumes" in caught.value.hint
     allow(context)
-    check_data(context, is_known=True)
+    check_company(context)
 
 
 def test_what_never_came_to_have_data_goes_unasked() -> None:
     context, _ = begin(WEB + DATABASE)
     for cluster in (None, build_cluster()):
         reach(context, cluster)
-        check_data(context, is_known=True)
+        check_company(context)
     context.survey.servers = ()
-    check_data(context, is_known=True)
+    check_company(context)
 
 
 def test_servers_that_run_other_apps_too_are_not_given_back() -> None:
-    context, _ = begin()
+    context, _ = begin(with_cluster=True)
     reach(context, build_cluster(apps=["shop", "blog"]))
     allow(context)
     with pytest.raises(UsageError, match="the servers also run blog"):
-        check_data(context, is_known=True)
+        check_company(context)
+
+
+class Dumb(LiveCluster):
+    """A cluster that does not answer."""
+
+    def get(self, *_: object, **__: object) -> tuple[Any, ...]:
+        raise ClusterSilenceError("shop-main-1", "looking at the cluster", "it was refused")
+
+
+@pytest.mark.parametrize(
+    ("is_reached", "reason", "remedy"),
+    [
+        (True, r"the cluster on shop-main-1 is not known: .*it was refused", "restart k3s"),
+        (False, r"use shop-main-1 is not known", "start what is down at the cloud"),
+    ],
+)
+def test_servers_of_which_nobody_says_what_they_run_are_given_back_only_where_that_is_told(
+    caplog: pytest.LogCaptureFixture, *, is_reached: bool, reason: str, remedy: str
+) -> None:
+    context, _ = begin()
+    if is_reached:
+        reach(context, Dumb())
+    allow(context)
+    with pytest.raises(UsageError, match=reason) as caught:
+        check_company(context)
+    assert remedy in caught.value.hint
+    assert "`nvoi delete --cluster` gives all of it back" in caught.value.hint
+    context.request = replace(context.request, with_cluster=True)
+    check_company(context)
+    assert "given back all the same" in caplog.text
+
+
+def test_a_server_on_which_nothing_was_ever_set_up_is_given_back_unasked() -> None:
+    context, _ = begin()
+    context.survey.servers = (replace(MASTER, is_new=True),)
+    check_company(context)
+
+
+def test_another_app_that_came_while_the_lock_was_waited_for_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    context, _ = begin()
+    reach(context, build_cluster())
+    check_company(context)
+
+    def hold(_: object) -> None:
+        connect(context, build_cluster(apps=["shop", "blog"]))
+        context.lock = SimpleNamespace(rival="blog")  # type: ignore[assignment]
+
+    monkeypatch.setattr("nvoi.targets.cluster.delete.hold_lock", hold)
+    with pytest.raises(UsageError, match="the servers also run blog"):
+        take_lock(context)
 
 
 def test_the_last_line_says_whether_anything_goes_on_to_cost(
@@ -285,6 +348,15 @@ def test_a_provider_that_is_down_does_not_end_a_deletion_before_its_last_step(
     account.error = RequestError("Hetzner: did not answer", is_silence=True)
     reach_servers(context)
     assert "looked for once more at the end" in caplog.text
+    # It answers by then, and has servers of which nobody was asked what else they run.
+    account.error, context.__dict__["connections"] = None, Silence()
+    with pytest.raises(NvoiError, match=r"rented for it \(which apps use shop-main-1 is not known"):
+        finish(context)
+    assert account.deleted == []
+    account.servers, context.deletion.is_known = (), False
+    context.survey.servers, context.deletion.failures = (), []
+    finish(context)
+    assert account.deleted == ["all"]
     # But one whose token is wrong does.
     account.error = ConfigError("config", [])
     with pytest.raises(ConfigError):
@@ -312,5 +384,8 @@ def test_data_stays_where_the_config_names_another_master() -> None:
     with pytest.raises(UsageError, match="may be on shop-old-1"):
         [*plan_end(context)]
     allow(context)
+    with pytest.raises(UsageError, match="which apps use shop-old-1 is not known"):
+        reach_servers(context)
+    context.request = replace(context.request, with_cluster=True)
     reach_servers(context)
     assert "deletes server shop-main-1" in [*plan_end(context)]
