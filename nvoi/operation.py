@@ -333,7 +333,6 @@ def tell_plan(operation: Operation[C], request: Request) -> None:
 
 
 def tell_steps(operation: Operation[C], request: Request) -> None:
-    """Log what each step would change."""
     context = operation.target.preview(request)
     for step in operation.steps:
         for number, line in enumerate(step.plan(context)):

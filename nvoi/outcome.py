@@ -93,7 +93,6 @@ class Outcome:
 
 
 def tell_success(outcome: Outcome) -> None:
-    """Log where the app is, and what of it."""
     tell_timings(outcome)
     for url in outcome.urls:
         log.info("Running at %s", url)
@@ -149,13 +148,19 @@ def describe_serving(app: str, serving: Serving, now: datetime) -> str:
 
 def describe_release(stamp: str, now: datetime) -> str:
     """``the release of 12 minutes ago``. A clock may have been set back since."""
-    try:
-        then = datetime.strptime(stamp, STAMP_FORMAT).replace(tzinfo=UTC)
-    except ValueError:
+    then = find_moment(stamp)
+    if then is None:
         return f"release {stamp}"
     seconds = max(1, int((now - then).total_seconds()))
     size, unit = next(each for each in UNITS if seconds >= each[0])
     return f"the release of {format_count(seconds // size, unit)} ago"
+
+
+def find_moment(stamp: str) -> datetime | None:
+    try:
+        return datetime.strptime(stamp, STAMP_FORMAT).replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def format_seconds(seconds: float) -> str:

@@ -165,7 +165,8 @@ def add_delete_options(parser: Parser) -> None:
     parser.add_argument(
         "--cluster",
         action="store_true",
-        help="also remove k3s from the servers, if no other app uses it",
+        help="also remove k3s from the servers, if no other app uses it; give back rented ones "
+        "also where they cannot say whether one does",
     )
 
 

@@ -12,14 +12,14 @@ from nvoi.domains.ingress import ClusterIngress
 __all__ = ["Domains", "Site", "get_domains", "list_sites"]
 
 
-def get_domains(application: Application, environ: Mapping[str, str]) -> Domains | None:
-    """The way of the config's ``domain_provider``; None where it has none.
+def get_domains(application: Application, environ: Mapping[str, str]) -> Domains:
+    """The way of the config's ``domain_provider``; one that does nothing where it has none.
 
     Args:
         environ: the caller's environment, which names proxies, CAs and stand-ins.
     """
     if application.cloudflare is not None:
-        return Tunnels(application.cloudflare, environ)
+        return Tunnels(application, application.cloudflare, environ)
     if application.ingress is not None:
-        return ClusterIngress(application.ingress)
-    return None
+        return ClusterIngress(application, application.ingress)
+    return Domains()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 from nvoi.account import Pace, telling_made
@@ -25,22 +24,21 @@ from nvoi.domains.cloudflare_survey import (
     has_rules,
     list_names,
     list_other_rules,
-    list_wanted_records,
 )
-from nvoi.domains.domain import Json, Site, list_hostnames, list_sites
+from nvoi.domains.domain import Domains, Site, list_hostnames, list_sites
 from nvoi.errors import ConfigError, Fault, HostsError, NvoiError, RequestError
 from nvoi.kubernetes.cloudflared import TUNNEL, Connector, build_cloudflared
-from nvoi.kubernetes.ownership import Manifest
+from nvoi.kubernetes.ownership import Json, Manifest
 from nvoi.log.levels import get_logger
 from nvoi.naming import build_tunnel_name
 from nvoi.secret import Secret
-from nvoi.waiting import NotReadyError, wait_for
+from nvoi.waiting import NotReadyError
 
 log = get_logger("nvoi.domains")
 
 PROVIDER = "application.domain_provider.cloudflare"
+CHANGED = "Cloudflare: changed %s"
 MADE = "made and kept: {}; the next deploy goes on from there"
-UNSEEN = "what there is at Cloudflare cannot be seen from here: {reason}"
 #: Seconds until the rules of a tunnel are there once they were taken, and until the connections of
 #: a tunnel that nobody serves any more are gone.
 RULES_SECONDS, CONNECTIONS_SECONDS = 30.0, 90.0
@@ -48,51 +46,58 @@ RULES_SECONDS, CONNECTIONS_SECONDS = 30.0, 90.0
 SETTLE_SECONDS = 5.0
 
 
-class Tunnels:
+class Tunnels(Domains):
     """The tunnels of an app and the DNS records that lead to them.
 
     Args:
+        application: the app.
         account: the section of the config.
         environ: names a proxy and CAs, if any, and a stand-in for the API.
     """
 
     def __init__(
-        self, account: Cloudflare, environ: Mapping[str, str], pace: Pace | None = None
+        self,
+        application: Application,
+        account: Cloudflare,
+        environ: Mapping[str, str],
+        pace: Pace | None = None,
     ) -> None:
+        self._app = application.name
+        self._sites = [*list_sites(application)]
         self._account = Account(account, environ, pace)
         self._survey: Survey | None = None
         self._tokens: dict[str, Secret] = {}
-        self._made: list[str] = []
+        self._made: list[Tunnel | Record] = []
         self._undo: list[Callable[[], None]] = []
 
-    def find_faults(self, application: Application) -> list[Fault]:
-        """None: which names can be had is known to the account."""
-        del application
-        return []
+    def check(self) -> None:
+        """See that the names and the rights can be had.
 
-    def check(self, application: Application) -> None:
-        sites = [*list_sites(application)]
+        Whoever may read a tunnel's token may change it.
+        """
         with told_as_faults():
-            survey = self._look(application, sites)
-            self._check_rights(survey, sites)
+            survey = self._look()
+            known = survey.list_named_tunnels()
+            self._tokens = {tunnel.id: self._account.get_token(tunnel) for tunnel in known}
+            if self._sites and not known:
+                self._account.check_tunnel_rights()
+            for zone in survey.list_changing():
+                self._account.check_record_rights(zone)
 
-    def check_addresses(self, application: Application, addresses: Sequence[str]) -> None:
-        """A tunnel is opened from inside: no address has to be known outside."""
-
-    def connect(self, application: Application, deploy_id: str) -> Sequence[Manifest]:
-        survey, manifests = self._get_survey(application), list[Manifest]()
+    def connect(self, deploy_id: str) -> Sequence[Manifest]:
+        survey, manifests = self._survey or self._look(), list[Manifest]()
         with telling_made(self._made, MADE):
-            for site in list_sites(application):
+            for site in self._sites:
                 tunnel = survey.find_tunnel(site) or self._make_tunnel(survey, site)
                 self._ensure_rules(survey, site, tunnel)
                 token = self._tokens.get(tunnel.id) or self._account.get_token(tunnel)
-                connector = Connector(application.name, site.service, tunnel.id, token, deploy_id)
+                connector = Connector(self._app, site.service, tunnel.id, token, deploy_id)
                 manifests += build_cloudflared(connector)
         return manifests
 
-    def publish(self, application: Application) -> float:
-        survey = self._get_survey(application)
-        wanted = [*list_wanted_records(survey, [*list_sites(application)])]
+    def publish(self) -> float:
+        survey = self._survey or self._look()
+        wanted = survey.list_wanted_records()
         with telling_made(self._made, MADE):
             for record in wanted:
                 self._ensure_record(survey, record)
@@ -103,87 +108,74 @@ class Tunnels:
         while self._undo:
             self._undo.pop()()
 
-    def trim(self, application: Application, live: Sequence[Json]) -> None:
-        sites, ids = [*list_sites(application)], find_ids(live)
-        survey = self._get_survey(application)
-        if ids and not sites:
-            survey.look(sites)
-        tunnels = survey.list_old_tunnels(sites, ids)
+    def trim(self, live: Sequence[Json]) -> None:
+        survey, ids = self._survey or self._look(), find_ids(live)
+        if ids and not self._sites:
+            survey.look()
+        tunnels = survey.list_old_tunnels(ids)
         for tunnel in tunnels:
-            survey.look_at(tunnel, list_hostnames(sites))
+            survey.look_at(tunnel, list_hostnames(self._sites))
         self._tell_lost(survey, ids)
-        self._remove(survey.list_old_records(sites), tunnels)
+        self._remove(survey.list_old_records(), tunnels)
         # Last: by these rules the records that the gem made are known as the app's.
-        for site in sites:
+        for site in self._sites:
             self._trim_rules(survey, site)
 
-    def disconnect(self, application: Application, live: Sequence[Json]) -> None:
-        survey, tunnels = self._find_all(application, live)
+    def disconnect(self, live: Sequence[Json]) -> None:
+        survey, tunnels = self._find_all(live)
         self._tell_lost(survey, find_ids(live))
         self._remove([*survey.records.values()], tunnels)
 
-    def describe(self, application: Application) -> list[str]:
-        sites = [*list_sites(application)]
-        self._account.pace = self._account.pace.hurry()
-        try:
+    def describe(self) -> list[str]:
+        def describe() -> list[str]:
             with told_as_faults():
-                survey = self._survey or self._look(application, sites)
-        except RequestError as error:
-            return [UNSEEN.format(reason=error.message)]
-        made = [line for site in sites for line in describe_site(survey, site)]
-        tunnels = survey.list_old_tunnels(sites)
-        return made + describe_removal(survey.list_old_records(sites), tunnels)
+                survey = self._survey or self._look()
+            made = [line for site in self._sites for line in describe_site(survey, site)]
+            return made + describe_removal(survey.list_old_records(), survey.list_old_tunnels())
 
-    def describe_deletion(self, application: Application) -> list[str]:
-        self._account.pace = self._account.pace.hurry()
-        try:
-            survey, tunnels = self._find_all(application, ())
-        except RequestError as error:
-            return [UNSEEN.format(reason=error.message)]
-        return describe_removal(survey.records.values(), tunnels)
+        return self._glance(describe)
+
+    def describe_deletion(self) -> list[str]:
+        def describe() -> list[str]:
+            survey, tunnels = self._find_all()
+            return describe_removal(survey.records.values(), tunnels)
+
+        return self._glance(describe)
 
     # What there is
 
-    def _get_survey(self, application: Application) -> Survey:
-        if self._survey is None:
-            return self._look(application, [*list_sites(application)])
-        return self._survey
+    def _glance(self, describe: Callable[[], list[str]]) -> list[str]:
+        """What would be done, or that it cannot be seen."""
+        self._account.pace = self._account.pace.hurry()
+        try:
+            return describe()
+        except RequestError as error:
+            return [f"what there is at Cloudflare cannot be seen from here: {error.message}"]
 
-    def _look(self, application: Application, sites: Sequence[Site]) -> Survey:
+    def _look(self) -> Survey:
         """Read what there is. Without a name nothing is asked.
 
         Raises:
             ConfigError: something stands in the way of what the config says.
         """
-        survey = Survey(self._account, application.name)
-        faults = (survey.look_for_zones(sites) or survey.look(sites)) if sites else []
-        if faults:
+        survey = Survey(self._account, self._app, self._sites)
+        if faults := survey.find_faults():
             raise ConfigError("config", [*dict.fromkeys(faults)])
         self._survey = survey
         return survey
 
-    def _check_rights(self, survey: Survey, sites: Sequence[Site]) -> None:
-        """See that the token may make what lacks, and change what is to be changed."""
-        known = survey.list_named_tunnels(sites)
-        # Whoever may read a tunnel's token may change it.
-        self._tokens = {tunnel.id: self._account.get_token(tunnel) for tunnel in known}
-        if sites and not known:
-            self._account.check_tunnel_rights()
-        for zone in survey.list_changing(sites):
-            self._account.check_record_rights(zone)
-
-    def _find_all(
-        self, application: Application, live: Sequence[Json]
-    ) -> tuple[Survey, list[Tunnel]]:
+    def _find_all(self, live: Sequence[Json] = ()) -> tuple[Survey, list[Tunnel]]:
         """All that the app has, whatever the config says of it by now."""
-        survey, sites = Survey(self._account, application.name), [*list_sites(application)]
-        ids = find_ids(live)
-        if sites or ids:
-            survey.look(sites)
-        old = survey.list_old_tunnels(sites, ids)
+        survey, ids = Survey(self._account, self._app, self._sites), find_ids(live)
+        if self._sites or ids:
+            survey.look()
+        named = survey.list_named_tunnels()
+        for tunnel in named:
+            survey.look_at(tunnel, survey.records)
+        old = survey.list_old_tunnels(ids)
         for tunnel in old:
-            survey.look_at(tunnel)
-        return survey, [*survey.list_named_tunnels(sites), *old]
+            survey.look_at(tunnel, survey.records)
+        return survey, [*named, *old]
 
     # What is made and changed
 
@@ -195,7 +187,7 @@ class Tunnels:
         survey.tunnels[name] = tunnel
         # One that another run has made meanwhile may have some.
         survey.settings[tunnel.id] = self._account.get_settings(tunnel)
-        self._tell("made", f"the tunnel {name}")
+        self._tell_made(tunnel)
         return tunnel
 
     def _ensure_rules(self, survey: Survey, site: Site, tunnel: Tunnel) -> None:
@@ -210,32 +202,31 @@ class Tunnels:
         rules = build_rules(site, list_other_rules(before, site))
         if has_rules(before, rules):
             return
-        self._put_settings(survey, tunnel, before | {"ingress": rules})
+        self._put_settings(survey, tunnel, rules)
         if list_names(before):
             self._undo.append(lambda: self._account.put_settings(tunnel, before))
-        self._tell("changed", f"the rules of the tunnel {tunnel.name}")
+        log.info(CHANGED, f"the rules of {tunnel}")
 
     def _trim_rules(self, survey: Survey, site: Site) -> None:
         """Have the site's tunnel serve no names that the site no longer has."""
         tunnel = survey.find_tunnel(site)
         if tunnel is None or not (kept := list_other_rules(survey.settings[tunnel.id], site)):
             return
-        before = survey.settings[tunnel.id]
-        rules = [rule for rule in before["ingress"] if rule not in kept]
-        self._put_settings(survey, tunnel, before | {"ingress": rules})
-        self._tell("changed", f"the rules of the tunnel {tunnel.name}")
+        rules = [rule for rule in survey.settings[tunnel.id]["ingress"] if rule not in kept]
+        self._put_settings(survey, tunnel, rules)
+        log.info(CHANGED, f"the rules of {tunnel}")
 
-    def _put_settings(self, survey: Survey, tunnel: Tunnel, settings: dict[str, Any]) -> None:
-        self._account.put_settings(tunnel, settings)
-        survey.settings[tunnel.id] = settings
+    def _put_settings(self, survey: Survey, tunnel: Tunnel, rules: list[dict[str, Any]]) -> None:
+        before = survey.settings[tunnel.id]
+        self._account.put_settings(tunnel, before | {"ingress": rules})
+        survey.settings[tunnel.id] = before | {"ingress": rules}
 
         def look() -> None:
-            if not has_rules(self._account.get_settings(tunnel), settings["ingress"]):
-                raise NotReadyError(f"the tunnel {tunnel.name} does not have its rules yet")
+            if not has_rules(self._account.get_settings(tunnel), rules):
+                raise NotReadyError(f"{tunnel} does not have its rules yet")
 
-        what = f"the rules of the tunnel {tunnel.name}"
         try:
-            wait_for(look, what=what, seconds=RULES_SECONDS, log=log, pause=self._account.pace.poll)
+            self._account.pace.look(look, f"the rules of {tunnel}", log, RULES_SECONDS)
         except NotReadyError as seen:
             raise NvoiError(f"Cloudflare: {seen}", hint="deploy again in a while") from None
 
@@ -253,16 +244,15 @@ class Tunnels:
                 lambda: self._account.create_record(wanted),
                 lambda: survey.find_own_record(wanted),
             )
-            self._tell("made", f"the DNS record {wanted.name}")
+            self._tell_made(wanted)
             return
         self._account.change_record(wanted)
         self._undo.append(lambda: self._account.change_record(before))
-        self._tell("changed", f"the DNS record {wanted.name}")
+        log.info(CHANGED, wanted)
 
-    def _tell(self, verb: str, what: str) -> None:
-        log.info("Cloudflare: %s %s", verb, what)
-        if verb == "made":
-            self._made.append(what)
+    def _tell_made(self, what: Tunnel | Record) -> None:
+        log.info("Cloudflare: made %s", what)
+        self._made.append(what)
 
     def _tell_lost(self, survey: Survey, ids: set[str]) -> None:
         """Name the tunnels that led to the app and are not in this account, as after a change."""
@@ -285,23 +275,17 @@ class Tunnels:
         Raises:
             NvoiError: something is left.
         """
-        named = {f"the DNS record {one.name}": one for one in records}
-        works: dict[str, Callable[[], None]] = {
-            what: partial(self._account.delete_record, one)
-            for what, one in named.items()
-            if not one.comment
-        }
-        works |= {f"the tunnel {one.name}": partial(self._remove_tunnel, one) for one in tunnels}
-        works |= {
-            what: partial(self._account.delete_record, one)
-            for what, one in named.items()
-            if one.comment
-        }
+        bare = [record for record in records if not record.comment]
+        marked = [record for record in records if record.comment]
+        things: list[Record | Tunnel] = [*bare, *tunnels, *marked]
         failures: list[NvoiError] = []
-        for what, work in works.items():
+        for one in things:
             try:
-                work()
-                log.info("Cloudflare: removed %s", what)
+                if isinstance(one, Tunnel):
+                    self._remove_tunnel(one)
+                else:
+                    self._account.delete_record(one)
+                log.info("Cloudflare: removed %s", one)
             except NvoiError as error:
                 failures.append(error)
         if failures:
@@ -319,12 +303,12 @@ class Tunnels:
                     raise
                 raise NotReadyError(error.message) from error
 
-        what, seconds = f"the connections of {tunnel.name} to end", CONNECTIONS_SECONDS
+        what = f"the connections of {tunnel.name} to end"
         try:
-            wait_for(look, what=what, seconds=seconds, log=log, pause=self._account.pace.poll)
+            self._account.pace.look(look, what, log, CONNECTIONS_SECONDS)
         except NotReadyError as seen:
             raise NvoiError(
-                f"the tunnel {tunnel.name} is still served: {seen}",
+                f"{tunnel} is still served: {seen}",
                 hint="end the cloudflared that serves it, and run this again",
             ) from None
 
@@ -340,6 +324,5 @@ def told_as_faults() -> Iterator[None]:
 
 
 def find_ids(live: Iterable[Json]) -> set[str]:
-    """The ids of the tunnels that objects of the cluster stand for."""
     found = ((item["metadata"].get("annotations") or {}).get(TUNNEL) for item in live)
     return {tunnel_id for tunnel_id in found if tunnel_id}

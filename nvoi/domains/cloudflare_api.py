@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from nvoi.account import Pace
+from nvoi.account import Pace, build_client
 from nvoi.config.schema import Cloudflare
 from nvoi.domains.cloudflare_records import (
     Record,
@@ -25,7 +25,7 @@ from nvoi.domains.cloudflare_records import (
     read_zone,
 )
 from nvoi.errors import RequestError
-from nvoi.http import NO_TEXTS, TEMPORARY, Client, build_connect, find_value, get_text, list_objects
+from nvoi.http import NO_TEXTS, TEMPORARY, find_value, get_text, list_objects
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import add_secrets
 from nvoi.secret import Secret
@@ -94,12 +94,15 @@ class Account:
         self.id = account.account_id
         self._root = urlsplit(base).path
         self._tunnels = f"/accounts/{self.id}/cfd_tunnel"
-        self._client = Client(
-            build_connect(base, environ),
-            headers={"Authorization": f"Bearer {account.api_token.reveal()}"},
-            pause=self.pace.pause,
-            listen=tell_trouble,
+        self._client = build_client(
+            "Cloudflare",
+            base,
+            environ,
+            {"Authorization": f"Bearer {account.api_token.reveal()}"},
+            pace=self.pace,
+            log=log,
             is_temporary=lambda error: (error.status or 0) >= SERVER_ERROR,
+            is_undone=lambda _: False,
         )
 
     def close(self) -> None:
@@ -128,23 +131,19 @@ class Account:
         return self._list("DNS records", path, query, RECORDS_PAGE, read)
 
     def create_record(self, record: Record) -> Record:
-        path = f"/zones/{record.zone_id}/dns_records"
-        what, read = f"the record {record.name}", partial(read_record, zone_id=record.zone_id)
-        return self._ask("POST", path, what, body=build_body(record), read=read)
+        read = partial(read_record, zone_id=record.zone_id)
+        return self._ask("POST", record.path, record, body=build_body(record), read=read)
 
     def change_record(self, record: Record) -> None:
-        path = f"/zones/{record.zone_id}/dns_records/{record.id}"
-        self._ask("PATCH", path, f"the record {record.name}", body=build_body(record))
+        self._ask("PATCH", record.path, record, body=build_body(record))
 
     def delete_record(self, record: Record) -> None:
         """A record that is gone is no error."""
-        path = f"/zones/{record.zone_id}/dns_records/{record.id}"
-        self._remove(path, f"the record {record.name}")
+        self._remove(record.path, record)
 
     # Tunnels
 
     def list_tunnels(self, prefix: str) -> list[Tunnel]:
-        """The tunnels whose names begin with ``prefix``."""
         query = {"is_deleted": "false", "include_prefix": prefix}
         return self._list("tunnels", self._tunnels, query, TUNNELS_PAGE, read_tunnel)
 
@@ -154,32 +153,31 @@ class Account:
 
     def create_tunnel(self, name: str) -> Tunnel:
         body = {"name": name, "config_src": "cloudflare"}
-        what = f"the tunnel {name}"
-        return self._ask("POST", self._tunnels, what, body=body, read=read_tunnel)
+        return self._ask("POST", self._tunnels, Tunnel("", name), body=body, read=read_tunnel)
 
     def get_settings(self, tunnel: Tunnel) -> dict[str, Any]:
         """The tunnel's configuration; empty where it has none yet."""
-        path = f"{self._tunnels}/{tunnel.id}/configurations"
-        found = find_value(self._ask("GET", path, f"the tunnel {tunnel.name}"), "config")
+        found = find_value(self._ask("GET", self._find(tunnel, "configurations"), tunnel), "config")
         return found if isinstance(found, dict) else {}
 
     def put_settings(self, tunnel: Tunnel, settings: Mapping[str, Any]) -> None:
-        path = f"{self._tunnels}/{tunnel.id}/configurations"
-        self._ask("PUT", path, f"the tunnel {tunnel.name}", body={"config": settings})
+        self._ask("PUT", self._find(tunnel, "configurations"), tunnel, body={"config": settings})
 
     def get_token(self, tunnel: Tunnel) -> Secret:
         """What cloudflared connects to the tunnel with; no log shows it from now on."""
-        path = f"{self._tunnels}/{tunnel.id}/token"
-        token = Secret(self._ask("GET", path, f"the tunnel {tunnel.name}", read=get_text))
+        token = Secret(self._ask("GET", self._find(tunnel, "token"), tunnel, read=get_text))
         add_secrets(token.reveal())
         return token
 
     def delete_connections(self, tunnel: Tunnel) -> None:
-        self._remove(f"{self._tunnels}/{tunnel.id}/connections", f"the tunnel {tunnel.name}")
+        self._remove(self._find(tunnel, "connections"), tunnel)
 
     def delete_tunnel(self, tunnel: Tunnel) -> None:
         """A tunnel that is gone is no error."""
-        self._remove(f"{self._tunnels}/{tunnel.id}", f"the tunnel {tunnel.name}")
+        self._remove(self._find(tunnel), tunnel)
+
+    def _find(self, tunnel: Tunnel, *parts: str) -> str:
+        return "/".join([self._tunnels, tunnel.id, *parts])
 
     # Rights
 
@@ -226,7 +224,6 @@ class Account:
         size: int,
         read: Callable[[dict[str, Any]], T],
     ) -> list[T]:
-        """All items of a list, page by page."""
 
         def read_page(document: object) -> tuple[list[T], int]:
             length = find_value(document, "result_info", "per_page")
@@ -243,7 +240,7 @@ class Account:
                 break
         return found
 
-    def _remove(self, path: str, what: str) -> None:
+    def _remove(self, path: str, what: object) -> None:
         try:
             self._ask("DELETE", path, what)
         except RefusedError:
@@ -256,7 +253,7 @@ class Account:
         self,
         method: str,
         path: str,
-        what: str,
+        what: object,
         *,
         read: Callable[[Any], T] = lambda result: result,
         **more: Any,
@@ -291,7 +288,7 @@ class Account:
         document = answer.read_object()
         return document if is_whole else document.get("result")
 
-    def _explain(self, error: RequestError, what: str, path: str) -> RequestError:
+    def _explain(self, error: RequestError, what: object, path: str) -> RequestError:
         codes = read_codes(error)
         text = f"{what}: {error.message}"
         if codes & NO_SUCH_ID and path.startswith("/accounts/"):
@@ -314,7 +311,6 @@ class Account:
 
 
 def read_codes(error: RequestError) -> frozenset[int]:
-    """The codes of an error, and of those behind it."""
     errors = list_objects(error.document, "errors")
     chain = [each for one in errors for each in list_objects(one, "error_chain")]
     codes = (one.get("code") for one in [*errors, *chain])
@@ -340,10 +336,3 @@ def make(create: Callable[[], T], find: Callable[[], T | None]) -> T:
             if not is_unknown or number == TRIES - 1:
                 raise
     raise AssertionError("the last try returns or raises")
-
-
-def tell_trouble(error: RequestError | None) -> None:
-    if error is None:
-        log.info("Cloudflare answers again")
-    else:
-        log.warning("Cloudflare does not answer, and is asked again: %s", error.message)

@@ -35,11 +35,22 @@ class Record:
     is_proxied: bool
     comment: str
 
+    def __str__(self) -> str:
+        return f"the DNS record {self.name}"
+
+    @property
+    def path(self) -> str:
+        """Where the API has it, or makes it."""
+        return "/".join(["/zones", self.zone_id, "dns_records", *filter(None, [self.id])])
+
 
 @dataclass(frozen=True)
 class Tunnel:
     id: str
     name: str
+
+    def __str__(self) -> str:
+        return f"the tunnel {self.name}"
 
     @property
     def target(self) -> str:

@@ -34,12 +34,13 @@ KEYS = ("hostname", "path", "service")
 class Survey:
     """What was found: the app's tunnels by their names, others beside them, and its records.
 
-    ``settings`` are those of tunnels that the config names, by their ids, and ``records`` those of
-    the app by their names.
+    ``sites`` are those of the config, ``settings`` those of the tunnels that were looked at, by
+    their ids, and ``records`` those of the app by their names.
     """
 
     account: Account
     app: str
+    sites: Sequence[Site]
     tunnels: dict[str, Tunnel] = field(default_factory=dict)
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     records: dict[str, Record] = field(default_factory=dict)
@@ -47,7 +48,8 @@ class Survey:
 
     @property
     def comment(self) -> str:
-        return build_comment(self.app)
+        """By which an app's records are told from all others."""
+        return f"managed-by=nvoi app={shorten(self.app)}"[:LONGEST_COMMENT]
 
     def find_zone(self, name: str) -> Zone | None:
         """The longest zone that ends ``name``."""
@@ -63,26 +65,36 @@ class Survey:
     def find_tunnel(self, site: Site) -> Tunnel | None:
         return self.tunnels.get(build_tunnel_name(self.app, site.service))
 
-    def list_named_tunnels(self, sites: Iterable[Site]) -> list[Tunnel]:
-        """The tunnels of the config that are there."""
-        return [tunnel for site in sites if (tunnel := self.find_tunnel(site))]
+    def list_named_tunnels(self) -> list[Tunnel]:
+        return [tunnel for site in self.sites if (tunnel := self.find_tunnel(site))]
 
-    def look_for_zones(self, sites: Sequence[Site]) -> list[Fault]:
-        """See that there is a zone for each of the names; what is wrong with them."""
-        return [fault for site in sites for fault in self._judge_zone(site)]
+    def find_faults(self) -> list[Fault]:
+        """Look for what there is; what of it stands in the way of the config."""
+        zones = [fault for site in self.sites for fault in self._judge_zone(site)]
+        if zones or not self.sites:
+            return zones
+        self.look()
+        faults = [fault for site in self.sites for fault in self._judge_names(site)]
+        return faults + [fault for site in self.sites for fault in self._look_back(site)]
 
-    def look(self, sites: Sequence[Site]) -> list[Fault]:
-        """Find the app's tunnels and records; what stands in the way of the config's."""
+    def look(self) -> None:
         found = self.account.list_tunnels(f"{build_prefix(self.app)}-")
         self.tunnels = {tunnel.name: tunnel for tunnel in found}
-        named = self.list_named_tunnels(sites)
-        self.settings = {tunnel.id: self.account.get_settings(tunnel) for tunnel in named}
-        zones = {zone.id for site in sites if (zone := self.find_zone(site.domain))}
+        for tunnel in self.list_named_tunnels():
+            self.settings[tunnel.id] = self.account.get_settings(tunnel)
+        zones = {zone.id for site in self.sites if (zone := self.find_zone(site.domain))}
         for zone_id in sorted(zones):
-            records = self.account.list_records(zone_id, comment=self.comment)
-            self.records |= {record.name: record for record in records if self.is_own(record)}
-        faults = [fault for site in sites for fault in self._judge_names(site)]
-        return faults + [fault for site in sites for fault in self._look_back(site, sites)]
+            self._sort(self.account.list_records(zone_id, comment=self.comment))
+
+    def look_at(self, tunnel: Tunnel, wanted: Collection[str] = ()) -> list[Record]:
+        """Find the app's records of what a tunnel serves beside ``wanted``; others' to it."""
+        if tunnel.id not in self.settings:
+            self.settings[tunnel.id] = self.account.get_settings(tunnel)
+        names = [one for one in list_names(self.settings[tunnel.id]) if one not in wanted]
+        foreign = [
+            record for name in names for record in self._look_at_name(name, self.find_zone(name))
+        ]
+        return [record for record in foreign if record.content == tunnel.target]
 
     def is_own(self, record: Record) -> bool:
         if record.type != "CNAME":
@@ -95,38 +107,14 @@ class Survey:
             for tunnel in self.tunnels.values()
         )
 
-    def look_at(self, tunnel: Tunnel, wanted: Collection[str] = ()) -> list[Record]:
-        """Find the app's records of what a tunnel serves beside ``wanted``; others' to it."""
-        if tunnel.id not in self.settings:
-            self.settings[tunnel.id] = self.account.get_settings(tunnel)
-        names = [one for one in list_names(self.settings[tunnel.id]) if one not in wanted]
-        foreign = [
-            record for name in names for record in self._look_at_name(name, self.find_zone(name))
-        ]
-        return [record for record in foreign if record.content == tunnel.target]
-
-    def leads(self, site: Site, name: str, tunnel: Tunnel | None) -> bool:
-        """Whether the app's record of a site's name is as it is to be."""
-        found = self.records.get(name)
-        return bool(found and tunnel and found == self.build_record(site, name, tunnel))
-
-    def list_changing(self, sites: Iterable[Site]) -> list[Zone]:
-        """The zones in which a record is to be made or changed."""
-        zones: dict[str, Zone] = {}
-        for site in sites:
-            tunnel = self.find_tunnel(site)
-            for name in site.hostnames:
-                zone = self.find_zone(site.domain)
-                if zone is not None and not self.leads(site, name, tunnel):
-                    zones[zone.id] = zone
-        return [*zones.values()]
-
-    def build_record(self, site: Site, name: str, tunnel: Tunnel) -> Record:
-        """The record that leads a site's name to its tunnel: the app's own one, as it is to be."""
-        found, zone = self.records.get(name), self.find_zone(site.domain)
+    def build_record(self, site: Site, name: str) -> Record | None:
+        """The app's record of a site's name as it is to be, once there is the site's tunnel."""
+        tunnel, zone, found = self.find_tunnel(site), self.find_zone(site.domain), self.records
+        if tunnel is None or zone is None:
+            return None
         return Record(
-            id=found.id if found else "",
-            zone_id=found.zone_id if found else zone.id if zone else "",
+            id=found[name].id if name in found else "",
+            zone_id=found[name].zone_id if name in found else zone.id,
             name=name,
             type="CNAME",
             content=tunnel.target,
@@ -134,53 +122,67 @@ class Survey:
             comment=self.comment,
         )
 
+    def list_wanted_records(self) -> list[Record]:
+        """The records that lead the sites' names to their tunnels, which are there by now."""
+        wanted = (self.build_record(site, name) for site in self.sites for name in site.hostnames)
+        return [*filter(None, wanted)]
+
+    def leads(self, site: Site, name: str) -> bool:
+        """Whether the app's record of a site's name is as it is to be."""
+        return name in self.records and self.records[name] == self.build_record(site, name)
+
+    def list_changing(self) -> list[Zone]:
+        zones = {
+            zone.id: zone
+            for site in self.sites
+            if not all(self.leads(site, name) for name in site.hostnames)
+            if (zone := self.find_zone(site.domain))
+        }
+        return [*zones.values()]
+
     def find_own_record(self, wanted: Record) -> Record | None:
-        """The app's record of that name as it is there now."""
         found = self.account.list_records(wanted.zone_id, name=wanted.name)
         return next((record for record in found if self.is_own(record)), None)
 
-    def list_old_records(self, sites: Sequence[Site]) -> list[Record]:
-        """The app's records of names that the config does not have."""
-        wanted = list_hostnames(sites)
+    def list_old_records(self) -> list[Record]:
+        wanted = list_hostnames(self.sites)
         return [record for name, record in self.records.items() if name not in wanted]
 
-    def list_old_tunnels(self, sites: Sequence[Site], ids: Collection[str] = ()) -> list[Tunnel]:
+    def list_old_tunnels(self, ids: Collection[str] = ()) -> list[Tunnel]:
         """Its tunnels that the config does not have: those of ``ids``, and those of its records.
 
         A name alone does not say it: ``nvoi-shop-blue-web`` may be of ``shop`` or ``shop-blue``.
         """
-        wanted = {build_tunnel_name(self.app, site.service) for site in sites}
+        named = self.list_named_tunnels()
         targets = {record.content for record in self.records.values()}
-        others = [one for name, one in self.tunnels.items() if name not in wanted]
+        others = [tunnel for tunnel in self.tunnels.values() if tunnel not in named]
         return [one for one in others if one.id in ids or one.target in targets]
 
     def _judge_zone(self, site: Site) -> Iterator[Fault]:
         zone = self.find_zone(site.domain)
         if zone is None:
             seen = ", ".join(one.name for one in self.account.list_zones()) or "none"
-            message = f"no zone at Cloudflare ends {site.domain}; the token sees {seen}"
-            yield Fault(
-                0, 0, f"{site.place}.domain", f"{message}: add it there, or let the token see it"
+            yield blame(
+                site,
+                f"no zone at Cloudflare ends {site.domain}; the token sees {seen}: add it there, "
+                "or let the token see it",
             )
             return
         if zone.account_id != self.account.id:
             owner = f"{zone.account_id} ({zone.account_name})"
             yield Fault(0, 0, ACCOUNT_ID, f"the zone {zone.name} is in the account {owner}")
         if zone.is_paused:
-            message = f"Cloudflare is paused for {zone.name}: enable it there"
-            yield Fault(0, 0, f"{site.place}.domain", message)
+            yield blame(site, f"Cloudflare is paused for {zone.name}: enable it there")
         elif zone.status != "active":
             servers = " and ".join(zone.name_servers) or "those that Cloudflare names"
-            message = f"the zone {zone.name} is {zone.status}: its name servers must be {servers}"
-            yield Fault(0, 0, f"{site.place}.domain", message)
+            state = f"the zone {zone.name} is {zone.status}"
+            yield blame(site, f"{state}: its name servers must be {servers}")
         for name in site.hostnames:
             labels = name.removesuffix(zone.name).rstrip(".").split(".")
             if len(labels) > 1:
                 flat = "-".join(label for label in labels if label != "*")
-                yield Fault(
-                    0,
-                    0,
-                    f"{site.place}.domain",
+                yield blame(
+                    site,
                     f"{name} is more than one level below {zone.name}, and Cloudflare's universal "
                     f"certificate does not cover that: write `domain: {zone.name}`, and a "
                     f"`subdomain` of one level, such as {flat}",
@@ -192,23 +194,19 @@ class Survey:
             if name in self.records:
                 continue
             for record in self._look_at_name(name, self.find_zone(site.domain)):
-                yield Fault(
-                    0,
-                    0,
-                    f"{site.place}.domain",
+                yield blame(
+                    site,
                     f"{name} has a DNS record that is {name_owner(record)}: {record.type} "
                     f"{record.content}; remove it at Cloudflare, or choose another subdomain",
                 )
 
-    def _look_back(self, site: Site, sites: Sequence[Site]) -> Iterator[Fault]:
+    def _look_back(self, site: Site) -> Iterator[Fault]:
         """Find what the site's tunnel has served; whether it is another app's."""
         tunnel = self.find_tunnel(site)
-        wanted = [*list_hostnames(sites), *self.records]
+        wanted = [*list_hostnames(self.sites), *self.records]
         for record in self.look_at(tunnel, wanted) if tunnel else ():
             if COMMENT.fullmatch(record.comment):
-                name = record.name
-                tunnel_name = build_tunnel_name(self.app, site.service)
-                message = f"the tunnel {tunnel_name} is {name_owner(record)}, by its record {name}"
+                message = f"{tunnel} is {name_owner(record)}, by its record {record.name}"
                 yield Fault(0, 0, site.place, f"{message}: rename one of the two")
 
     def _look_at_name(self, name: str, zone: Zone | None) -> list[Record]:
@@ -216,14 +214,17 @@ class Survey:
         if zone is None:
             return []
         found = self.account.list_records(zone.id, name=name)
-        rivals = [record for record in found if record.type in RIVALS]
-        self.records |= {record.name: record for record in rivals if self.is_own(record)}
-        return [record for record in rivals if not self.is_own(record)]
+        return self._sort(record for record in found if record.type in RIVALS)
+
+    def _sort(self, records: Iterable[Record]) -> list[Record]:
+        """Keep the records that are the app's; the others."""
+        found = [*records]
+        self.records |= {record.name: record for record in found if self.is_own(record)}
+        return [record for record in found if not self.is_own(record)]
 
 
-def build_comment(app: str) -> str:
-    """By which an app's records are told from all others."""
-    return f"managed-by=nvoi app={shorten(app)}"[:LONGEST_COMMENT]
+def blame(site: Site, message: str) -> Fault:
+    return Fault(0, 0, f"{site.place}.domain", message)
 
 
 def name_owner(record: Record) -> str:
@@ -251,24 +252,14 @@ def has_rules(settings: dict[str, Any], rules: Iterable[dict[str, str]]) -> bool
 
 
 def list_names(settings: dict[str, Any]) -> list[str]:
-    """The names that a tunnel serves."""
     rules = list_objects(settings, "ingress")
     return [*dict.fromkeys(rule["hostname"].lower() for rule in rules if rule.get("hostname"))]
 
 
 def list_other_rules(settings: dict[str, Any], site: Site) -> list[dict[str, Any]]:
-    """The rules of names that are not the site's."""
     rules = list_objects(settings, "ingress")
     names = {*site.hostnames, ""}
     return [rule for rule in rules if (rule.get("hostname") or "").lower() not in names]
-
-
-def list_wanted_records(survey: Survey, sites: Iterable[Site]) -> Iterator[Record]:
-    """The records that lead the sites' names to their tunnels, which are there by now."""
-    for site in sites:
-        tunnel = survey.find_tunnel(site)
-        if tunnel is not None:
-            yield from (survey.build_record(site, name, tunnel) for name in site.hostnames)
 
 
 def describe_site(survey: Survey, site: Site) -> Iterator[str]:
@@ -276,16 +267,13 @@ def describe_site(survey: Survey, site: Site) -> Iterator[str]:
     if tunnel is None:
         yield f"makes the tunnel {name}"
     elif not has_rules(survey.settings[tunnel.id], build_rules(site)):
-        yield f"changes the rules of the tunnel {name}"
+        yield f"changes the rules of {tunnel}"
     for hostname in site.hostnames:
         if hostname not in survey.records:
             yield f"makes the DNS record {hostname}, which leads to it"
-        elif not survey.leads(site, hostname, tunnel):
+        elif not survey.leads(site, hostname):
             yield f"changes the DNS record {hostname} to lead to it"
 
 
 def describe_removal(records: Iterable[Record], tunnels: Iterable[Tunnel]) -> list[str]:
-    return [
-        *(f"removes the DNS record {record.name}" for record in records),
-        *(f"removes the tunnel {tunnel.name}" for tunnel in tunnels),
-    ]
+    return [f"removes {one}" for one in (*records, *tunnels)]

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from nvoi.config.nodes import join_path
 from nvoi.config.schema import Application, AppService
 from nvoi.errors import Fault
-from nvoi.kubernetes.ownership import Manifest
+from nvoi.kubernetes.ownership import Json, Manifest
 from nvoi.kubernetes.workloads import PUBLIC_PORT
 from nvoi.naming import build_hostnames, build_workload_name
-
-Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -51,108 +48,73 @@ class Site:
         return f"https://{self.hostname}"
 
 
-class Domains(Protocol):
-    """What brings host names to an app's services.
+class Domains:
+    """What brings host names to an app's services: nothing, unless a way says otherwise.
 
     Like servers, all of it is found again by its name, and never made twice. In the order of a
     deploy: ``check`` and ``check_addresses`` before anything is made; ``connect`` once the
     services answer inside the cluster, which then holds what that returns; ``publish`` once all
     of that is up; ``trim`` once the release serves. ``restore`` takes a deploy that failed back.
+
+    All but ``find_faults`` raise NvoiError where the account cannot be asked, or something of it
+    could not be made or removed: it names what, and the next run goes on from there.
     """
 
-    def find_faults(self, application: Application) -> list[Fault]:
+    def find_faults(self) -> list[Fault]:
         """What of a valid config it cannot do. Touches nothing, calls nobody."""
-        ...
+        return []
 
-    def check(self, application: Application) -> None:
+    def check(self) -> None:
         """See that the account can have what the config says. Changes nothing.
 
         What it found is what ``connect`` starts from: called again, it looks again.
-
-        Raises:
-            NvoiError: the account cannot, or cannot be asked.
         """
-        ...
 
-    def check_addresses(self, application: Application, addresses: Sequence[str]) -> None:
-        """See that the names can be brought to the master at ``addresses``. Changes nothing.
+    def check_addresses(self, addresses: Sequence[str]) -> None:
+        """See that the names can be brought to the master at ``addresses``. Changes nothing."""
 
-        Raises:
-            NvoiError: they cannot.
-        """
-        ...
-
-    def connect(self, application: Application, deploy_id: str) -> Sequence[Manifest]:
+    def connect(self, deploy_id: str) -> Sequence[Manifest]:
         """Make what leads visitors to the cluster; returns what that is to hold for it.
 
         Its objects are of the component :data:`nvoi.kubernetes.names.DOMAIN`.
-
-        Raises:
-            NvoiError: something of it could not be made; the next run goes on from there.
         """
-        ...
+        del deploy_id
+        return ()
 
-    def publish(self, application: Application) -> float:
+    def publish(self) -> float:
         """Lead the names to what ``connect`` made, which is up by now.
 
         Returns:
             The seconds until the names are known everywhere. Who asks for one before may be told
             that there is none, and remember that for long.
-
-        Raises:
-            NvoiError: one cannot be.
         """
-        ...
+        return 0.0
 
     def restore(self) -> None:
         """Change back what this run has changed, so that the release before is reached again.
 
         What was not there before may stay; the next run takes it up.
-
-        Raises:
-            NvoiError: something could not be.
         """
-        ...
 
-    def trim(self, application: Application, live: Sequence[Json]) -> None:
+    def trim(self, live: Sequence[Json]) -> None:
         """Take away what the app had outside the cluster for names and services that are gone.
 
-        Args:
-            application: what it is to have.
-            live: all that has led visitors to it from the cluster; of what is gone none runs.
-
-        Raises:
-            NvoiError: something is left, which it names.
+        ``live`` is all that has led visitors to it from the cluster; of what is gone none runs.
         """
-        ...
 
-    def disconnect(self, application: Application, live: Sequence[Json]) -> None:
-        """Take away all that the app has outside the cluster.
+    def disconnect(self, live: Sequence[Json]) -> None:
+        """Take away all that the app has outside the cluster, which held ``live`` for it."""
 
-        Args:
-            application: what it was to have.
-            live: what the cluster held for it, which is gone by now.
+    def describe(self) -> list[str]:
+        """What ``connect`` and ``publish`` would do, a line each. The account is only read."""
+        return []
 
-        Raises:
-            NvoiError: something is left, which it names.
-        """
-        ...
-
-    def describe(self, application: Application) -> list[str]:
-        """What ``connect`` and ``publish`` would do, a line each. The account is only read.
-
-        Raises:
-            NvoiError: it cannot be asked, or cannot have what the config says.
-        """
-        ...
-
-    def describe_deletion(self, application: Application) -> list[str]:
+    def describe_deletion(self) -> list[str]:
         """What ``disconnect`` would do, likewise."""
-        ...
+        return []
 
 
 def list_sites(application: Application) -> Iterator[Site]:
-    """The services with a domain."""
     for name, service in application.app.items():
         if service.domain and service.port:
             yield Site(

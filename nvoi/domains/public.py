@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import urllib3
@@ -110,65 +110,59 @@ class Way:
     resolves: Callable[[], bool] = lambda: True
 
 
-@dataclass(frozen=True)
-class Asker:
-    """Who asks, from this machine and through the master, which is a part of the cluster.
+def ask_all(
+    sites: Sequence[Site], environ: Mapping[str, str], connections: Connections, master: Host
+) -> None:
+    """Ask for all sites at once, from here and through the master, until all have answered well.
 
-    ``environ`` names proxies and CAs, if any.
+    Args:
+        sites: what is asked for.
+        environ: names proxies and CAs, if any.
+        connections: the way to the master.
+        master: a part of the cluster.
+
+    Raises:
+        HostsError: several do not answer well three times in a row within 60 s.
+        ServiceError: one does not.
     """
-
-    environ: Mapping[str, str]
-    connections: Connections
-    master: Host
-
-    def ask(
-        self,
-        sites: Sequence[Site],
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], object] = parallel.sleep,
-    ) -> None:
-        """Ask for all sites from both places at once, until all have answered well.
-
-        Raises:
-            HostsError: several do not answer well three times in a row within 60 s.
-            ServiceError: one does not.
-        """
-        with ExitStack() as stack:
-            questions = {
-                (site, way.place): way for site in sites for way in self._list_ways(site, stack)
-            }
-            work_on_all(
-                [*questions],
-                lambda key: wait_for_answers(key[0], questions[key], clock=clock, sleep=sleep),
+    with ExitStack() as stack:
+        ways = {
+            (site, way.place): way
+            for site in sites
+            for way in (
+                Way("here", build_connect(site.url, environ)),
+                stack.enter_context(lead_through(master, connections, site.hostname, environ)),
             )
+        }
+        work_on_all([*ways], lambda key: wait_for_answers(key[0], ways[key]))
 
-    def _list_ways(self, site: Site, stack: ExitStack) -> tuple[Way, Way]:
-        host, name, environ = self.master, site.hostname, self.environ
-        local = stack.enter_context(self.connections.forward(host, name, HTTPS))
+
+@contextmanager
+def lead_through(
+    master: Host, connections: Connections, name: str, environ: Mapping[str, str]
+) -> Iterator[Way]:
+
+    def resolves() -> bool:
+        command = build_script("nvoi-look-up", LOOK_UP, name)
+        return connections.run(master, command, check=False, level=None).is_ok
+
+    with connections.forward(master, name, HTTPS) as local:
 
         def connect() -> urllib3.HTTPConnectionPool:
+            tls = network.build_tls(environ)
             return urllib3.HTTPSConnectionPool(
-                "127.0.0.1",
-                local,
-                ssl_context=network.build_tls(environ),
-                server_hostname=name,
+                "127.0.0.1", local, ssl_context=tls, server_hostname=name
             )
 
-        def resolves() -> bool:
-            return self.connections.run(
-                host, build_script("nvoi-look-up", LOOK_UP, name), check=False, level=None
-            ).is_ok
-
-        return Way("here", build_connect(site.url, environ)), Way("the cluster", connect, resolves)
+        yield Way("the cluster", connect, resolves)
 
 
 def wait_for_answers(
     site: Site,
     way: Way,
     *,
-    clock: Callable[[], float],
-    sleep: Callable[[float], object],
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], object] = parallel.sleep,
 ) -> None:
     """Ask until there were good answers in a row.
 
@@ -182,7 +176,6 @@ def wait_for_answers(
             seconds=SECONDS,
             log=log,
             pause=ROUND_PAUSE,
-            longest_pause=ROUND_PAUSE,
             sleep=sleep,
             clock=clock,
         )
@@ -242,7 +235,6 @@ def find_silence(site: Site, way: Way, error: HTTPError | OSError) -> BadAnswerE
 
 
 def build_tls_fault(site: Site, cause: BaseException | None) -> BadAnswerError:
-    """Why no connection that can be trusted is made."""
     soon = "the certificate of a domain that is new may take some minutes"
     if not isinstance(cause, ssl.SSLCertVerificationError):
         reason = getattr(cause, "reason", None) or "it was ended"

@@ -36,9 +36,6 @@ class RealCluster:
         self._kubeconfig = kubeconfig
         self._nodes: list[Any] = []
 
-    def behave(self, match: str, behaviour: str = "ready", **more: Any) -> None:
-        """Nothing: here containers do what they do."""
-
     def ask(self, *words: str, body: Any = None, check: bool = True) -> str:
         """What kubectl prints; ``body`` is given to it as JSON."""
         command = ["kubectl", f"--kubeconfig={self._kubeconfig}", *words]

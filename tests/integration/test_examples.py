@@ -105,8 +105,7 @@ def test_an_account_can_have_what_its_example_says(name: str) -> None:
     with opened as cloud:
         environ = {variable: cloud.url}
         lines = get_provider(application, environ).describe(application)
-        if domains := get_domains(application, environ):
-            lines += domains.describe(application)
+        lines += get_domains(application, environ).describe()
         assert told <= {*lines}, lines
         assert all(call.is_reading for call in cloud.calls)
 

@@ -209,26 +209,18 @@ def test_a_failure_whose_surroundings_cannot_be_looked_at_still_has_its_reason(
     assert get_ending(lines, 1) == ["ERROR: it broke"]
 
 
-def test_an_undo_that_takes_back_more_than_its_step_says_what(
-    request_: Request, lines: pytest.LogCaptureFixture
-) -> None:
-    failing = build_step("a", CommandError("no"), undo_error="stuck")
-    step = replace(failing, undoes=lambda _: "the release")
-    with pytest.raises(CommandError):
-        run(request_, build_target(Trail(), step))
-    assert "Undoing: the release" in lines.text
-    assert "Could not undo the release: stuck" in lines.text
-
-
-def test_an_undo_with_nothing_to_take_back_is_not_told(
+def test_an_undo_says_what_it_takes_back_where_that_is_more_than_its_step_or_nothing(
     request_: Request, lines: pytest.LogCaptureFixture
 ) -> None:
     trail = Trail()
     held = replace(build_step("hold"), undoes=lambda _: "")
+    failing = build_step("a", CommandError("no"), undo_error="stuck")
+    step = replace(failing, undoes=lambda _: "the release")
     with pytest.raises(CommandError):
-        run(request_, build_target(trail, held, build_step("a", CommandError("no"))))
+        run(request_, build_target(trail, held, step))
     assert trail.done[-2:] == ["undo a", "undo hold"]
-    assert "Undoing: a" in lines.text
+    assert "Undoing: the release" in lines.text
+    assert "Could not undo the release: stuck" in lines.text
     assert lines.text.count("Undoing") == 1
 
 

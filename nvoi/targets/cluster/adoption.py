@@ -70,7 +70,8 @@ def adopt(context: ClusterContext) -> None:
     servers = list_servers(context)
     if not servers and not context.request.adopt:
         return
-    made = find_all(context) if has_cluster(context) else []
+    has_cluster = context.survey.facts[context.master.name].k3s.is_active
+    made = find_all(context) if has_cluster else []
     if not made and not servers:
         log.info("Nothing of the gem's is there")
         return
@@ -78,7 +79,9 @@ def adopt(context: ClusterContext) -> None:
         raise refuse(context, made)
     check(context, made)
     log.info("The gem nvoi 0.2 has made this, which becomes nvoi's:")
-    for line in (*servers, *describe_all(context, made)):
+    wanted = context.manifests.all
+    lines = [describe(item, wanted) for item in made if item["kind"] != "ReplicaSet"]
+    for line in (*servers, *lines):
         log.info("  %s", line)
     if not context.request.confirm("Take all of it over?"):
         raise NvoiError("nothing in the cluster was taken over or changed")
@@ -86,12 +89,7 @@ def adopt(context: ClusterContext) -> None:
     log.ok("Taken over")
 
 
-def has_cluster(context: ClusterContext) -> bool:
-    return context.survey.facts[context.master.name].k3s.is_active
-
-
 def list_servers(context: ClusterContext) -> list[str]:
-    """What becomes of the k3s that the gem has set up."""
     return [
         f"{name}: k3s {one.k3s.version} gets nvoi's settings and starts anew; pods go on"
         for name, one in context.survey.facts.items()
@@ -126,11 +124,6 @@ def check(context: ClusterContext, made: Sequence[Json]) -> None:
                 "the gem mounted its volume where this database has no data",
                 hint="dump it, deploy with --adopt --accept-data-move, and load the dump",
             )
-
-
-def describe_all(context: ClusterContext, made: Sequence[Json]) -> Iterator[str]:
-    wanted = context.manifests.all
-    yield from (describe(item, wanted) for item in made if item["kind"] != "ReplicaSet")
 
 
 def mark(context: ClusterContext, made: Sequence[Json]) -> None:

@@ -30,11 +30,10 @@ def check_request(request: Request) -> None:
         UsageError: there is nothing to build an image from.
     """
     application = request.config.application
-    brought = get_domains(application, request.environ)
     faults: list[Fault] = [
         *get_provider(application, request.environ).find_faults(application),
         *find_faults(application),
-        *(brought.find_faults(application) if brought else ()),
+        *get_domains(application, request.environ).find_faults(),
     ]
     if faults:
         raise ConfigError("config", faults)
@@ -43,7 +42,6 @@ def check_request(request: Request) -> None:
 
 
 def find_faults(application: Application) -> list[Fault]:
-    """All that does not fit a cluster, each at the path that should change."""
     checks = (check_name, check_database, check_workloads, check_resources)
     found = [fault for check in checks for fault in check(application)]
     return [Fault(0, 0, path, message) for path, message in found]
@@ -62,11 +60,9 @@ def check_name(application: Application) -> Iterator[tuple[str, str]]:
 
 
 def check_database(application: Application) -> Iterator[tuple[str, str]]:
-    database, path = application.database, f"{ROOT}.database"
-    if database is None or database.url is not None:
-        return
-    if database.engine is None:
-        yield f"{path}.adapter", "is required to run a database: postgres or mysql"
+    database = application.database
+    if database is not None and database.url is None and database.engine is None:
+        yield f"{ROOT}.database.adapter", "is required to run a database: postgres or mysql"
 
 
 def check_workloads(application: Application) -> Iterator[tuple[str, str]]:

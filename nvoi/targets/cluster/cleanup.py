@@ -12,7 +12,7 @@ from nvoi.images.cleanup import (
     remove_here,
 )
 from nvoi.kubernetes.names import COMPONENT, DOMAIN
-from nvoi.kubernetes.ownership import Reference, find_obsolete, get_label, read_reference
+from nvoi.kubernetes.ownership import Manifest, Reference, find_obsolete, get_label, read_reference
 from nvoi.kubernetes.registry import ADDRESS, COLLECT_GARBAGE, NAME, SYSTEM_NAMESPACE
 from nvoi.kubernetes.releases import Record, find_expired, read_record
 from nvoi.log.levels import get_logger
@@ -21,9 +21,9 @@ from nvoi.parallel import work_on_all
 from nvoi.providers import Server
 from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.placement import find_groups, place_records
 from nvoi.targets.cluster.prepare import open_registry
 from nvoi.targets.cluster.release import build_own_record
+from nvoi.targets.cluster.undo import find_groups, place_records
 
 log = get_logger("nvoi.cluster")
 
@@ -31,7 +31,7 @@ log = get_logger("nvoi.cluster")
 def clean(context: ClusterContext) -> None:
     """Remove what is left of before. The release serves: what cannot be removed is only told."""
     kept, expired = choose_kept(context)
-    attempt("what the config no longer names", lambda: remove_objects(context, kept, expired))
+    attempt("what the config no longer names", lambda: remove_unwanted(context, kept, expired))
     images, repository = list_images(kept, context.repository), context.repository
     tags = {tag for tag, _ in images}
     # Also of runs that failed, whose releases were never kept.
@@ -69,37 +69,43 @@ def list_images(records: Iterable[Record], repository: str) -> list[tuple[str, s
     return [(tag, digest) for tag, _, digest in parts]
 
 
-def remove_objects(
+def remove_unwanted(
     context: ClusterContext, kept: Sequence[Record], expired: Sequence[Record]
 ) -> None:
     """Remove the app's objects that are not in this release or a kept one. Data stays."""
     # What led to names that are gone is removed by a step of its own.
     routes = [dict(one) for one in context.state.objects if get_label(one, COMPONENT) == DOMAIN]
-    wanted = [
-        *context.manifests.kept,
-        *context.manifests.jobs,
-        *context.rollout.routes,
-        *routes,
-    ]
-    manifests = [item for one in kept for item in one.apps]
-    obsolete = find_obsolete(context.application.name, context.state.objects, wanted, manifests)
+    manifests = context.manifests
+    wanted = [*manifests.kept, *manifests.jobs, *context.rollout.routes, *routes]
     own = read_reference(build_own_record(context))
-    begun = [one.reference for one in context.state.begun if one.reference != own]
-    gone = [*obsolete, *(one.reference for one in expired), *begun]
-    if gone:
-        context.cluster.delete(gone, wait=False)
-    tell_removed(gone)
+    begun = [one for one in context.state.begun if one.reference != own]
+    remove_obsolete(context, wanted, kept, [*expired, *begun])
 
 
-def tell_removed(references: Iterable[Reference]) -> None:
-    """Log what is gone; Secrets, records and Jobs are many and say little."""
+def remove_obsolete(
+    context: ClusterContext,
+    wanted: Iterable[Manifest],
+    kept: Iterable[Record],
+    gone: Iterable[Record],
+) -> None:
+    """Remove what is neither wanted nor of a kept release, and the records in ``gone``."""
+    state, manifests = context.state, [item for record in kept for item in record.apps]
+    obsolete = find_obsolete(state.app, state.objects, wanted, manifests)
+    remove_objects(context, [*obsolete, *(one.reference for one in gone)], wait=False)
+
+
+def remove_objects(
+    context: ClusterContext, references: Sequence[Reference], *, wait: bool = True
+) -> None:
+    """Remove objects, and say so; Secrets, records and Jobs are many and say little."""
+    if references:
+        context.cluster.delete(references, wait=wait)
     for reference in references:
         level = log.debug if reference.kind in {"Secret", "Job"} else log.info
         level("Removed %s", reference)
 
 
 def remove_images(context: ClusterContext, tags: set[str], digests: set[str]) -> None:
-    """Remove the app's images that no kept release runs, wherever they are."""
     if clean_registry(context, tags):
         clean_nodes(context, context.survey.servers, tags | digests)
     if context.image.engine is not None:

@@ -21,7 +21,7 @@ from nvoi.k3s.nodes import ClusterNode
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.manifests import Manifests, build_manifests
 from nvoi.kubernetes.names import build_app_selector
-from nvoi.kubernetes.ownership import Manifest, Reference
+from nvoi.kubernetes.ownership import Json, Manifest, Reference
 from nvoi.kubernetes.registry import Credentials
 from nvoi.kubernetes.workloads import DATABASE_RESOURCES, Release
 from nvoi.naming import build_image_tag, build_prefix
@@ -32,7 +32,7 @@ from nvoi.providers import Provider, Server, get_provider
 from nvoi.ssh.connections import Connections, build_connections
 from nvoi.targets.cluster.lock import Lock
 from nvoi.targets.cluster.lock_file import Holder
-from nvoi.targets.cluster.state import Json, State, build_stamp
+from nvoi.targets.cluster.state import State, build_stamp
 
 
 @dataclass
@@ -118,10 +118,11 @@ class Rollout:
 class Deletion:
     """What a deletion has begun and could not do, and whether the cluster does not answer.
 
-    What leads visitors to it goes once the servers are gone where it ``is_served`` until then.
-    ``remark`` is its last line, once it is done.
+    Of rented servers it ``is_known`` which there are. What leads visitors to the app goes once
+    these are gone, where it ``is_served`` until then. ``remark`` is its last line, once it is done.
     """
 
+    is_known: bool = True
     has_begun: bool = False
     is_served: bool = False
     failures: list[str] = field(default_factory=list)
@@ -144,7 +145,7 @@ class ClusterContext:
     stack: ExitStack
     moment: datetime
     rollout: Rollout
-    domains: Domains | None = None
+    domains: Domains = field(default_factory=Domains)
     survey: Survey = field(default_factory=Survey)
     state: State = field(default_factory=State)
     image: Image = field(default_factory=Image)
@@ -163,7 +164,6 @@ class ClusterContext:
 
     @property
     def tag(self) -> str:
-        """The image that a build makes."""
         return build_image_tag(self.application.name, self.moment)
 
     @property
@@ -284,8 +284,7 @@ def preview(request: Request) -> ClusterContext:
 @contextmanager
 def open_context(request: Request) -> Iterator[ClusterContext]:
     """The context of a run. Connections, a build and the lock end with it."""
-    with ExitStack() as stack:
-        context = preview(request)
-        context.stack = stack
-        stack.callback(context.connections.close)
+    context = preview(request)
+    with context.stack:
+        context.stack.callback(context.connections.close)
         yield context

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
+from nvoi.domains import list_sites
 from nvoi.errors import (
     ClusterSilenceError,
     ConnectionFailedError,
@@ -32,20 +33,22 @@ from nvoi.kubernetes.registry import SYSTEM_NAMESPACE
 from nvoi.log.levels import get_logger
 from nvoi.operation import Step
 from nvoi.providers import Server
-from nvoi.targets.cluster.cleanup import clean_nodes, clean_registry, tell_removed
-from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.domains import plan_removal, remove
-from nvoi.targets.cluster.ingress import give_ports_back, had_traefik
-from nvoi.targets.cluster.lease import (
+from nvoi.targets.cluster.cleanup import clean_nodes, clean_registry, remove_objects
+from nvoi.targets.cluster.company import (
     CLAIMS,
-    check_data,
+    check_company,
     check_master,
-    detach_disks,
-    find_servers,
-    give_back,
-    list_known,
     list_wanted_disks,
 )
+from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.departures import (
+    detach_disks,
+    find_known,
+    find_servers,
+    give_all_back,
+)
+from nvoi.targets.cluster.domains import plan_removal, remove
+from nvoi.targets.cluster.ingress import give_ports_back, had_traefik
 from nvoi.targets.cluster.prepare import (
     get_registry_address,
     hold_lock,
@@ -62,22 +65,34 @@ ROUTES = "what leads its domains to it"
 
 
 def reach_servers(context: ClusterContext) -> None:
-    is_known = list_known(context)
-    found, failures = context.survey, context.deletion.failures
-    if not found.servers and is_known:
+    find_known(context)
+    if not context.survey.servers and context.deletion.is_known:
         log.info("There are no servers")
         return
+    look_at_servers(context)
+
+
+def look_at_servers(context: ClusterContext) -> None:
+    """See what is on the servers.
+
+    Raises:
+        UsageError: rented ones are not to be given back, as others may need what is there.
+    """
+    found, failures = context.survey, context.deletion.failures
+    is_rented = context.provider.is_rented
     for name, one in survey(context.connections, found.servers).items():
         if isinstance(one, Facts):
             found.facts[name] = one
-        elif context.provider.is_rented:
-            log.warning("%s; it is given back all the same", one)
+        elif is_rented:
+            log.warning("%s", one)
         else:
             log.error("%s", one)
             failures.append(f"what is on {name}, which cannot be reached")
-    if context.provider.is_rented:
-        check_data(context, is_known=is_known)
-    elif not context.survey.is_reached:
+    if is_rented:
+        check_company(context)
+        for name in (one.name for one in found.servers if one.name not in found.facts):
+            log.warning("%s cannot be reached; it is given back all the same", name)
+    elif not found.is_reached:
         # Without its lock and its word nothing is known of what runs on the others.
         log.warning("The master cannot be reached: all on the servers stays as it is")
         failures += [f"what is on {name}, of which its master must tell" for name in found.facts]
@@ -110,6 +125,7 @@ def take_lock(context: ClusterContext) -> None:
 
     Raises:
         LockError: another run has it.
+        UsageError: the run that had it before has brought another app to rented servers.
     """
     if not context.survey.is_reached:
         log.info("There is none to take")
@@ -120,6 +136,9 @@ def take_lock(context: ClusterContext) -> None:
         if isinstance(error, LockError) or not context.provider.is_rented:
             raise
         log.warning("%s: its servers are given back all the same", error)
+    if context.provider.is_rented and context.lock is not None and context.lock.rival is not None:
+        # Whoever had it may have been another app's first deploy.
+        check_company(context)
 
 
 def remove_workloads(context: ClusterContext) -> None:
@@ -136,24 +155,19 @@ def delete_objects(context: ClusterContext) -> None:
     context.deletion.has_begun = True
     app = context.application.name
     own = [item for item in context.state.objects if is_owned(item, app)]
-    gone = sorted(read_reference(item) for item in own if is_removable(item))
-    if gone:
-        context.cluster.delete(gone)
-    tell_removed(gone)
+    remove_objects(context, sorted(read_reference(item) for item in own if is_removable(item)))
 
 
 def remove_domains(context: ClusterContext) -> None:
     survey, deletion = context.survey, context.deletion
     is_removed = survey.has_cluster and WORKLOADS not in deletion.failures
     may_run = context.provider.is_rented and bool(survey.servers) and not is_removed
-    deletion.is_served = may_run and context.domains is not None
+    deletion.is_served = may_run and any(list_sites(context.application))
     if deletion.is_served:
         log.info("What leads its domains to it goes after the servers, on which it may still run")
         return
     attempt(context, ROUTES, partial(remove, context))
-    is_left = context.survey.has_cluster and not context.provider.is_rented
-    is_free = is_left and WORKLOADS not in context.deletion.failures
-    if is_free and had_traefik(context):
+    if is_removed and not context.provider.is_rented and had_traefik(context):
         shared = partial(give_ports_back, context)
         attempt(context, "what the ingress was set up with", shared, in_cluster=True)
 
@@ -210,14 +224,15 @@ def remove_cluster(context: ClusterContext) -> None:
         return
     if WORKLOADS not in context.deletion.failures:
         # By its marks other apps know that the cluster is still needed.
-        unmark = partial(unmark_nodes, context)
-        attempt(context, "the app's marks on its servers", unmark, in_cluster=True)
+        cluster, app = context.cluster, context.application.name
+        attempt(
+            context,
+            "the app's marks on its servers",
+            lambda: forget_app(cluster, list_nodes(cluster), app),
+            in_cluster=True,
+        )
     if context.request.with_cluster:
         attempt(context, "k3s", partial(uninstall_k3s, context), in_cluster=True)
-
-
-def unmark_nodes(context: ClusterContext) -> None:
-    forget_app(context.cluster, list_nodes(context.cluster), context.application.name)
 
 
 def uninstall_k3s(context: ClusterContext) -> None:
@@ -259,7 +274,12 @@ def finish(context: ClusterContext) -> None:
         # What was left on the servers goes with them.
         deletion.failures = [one for one in deletion.failures if one != WORKLOADS]
         try:
-            give_back(context)
+            if not deletion.is_known:
+                find_servers(context)
+                deletion.is_known = True
+                look_at_servers(context)
+                take_lock(context)
+            give_all_back(context)
         except NvoiError as error:
             log.error("Not given back: %s", error)  # noqa: TRY400 - told in a line
             reason = error.message.partition("\n")[0]

@@ -1,6 +1,7 @@
-"""Servers that the config no longer names: held before the rollout, removed once it serves.
+"""Servers that leave: those that the config no longer names, and all of an app at its end.
 
-Until a release serves, the one before it needs the servers that it runs on.
+The former are held before the rollout and removed once the release serves: until then, the one
+before it needs the servers that it runs on. None goes with data unasked.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from nvoi.errors import NvoiError, UsageError
+from nvoi.errors import InputError, NvoiError, UsageError
 from nvoi.invocation import name_command
 from nvoi.k3s.drain import (
     check_claims,
@@ -19,15 +20,25 @@ from nvoi.k3s.drain import (
     list_claims,
     remove_nodes,
 )
-from nvoi.k3s.nodes import ClusterNode, find_left, forget_app, format_address, list_nodes
+from nvoi.k3s.nodes import (
+    ClusterNode,
+    find_left,
+    forget_app,
+    format_address,
+    list_nodes,
+    list_other_apps,
+)
 from nvoi.kubernetes.names import SERVER_GROUP, build_app_selector
 from nvoi.kubernetes.ownership import Reference, read_reference
 from nvoi.log.levels import get_logger
+from nvoi.log.rendering import format_count
 from nvoi.operation import Step
 from nvoi.parallel import work_on_all
+from nvoi.providers import Server
+from nvoi.providers.disks import build_detachment
 from nvoi.providers.rented import list_volume_names, list_wanted
+from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.lease import detach
 
 log = get_logger("nvoi.k3s")
 
@@ -96,21 +107,20 @@ def keep_servers(context: ClusterContext) -> None:
     survey = context.survey
     leaving, survey.leaving = survey.leaving, ()
     regrouped, survey.regrouped = survey.regrouped, {}
+
+    def regroup(node: str) -> None:
+        change = {"metadata": {"labels": {SERVER_GROUP: regrouped[node]}}}
+        context.cluster.change(Reference("Node", node), change)
+        log.info("%s is in the server group %s again", node, regrouped[node])
+
     try:
         if leaving:
             keep_nodes(context.cluster, leaving)
     finally:
-        work_on_all([*regrouped], lambda name: change_group(context, name, regrouped[name]))
-
-
-def change_group(context: ClusterContext, node: str, group: str) -> None:
-    change = {"metadata": {"labels": {SERVER_GROUP: group}}}
-    context.cluster.change(Reference("Node", node), change)
-    log.info("%s is in the server group %s again", node, group)
+        work_on_all([*regrouped], regroup)
 
 
 def describe_held(context: ClusterContext) -> str:
-    """What :func:`keep_servers` takes back; empty where that is nothing."""
     survey = context.survey
     held = ["the cordon of old servers"] * any(map(is_own, survey.leaving))
     held += ["the groups of servers"] if survey.regrouped else []
@@ -118,7 +128,6 @@ def describe_held(context: ClusterContext) -> str:
 
 
 def free_servers(context: ClusterContext) -> None:
-    """Have all of the app's servers take pods again that a deploy was to remove."""
     own = find_left(list_nodes(context.cluster), (), context.application.name)
     keep_nodes(context.cluster, own)
 
@@ -131,16 +140,18 @@ def remove_servers(context: ClusterContext) -> None:
     """
     survey, cluster = context.survey, context.cluster
     names = {node.name for node in survey.leaving}
-    left = [node for node in list_nodes(cluster) if node.name in names] if names else []
+    nodes = list_nodes(cluster) if names or survey.surplus else []
+    left = [node for node in nodes if node.name in names]
     shared = [node for node in left if not is_own(node)]
     own = [node for node in left if node not in shared]
-    for node in shared:
-        log.info("%s stays a node for other apps", node.name)
-    forget_app(cluster, shared, context.application.name)
     try:
         if context.provider.is_rented:
-            give_back(context, own)
+            keep_shared(context, nodes)
+            give_surplus_back(context, own)
         elif left:
+            for node in shared:
+                log.info("%s stays a node for other apps", node.name)
+            forget_app(cluster, shared, context.application.name)
             kept = {format_address(server.host) for server in survey.servers}
             settle = partial(wait_for_moved, context)
             remove_nodes(context.connections, cluster, own, kept=kept, settle=settle)
@@ -149,7 +160,21 @@ def remove_servers(context: ClusterContext) -> None:
         raise NvoiError(message, hint=error.hint, output=error.output) from error
 
 
-def give_back(context: ClusterContext, nodes: Sequence[ClusterNode]) -> None:
+def keep_shared(context: ClusterContext, nodes: Iterable[ClusterNode]) -> None:
+    """Have rented servers stay that other apps use, as long as these do; they keep their marks."""
+    survey = context.survey
+    for node in nodes:
+        others = ", ".join(list_other_apps([node], context.application.name))
+        for server in survey.surplus if others else ():
+            if server.name == node.name or format_address(server.host) == node.address:
+                log.warning(
+                    "%s is not given back, and goes on to cost: it runs %s", node.name, others
+                )
+                survey.surplus = tuple(one for one in survey.surplus if one is not server)
+                survey.servers += (server,)
+
+
+def give_surplus_back(context: ClusterContext, nodes: Sequence[ClusterNode]) -> None:
     """Give rented servers back, once nothing is on them.
 
     Their nodes go last: an agent that still runs would bring one back.
@@ -172,6 +197,16 @@ def give_back(context: ClusterContext, nodes: Sequence[ClusterNode]) -> None:
         log.ok("%s is given back", server.name)
 
 
+def detach(context: ClusterContext, servers: Sequence[Server]) -> None:
+    """Have servers write what is left to their disks, and use them no longer."""
+
+    def run(server: Server) -> None:
+        command = build_detachment(server)
+        context.connections.run(server.host, as_root(server.host, command))
+
+    work_on_all(servers, run)
+
+
 def detach_unwanted(context: ClusterContext) -> None:
     """Have servers that stay no longer use disks that the config does not name any more."""
     if not context.request.delete_volumes:
@@ -187,7 +222,6 @@ def detach_unwanted(context: ClusterContext) -> None:
 
 
 def wait_for_moved(context: ClusterContext) -> None:
-    """Wait until all of the app's pods are ready again, wherever they are."""
     kept = map(read_reference, context.manifests.kept)
     workloads = [one for one in kept if one.kind in {"Deployment", "StatefulSet"}]
     if workloads:
@@ -204,3 +238,62 @@ def plan(context: ClusterContext) -> Iterator[str]:
 
 
 DEPART: Step[ClusterContext] = Step(name="Old servers", run=remove_servers, plan=plan)
+
+
+# At the end of the app
+
+
+def find_known(context: ClusterContext) -> None:
+    """Find the servers. Where the account of rented ones is silent, the end looks again."""
+    try:
+        find_servers(context)
+    except NvoiError as error:
+        if isinstance(error, InputError) or not context.provider.is_rented:
+            raise
+        log.warning("%s; all that is rented is looked for once more at the end", error)
+        context.deletion.is_known = False
+
+
+def find_servers(context: ClusterContext) -> None:
+    """Find those too that the config no longer names: what is on them is the app's all the same.
+
+    Raises:
+        UsageError: of some no label says whose they are.
+    """
+    context.list_servers()
+    if context.provider.is_rented:
+        context.survey.surplus = context.provider.list_surplus(context.application)
+        context.survey.servers += context.survey.surplus
+    if others := [one.name for one in context.survey.servers if not one.is_labelled]:
+        raise UsageError(
+            f"no label says whose these servers are: {', '.join(others)}",
+            hint=f"{name_command('deploy --adopt')} takes over what the gem nvoi 0.2 has made, and "
+            f"{name_command('delete')} gives it back then; or delete them at the cloud",
+        )
+
+
+def detach_disks(context: ClusterContext) -> None:
+    """Have all that was written be on the disks that stay, before their servers go."""
+    servers = [server for server in context.survey.list_reached() if server.disks]
+    if context.request.delete_volumes or not servers:
+        return
+
+    try:
+        detach(context, servers)
+    except NvoiError as error:
+        log.warning("What was written last may not be on the volumes: %s", error)
+
+
+def give_all_back(context: ClusterContext) -> None:
+    with_volumes = context.request.delete_volumes
+    kept = context.provider.delete_servers(context.application, with_volumes=with_volumes)
+    for disk in kept:
+        log.info("Its data stays: volume %s", disk)
+    context.deletion.remark = "0 billable resources left"
+    if kept:
+        volumes = format_count(len(kept), "volume")
+        goes_on, these = ("costs", "it") if len(kept) == 1 else ("cost", "them")
+        context.deletion.remark = (
+            f"{volumes} left, which {goes_on} money: {name_command('delete --delete-volumes')} "
+            f"gives {these} back"
+        )

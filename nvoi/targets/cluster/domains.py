@@ -6,21 +6,21 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from nvoi import parallel
-from nvoi.domains import Domains, list_sites
-from nvoi.domains.public import Asker
+from nvoi.domains import list_sites
+from nvoi.domains.domain import list_hostnames
+from nvoi.domains.public import ask_all
 from nvoi.errors import ConfigError, NvoiError
 from nvoi.kubernetes.ingress import keep_ways
 from nvoi.kubernetes.names import COMPONENT, DOMAIN
-from nvoi.kubernetes.ownership import Manifest, Reference, get_label, is_owned, read_reference
+from nvoi.kubernetes.ownership import Json, Manifest, get_label, is_owned, read_reference
 from nvoi.log.levels import get_logger
 from nvoi.operation import Step
 from nvoi.protocol import Tunnel
 from nvoi.providers import Server
-from nvoi.targets.cluster.cleanup import attempt, tell_removed
+from nvoi.targets.cluster.cleanup import attempt, remove_objects
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.ingress import explain, give_ports_back, had_traefik
+from nvoi.targets.cluster.ingress import give_ports_back, had_traefik, read_refusals
 from nvoi.targets.cluster.release import check_owners, roll_out
-from nvoi.targets.cluster.state import Json
 
 log = get_logger("nvoi.domains")
 
@@ -34,19 +34,16 @@ ROUTE_SECONDS = 300.0
 
 def check(context: ClusterContext) -> None:
     """See that the names can be had, before anything is made."""
-    if context.domains is None:
-        return
-    context.domains.check(context.application)
+    context.domains.check()
     if context.application.uses_ingress:
-        servers = context.provider.list_servers(context.application)
-        look_up(context, context.domains, servers)
+        look_up(context, context.provider.list_servers(context.application))
 
 
-def look_up(context: ClusterContext, domains: Domains, servers: Sequence[Server]) -> None:
+def look_up(context: ClusterContext, servers: Sequence[Server]) -> None:
     """See that the names can be brought to the master. Where that is rented, it may not be yet."""
     addresses = [server.host.address for server in servers if server.is_master]
     if addresses:
-        domains.check_addresses(context.application, addresses)
+        context.domains.check_addresses(addresses)
 
 
 def check_addresses(context: ClusterContext) -> None:
@@ -55,10 +52,10 @@ def check_addresses(context: ClusterContext) -> None:
     Raises:
         NvoiError: they do not lead there yet.
     """
-    if context.domains is None or not context.provider.is_rented:
+    if not context.provider.is_rented:
         return
     try:
-        look_up(context, context.domains, context.survey.servers)
+        look_up(context, context.survey.servers)
     except ConfigError as error:
         names = ", ".join(server.name for server in context.survey.servers)
         hint = f"{names} stay; set the records, and deploy again"
@@ -67,24 +64,17 @@ def check_addresses(context: ClusterContext) -> None:
 
 def connect(context: ClusterContext) -> None:
     """Lead the names to the release, whose services answer inside the cluster."""
-    domains, application = context.domains, context.application
-    if domains is None:
-        return
+    domains = context.domains
     if context.lock is not None and context.lock.rival is not None:
         # Another run was at work since they were looked at.
-        domains.check(application)
-    routes = domains.connect(application, context.request.deploy_id)
+        domains.check()
+    routes = context.rollout.routes = (*domains.connect(context.request.deploy_id),)
+    if not routes:
+        return
     check_owners(context, routes)
-    context.rollout.routes = tuple(routes)
     roll_out(context, routes, ROUTE_SECONDS)
     context.check_lock()
-    parallel.sleep(domains.publish(application))
-
-
-def disconnect(context: ClusterContext) -> None:
-    """Change back what was changed, before the cluster is put back too."""
-    if context.domains is not None:
-        context.domains.restore()
+    parallel.sleep(domains.publish())
 
 
 def ask(context: ClusterContext) -> None:
@@ -94,12 +84,13 @@ def ask(context: ClusterContext) -> None:
         HostsError: several do not answer well three times in a row.
         ServiceError: one does not.
     """
-    if context.domains is None:
-        return
     sites = [*list_sites(context.application)]
-    asker = Asker(context.request.environ, context.connections, context.master.host)
-    with explain(context):
-        asker.ask(sites)
+    try:
+        ask_all(sites, context.request.environ, context.connections, context.master.host)
+    except NvoiError as error:
+        if context.application.uses_ingress:
+            error.output = (*error.output, *read_refusals(context, list_hostnames(sites)))
+        raise
     for site in sites:
         context.tunnels.append(Tunnel(site.service, site.hostname))
         context.urls.append(site.url)
@@ -150,22 +141,15 @@ def list_routes(context: ClusterContext) -> list[Json]:
 
 def trim(context: ClusterContext, old: Sequence[Json]) -> None:
     references = [read_reference(item) for item in old]
-    stop(context, references)
-    if context.domains is not None:
-        # All that led to it: a service whose account has changed has another tunnel of its name.
-        context.domains.trim(context.application, list_routes(context))
-    if has_lost_account(context, old):
-        log.warning(LOST_ACCOUNT)
-    if references:
-        context.cluster.delete(references, wait=False)
-    tell_removed(references)
-
-
-def stop(context: ClusterContext, references: Sequence[Reference]) -> None:
-    """Have nothing of it run; the objects stay until what they stand for is gone."""
+    # None of it runs; the objects stay until what they stand for is gone.
     for one in references:
         if one.kind == "Deployment":
             context.cluster.change(one, {"spec": {"replicas": 0}})
+    # All that led to it: a service whose account has changed has another tunnel of its name.
+    context.domains.trim(list_routes(context))
+    if has_lost_account(context, old):
+        log.warning(LOST_ACCOUNT)
+    remove_objects(context, references, wait=False)
 
 
 def remove(context: ClusterContext) -> None:
@@ -175,8 +159,7 @@ def remove(context: ClusterContext) -> None:
         NvoiError: something is left, which the config may no longer say where to find.
     """
     routes = list_routes(context)
-    if context.domains is not None:
-        context.domains.disconnect(context.application, routes)
+    context.domains.disconnect(routes)
     if has_lost_account(context, routes):
         hint = "have `domain_provider` and the services' domains as they were, and run it again"
         raise NvoiError(LOST_ACCOUNT, hint=hint)
@@ -190,31 +173,23 @@ def has_lost_account(context: ClusterContext, routes: Sequence[Json]) -> bool:
 
 
 def plan_check(context: ClusterContext) -> Iterator[str]:
-    names = [name for site in list_sites(context.application) for name in site.hostnames]
-    if context.domains is None or not names:
+    names = list_hostnames(list_sites(context.application))
+    if not names:
         return
     yield f"sees that {', '.join(names)} can be led to the app"
     if context.application.uses_ingress and not context.provider.is_rented:
-        servers = context.provider.list_servers(context.application)
-        look_up(context, context.domains, servers)
-
-
-def plan_addresses(_: ClusterContext) -> Iterator[str]:
-    # It is told with the first look, which is at the same names.
-    return iter(())
+        look_up(context, context.provider.list_servers(context.application))
 
 
 def plan_connect(context: ClusterContext) -> Iterator[str]:
-    if context.domains is None:
-        return
     for site in list_sites(context.application):
         yield f"leads {' and '.join(site.hostnames)} to {site.service}"
     # Looked for behind the first line: a run asks only whether there is one.
-    yield from context.domains.describe(context.application)
+    yield from context.domains.describe()
 
 
 def plan_ask(context: ClusterContext) -> Iterator[str]:
-    for site in list_sites(context.application) if context.domains else ():
+    for site in list_sites(context.application):
         yield f"asks {site.url} from here and from the cluster, three times good in a row"
 
 
@@ -226,20 +201,20 @@ def plan_old(context: ClusterContext) -> Iterator[str]:
 
 
 def plan_removal(context: ClusterContext) -> Iterator[str]:
-    if context.domains is None:
-        return
     for site in list_sites(context.application):
         yield f"takes {' and '.join(site.hostnames)} away"
-    yield from context.domains.describe_deletion(context.application)
+    yield from context.domains.describe_deletion()
 
 
 DOMAINS: Step[ClusterContext] = Step(name="Domains", run=check, plan=plan_check)
-ADDRESSES: Step[ClusterContext] = Step(name="Addresses", run=check_addresses, plan=plan_addresses)
+#: It is told with the first look, which is at the same names.
+ADDRESSES: Step[ClusterContext] = Step(name="Addresses", run=check_addresses, plan=lambda _: ())
 ROUTES: Step[ClusterContext] = Step(
     name="Routes",
     run=connect,
     plan=plan_connect,
-    undo=disconnect,
+    # Before the cluster is put back too.
+    undo=lambda context: context.domains.restore(),
     undoes=lambda context: "the routes" if context.rollout.routes else "",
 )
 PUBLIC: Step[ClusterContext] = Step(name="Public check", run=ask, plan=plan_ask)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
-from nvoi.domains import list_sites
 from nvoi.errors import NvoiError, ServiceError
 from nvoi.k3s.plan import has_traefik
 from nvoi.kubernetes.ingress import (
@@ -18,6 +17,7 @@ from nvoi.kubernetes.ingress import (
 from nvoi.kubernetes.names import MANAGED_BY, OWNER, PART_OF, build_label_value
 from nvoi.kubernetes.names import NAME as LABEL
 from nvoi.kubernetes.ownership import (
+    Json,
     Reference,
     get_label,
     is_unchanged,
@@ -27,7 +27,6 @@ from nvoi.kubernetes.registry import SYSTEM_NAMESPACE
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import masker
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.state import Json
 from nvoi.waiting import NotReadyError, wait_for
 
 log = get_logger("nvoi.cluster")
@@ -51,7 +50,7 @@ def set_up(context: ClusterContext) -> None:
     settings = context.application.ingress
     if settings is None or not context.application.uses_ingress:
         return
-    live = find_chart_config(context)
+    live = find_in_system(context, "helmchartconfigs")
     wanted = build_chart_config(settings, context.request.deploy_id)
     if live is not None:
         check_rivals(context, live)
@@ -98,8 +97,7 @@ def check_rivals(context: ClusterContext, live: Json) -> None:
 
 
 def give_ports_back(context: ClusterContext) -> None:
-    """Have Traefik take no ports any more, where no app needs it."""
-    live = find_chart_config(context)
+    live = find_in_system(context, "helmchartconfigs")
     is_in_use = live is not None and live["metadata"].get("annotations", {}).get(SETTINGS)
     if not is_in_use or list_others(context):
         return
@@ -111,18 +109,6 @@ def had_traefik(context: ClusterContext) -> bool:
     """Whether the master had Traefik when the run looked, for an app that had it take visitors."""
     survey = context.survey
     return survey.is_reached and has_traefik(survey.facts[context.master.name].k3s)
-
-
-@contextmanager
-def explain(context: ClusterContext) -> Iterator[None]:
-    """Have an error of the public check say what Traefik has heard from the authority."""
-    try:
-        yield
-    except NvoiError as error:
-        if context.application.uses_ingress:
-            names = [name for site in list_sites(context.application) for name in site.hostnames]
-            error.output = (*error.output, *read_refusals(context, names))
-        raise
 
 
 def read_refusals(context: ClusterContext, names: Collection[str]) -> Iterator[str]:
@@ -145,10 +131,6 @@ def list_others(context: ClusterContext) -> list[str]:
         if item["spec"].get("ingressClassName") in {NAME, None}
     ]
     return sorted({name for name in names if name != own})
-
-
-def find_chart_config(context: ClusterContext) -> Json | None:
-    return find_in_system(context, "helmchartconfigs")
 
 
 def find_in_system(context: ClusterContext, kind: str) -> Json | None:

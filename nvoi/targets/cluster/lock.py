@@ -38,7 +38,7 @@ log = get_logger("nvoi.lock")
 
 #: Seconds that a release waits for the other end; it frees the lock in any case.
 RELEASE_SECONDS = 2.0
-#: Seconds between two looks at whether the session is still there, while the lock is not held.
+#: Seconds between two looks at the session, and at the time, while the lock is not held.
 LOOK = 0.5
 #: Seconds until a wait for another run goes on over another connection.
 PAUSE = 0.2
@@ -90,15 +90,22 @@ class Lock:
         """Return once the lock is held.
 
         Raises:
-            LockError: another run still holds it after ``seconds``.
+            LockError: another run still holds it after ``seconds``, or the host does not say.
             NvoiError: it cannot be taken at all.
         """
-        deadline = time.monotonic() + seconds
+        began, patience = time.monotonic(), 2 * self._pace.silence
+        deadline = began + seconds
         reminder = Reminder(f"the deploy lock on {self._host}", log)
         told: Holder | None = None
-        while not self._wait_for_news(told, deadline):
+        while not self._is_held_soon(told):
             rival, left = self._rival, deadline - time.monotonic()
             if rival is None:
+                if time.monotonic() - began >= patience:
+                    raise LockError(
+                        f"{self._host}: the deploy lock cannot be asked for: the server has not "
+                        f"answered for {patience:g} s",
+                        hint="see there what keeps flock or the disk of /opt busy",
+                    )
                 continue
             if left <= 0:
                 raise LockError(
@@ -111,12 +118,11 @@ class Lock:
                 told = rival
             reminder.tell(rival.describe())
 
-    def _wait_for_news(self, told: Holder | None, deadline: float) -> bool:
-        """Wait a second at most for something that was not told yet; whether the lock is held."""
-        left = 1.0 if told is None else max(0.0, min(1.0, deadline - time.monotonic()))
+    def _is_held_soon(self, told: Holder | None) -> bool:
+        """Whether it is held, after a moment for something that was not told yet."""
         with self._changed:
             self._changed.wait_for(
-                lambda: self._is_held or self._is_over or self._rival != told, left
+                lambda: self._is_held or self._is_over or self._rival != told, LOOK
             )
             self._raise_error()
             return self._is_held
@@ -267,13 +273,8 @@ def take_lock(
 ) -> Lock:
     """Take the lock on ``host``, and keep it until it is released or this run ends.
 
-    Args:
-        connections: the way to the host; one of its sessions there is used until the release.
-        host: the master.
-        holder: who this run is, as others are told.
-        wait: seconds to wait for another run that holds it.
-        path: the lock file there.
-        pace: how often a sign of life is given.
+    It uses one of the connections' sessions there until then. Another run that holds it is waited
+    for as many seconds as ``wait`` says.
 
     Raises:
         LockError: another run holds it, or there can be no lock on the host.

@@ -183,10 +183,7 @@ def end_holder(
     """End whoever holds the lock on ``host``, and wait until it has given it back.
 
     The run itself learns of it when it next checks its lock, and goes no further. ``by`` is who
-    wants it, as that run is told.
-
-    Returns:
-        Who it was; None where nobody held it.
+    wants it, as that run is told. Returns who it was; None where nobody held it.
 
     Raises:
         LockError: what holds it is no run of nvoi, or does not end.

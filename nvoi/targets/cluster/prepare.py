@@ -19,6 +19,7 @@ from nvoi.k3s.survey import find_token
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.database import build_priority
 from nvoi.kubernetes.ownership import (
+    Json,
     get_label,
     is_unchanged,
     read_reference,
@@ -36,7 +37,6 @@ from nvoi.kubernetes.registry import (
 )
 from nvoi.log.levels import get_logger
 from nvoi.log.rendering import format_count
-from nvoi.naming import build_image_tag
 from nvoi.operation import Step
 from nvoi.source import Source
 from nvoi.targets.checkout import read_checkout
@@ -45,7 +45,7 @@ from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.lock import take_lock
 from nvoi.targets.cluster.pull import pull_all
 from nvoi.targets.cluster.servers import find_platform, get_credentials, survey_servers
-from nvoi.targets.cluster.state import Json, choose_stamp
+from nvoi.targets.cluster.state import choose_stamp
 
 log = get_logger("nvoi.cluster")
 lock_log = get_logger("nvoi.lock")
@@ -235,8 +235,7 @@ def open_registry(context: ClusterContext) -> AbstractContextManager[Registry]:
 
 def plan_build(context: ClusterContext) -> Iterator[str]:
     if context.needs_image:
-        tag = build_image_tag(context.application.name, context.moment)
-        yield f"builds {tag}"
+        yield f"builds {context.tag}"
         # Looked for behind the first line: a run asks only whether there is one.
         source, file = read_build(context)
         engine, files = (
@@ -265,8 +264,4 @@ def plan_lock(context: ClusterContext) -> Iterator[str]:
 BUILD: Step[ClusterContext] = Step(name="Build", run=begin_build, plan=plan_build)
 PUSH: Step[ClusterContext] = Step(name="Image", run=push_image, plan=plan_push)
 LOCK: Step[ClusterContext] = Step(name="Lock", run=hold_lock, plan=plan_lock)
-REGISTRY: Step[ClusterContext] = Step(
-    name="Registry",
-    run=start_registry,
-    plan=plan_registry,
-)
+REGISTRY: Step[ClusterContext] = Step(name="Registry", run=start_registry, plan=plan_registry)

@@ -19,7 +19,7 @@ from nvoi.errors import ConnectionFailedError, RemoteError, RemoteTimeoutError, 
 from nvoi.kubernetes.data import list_groups, name_service
 from nvoi.kubernetes.diagnosis import FINAL_PULLS, IMAGE_ADVICE, PULL_SECONDS
 from nvoi.kubernetes.kubeconfig import FIND_K3S
-from nvoi.kubernetes.ownership import Manifest, read_reference, read_template
+from nvoi.kubernetes.ownership import Json, Manifest, read_reference, read_template
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import masker
 from nvoi.operation import Step
@@ -28,7 +28,6 @@ from nvoi.secret import Secret
 from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.release import ROLLOUT_SECONDS
-from nvoi.targets.cluster.state import Json
 from nvoi.waiting import NotReadyError, Reminder, wait_for
 
 log = get_logger("nvoi.cluster")
@@ -58,10 +57,6 @@ class Pull:
     groups: tuple[str, ...]
 
 
-def pull_images(context: ClusterContext) -> None:
-    pull_all(context, context.state.objects, context.manifests.kept, context.survey.servers)
-
-
 def pull_all(
     context: ClusterContext,
     live: Iterable[Json],
@@ -83,7 +78,7 @@ def pull_all(
     parallel.work_on_all(places, lambda place: pull_image(context, *place))
 
 
-def find_pulls(live: Iterable[Json], wanted: Iterable[Manifest]) -> list[Pull]:
+def find_pulls(live: Iterable[Json], wanted: Iterable[Any]) -> list[Pull]:
     """The images of the workloads whose pods end before those that replace them start."""
     old = {read_reference(item): item for item in live}
     return [
@@ -91,7 +86,7 @@ def find_pulls(live: Iterable[Json], wanted: Iterable[Manifest]) -> list[Pull]:
         for item in wanted
         if ends_first(item) and (before := old.get(read_reference(item)))
         if read_template(before) != read_template(item)
-        for container in list_containers(item)
+        for container in item["spec"]["template"]["spec"]["containers"]
     ]
 
 
@@ -99,12 +94,6 @@ def ends_first(item: Manifest) -> bool:
     specification: Any = item.get("spec") or {}
     is_recreated = (specification.get("strategy") or {}).get("type") == "Recreate"
     return item["kind"] == "StatefulSet" or is_recreated
-
-
-def list_containers(item: Manifest) -> list[Any]:
-    specification: Any = item["spec"]
-    containers: list[Any] = specification["template"]["spec"]["containers"]
-    return containers
 
 
 def pull_image(
@@ -190,4 +179,10 @@ def plan(context: ClusterContext) -> Iterator[str]:
         yield f"pulls a new image of {name} on its servers while the old one runs"
 
 
-PULL: Step[ClusterContext] = Step(name="Pull", run=pull_images, plan=plan)
+PULL: Step[ClusterContext] = Step(
+    name="Pull",
+    run=lambda context: pull_all(
+        context, context.state.objects, context.manifests.kept, context.survey.servers
+    ),
+    plan=plan,
+)

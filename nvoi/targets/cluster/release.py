@@ -319,11 +319,7 @@ SECRETS: Step[ClusterContext] = Step(
     undo=restore,
     undoes=lambda context: "the release" if context.rollout.applied else "",
 )
-DATABASE: Step[ClusterContext] = Step(
-    name="Database",
-    run=roll_out_database,
-    plan=plan_database,
-)
+DATABASE: Step[ClusterContext] = Step(name="Database", run=roll_out_database, plan=plan_database)
 PRE_RUN: Step[ClusterContext] = Step(name="Pre-run commands", run=run_jobs, plan=plan_jobs)
 SERVICES: Step[ClusterContext] = Step(
     name="Services",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from nvoi.errors import NvoiError, UsageError
 from nvoi.k3s.nodes import list_nodes
 from nvoi.kubernetes.names import COMPONENT, DOMAIN, NAME
 from nvoi.kubernetes.ownership import (
+    Json,
     Manifest,
     Reference,
-    find_obsolete,
     find_secret_names,
     get_label,
     is_owned,
@@ -20,20 +19,20 @@ from nvoi.kubernetes.ownership import (
 from nvoi.kubernetes.releases import Record, find_previous, list_stamps
 from nvoi.log.levels import get_logger
 from nvoi.operation import KeptRelease, Request, Step
-from nvoi.targets.cluster.cleanup import attempt, tell_removed
+from nvoi.targets.cluster.cleanup import attempt, remove_obsolete
 from nvoi.targets.cluster.context import ClusterContext, open_context
 from nvoi.targets.cluster.departures import free_servers
-from nvoi.targets.cluster.placement import (
+from nvoi.targets.cluster.pull import pull_all
+from nvoi.targets.cluster.release import check_data, load_state, roll_out_apps
+from nvoi.targets.cluster.state import State, read_objects
+from nvoi.targets.cluster.undo import (
     check_placement,
     find_groups,
     is_lost,
     list_held_groups,
     place_records,
+    restore,
 )
-from nvoi.targets.cluster.pull import pull_all
-from nvoi.targets.cluster.release import check_data, load_state, roll_out_apps
-from nvoi.targets.cluster.state import Json, State, build_state, read_objects
-from nvoi.targets.cluster.undo import restore
 
 log = get_logger("nvoi.cluster")
 
@@ -47,7 +46,7 @@ def list_releases(request: Request) -> list[KeptRelease]:
     app = request.config.application.name
     with open_context(request) as context:
         context.list_servers()
-        state = build_state(app, read_objects(context.cluster, app, ["deployments"]))
+        state = State(app, read_objects(context.cluster, app, ["deployments"]))
     return [
         KeptRelease(one.stamp, one.deploy_id, one.images, is_running=one.stamp == state.running)
         for one in state.records
@@ -58,10 +57,9 @@ def go_back(context: ClusterContext) -> None:
     load_state(context)
     state, wanted = context.state, context.manifests.kept
     groups = find_groups(context.application.name, list_nodes(context.cluster))
-    placed = replace(state, records=(*place_records(state.records, wanted, groups),))
-    record = choose_release(placed, context.request.stamp)
-    kept = context.state.find_record(record.stamp)
-    check_placement(kept or record, record, groups)
+    placed = place_records(state.records, wanted, groups)
+    record = choose_release(state, placed, context.request.stamp)
+    check_placement(state.find_record(record.stamp) or record, record, groups)
     warn_of_lost(context.state, groups)
     log.info("Going back from %s to %s", context.state.running or "nothing", record.stamp)
     check_data(context, record.apps)
@@ -84,16 +82,16 @@ def warn_of_lost(state: State, groups: Collection[str]) -> None:
             )
 
 
-def choose_release(state: State, stamp: str | None) -> Record:
-    """The release to go back to.
+def choose_release(state: State, records: Sequence[Record], stamp: str | None) -> Record:
+    """The one of ``records`` to go back to.
 
     Raises:
         UsageError: there is none, or not the one that was named, or it runs already.
         NvoiError: what it needs is no longer there.
     """
-    record = find_release(state, stamp)
+    record = find_release(state, records, stamp)
     if record is None:
-        kept = ", ".join(one.stamp for one in state.records) or "none"
+        kept = ", ".join(one.stamp for one in records) or "none"
         what = f"release {stamp} is not kept"
         if stamp is None:
             what = "no release that differs from the one that runs is kept from before it"
@@ -127,17 +125,17 @@ def list_lost(state: State, record: Record) -> list[str]:
     return sorted(led - list_names(record.apps, "app"))
 
 
-def find_release(state: State, stamp: str | None) -> Record | None:
+def find_release(state: State, records: Sequence[Record], stamp: str | None) -> Record | None:
     """The record of ``stamp``; where that is None, of the release before the running one.
 
     Where a newer one was cut off, the one that served before that is gone back to.
     """
-    if stamp is not None or state.running is None:
-        return state.find_record(stamp)
-    newest = max(list_stamps(state.app, state.objects), default=state.running)
-    if newest != state.running:
-        return state.find_record(state.running)
-    return find_previous(state.records, state.running)
+    if stamp is None and state.running is not None:
+        newest = max(list_stamps(state.app, state.objects), default=state.running)
+        if newest == state.running:
+            return find_previous(records, state.running)
+        stamp = state.running
+    return next((record for record in records if record.stamp == stamp), None)
 
 
 def remove_newer(context: ClusterContext) -> None:
@@ -149,16 +147,9 @@ def remove_newer(context: ClusterContext) -> None:
 
 def remove_services(context: ClusterContext) -> None:
     state = context.state
-    others = [
-        dict(item)
-        for item in state.objects
-        if is_owned(item, state.app) and item["metadata"]["labels"].get(COMPONENT) != "app"
-    ]
-    kept = [item for record in state.records for item in record.apps]
-    obsolete = find_obsolete(state.app, state.objects, [*context.rollout.apps, *others], kept)
-    gone = [*obsolete, *(one.reference for one in state.begun)]
-    context.cluster.delete(gone, wait=False)
-    tell_removed(gone)
+    own = [dict(item) for item in state.objects if is_owned(item, state.app)]
+    others = [item for item in own if get_label(item, COMPONENT) != "app"]
+    remove_obsolete(context, [*context.rollout.apps, *others], state.records, state.begun)
 
 
 def plan_servers(context: ClusterContext) -> Iterator[str]:

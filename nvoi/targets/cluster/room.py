@@ -16,7 +16,7 @@ from nvoi.kubernetes.cloudflared import REPLICAS, RESOURCES
 from nvoi.kubernetes.data import list_groups, list_places
 from nvoi.kubernetes.database import find_engine
 from nvoi.kubernetes.names import NAMESPACE, PART_OF, build_label_value, build_statefulset_name
-from nvoi.kubernetes.ownership import Manifest, Reference, get_label
+from nvoi.kubernetes.ownership import Json, Manifest, Reference, get_label
 from nvoi.kubernetes.progress import is_ready
 from nvoi.kubernetes.workloads import Resources, build_database_resources, names_cpu
 from nvoi.log.levels import get_logger
@@ -24,7 +24,6 @@ from nvoi.log.rendering import format_count
 from nvoi.naming import build_database_name
 from nvoi.targets.cluster.checks import list_resources
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.state import Json
 
 log = get_logger("nvoi.cluster")
 
@@ -87,14 +86,13 @@ def settle_share(context: ClusterContext) -> None:
     if live is not None and (is_down or find_share(live, candidates) is None):
         candidates = list_disk_holders(context, live, candidates) or candidates
     share = find_share(live, candidates)
-    if share is None or (is_down and not has_room(context, candidates, share)):
+    if share is not None and is_down and candidates:
+        # Pods of others may have come since.
+        most = max(one.free for one in measure(context, candidates))
+        share = share if share <= most else None
+    if share is None:
         share = choose_share(context, live, candidates)
     context.rollout.database_cpu = f"{share}m"
-
-
-def has_room(context: ClusterContext, candidates: list[Candidate], share: int) -> bool:
-    """Whether one of the servers has it beside the pods of others, which may have come since."""
-    return not candidates or any(one.free >= share for one in measure(context, candidates))
 
 
 def check_promise(
@@ -209,7 +207,6 @@ class Candidate:
 
 
 def read_promise(live: Json | None) -> tuple[int | None, int | None]:
-    """What a live database is promised, and what it may use."""
     if live is None:
         return None, None
     resources = live["spec"]["template"]["spec"]["containers"][0].get("resources") or {}
@@ -228,7 +225,6 @@ def find_share(live: Json | None, candidates: Iterable[Candidate]) -> int | None
 
 
 def sum_pods(candidate: Candidate, pods: Iterable[Json]) -> int:
-    """What those on it are promised."""
     return sum(
         sum_containers(pod["spec"])
         for pod in pods
@@ -251,7 +247,6 @@ def sum_deployments(candidate: Candidate, deployments: Iterable[Manifest]) -> in
 
 
 def sum_containers(specification: Any) -> int:
-    """What the containers of a pod are promised."""
     requests = (
         (container.get("resources") or {}).get("requests") or {}
         for container in specification["containers"]

@@ -1,26 +1,30 @@
-"""The steps that look at the servers, and make them one cluster of k3s."""
+"""The steps that look at the servers, leave out those that are away, and set up k3s on the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
+from nvoi.config.schema import Application
 from nvoi.errors import NvoiError, UsageError
 from nvoi.invocation import name_command
+from nvoi.k3s.drain import list_claims
 from nvoi.k3s.install import Installer
 from nvoi.k3s.networks import ensure_guards
-from nvoi.k3s.nodes import format_address, list_nodes
+from nvoi.k3s.nodes import ClusterNode, format_address, list_nodes
 from nvoi.k3s.plan import DEFAULT_VERSION, K3sSettings, find_orphans
 from nvoi.k3s.survey import check_servers
-from nvoi.kubernetes.names import SERVER_GROUP
+from nvoi.kubernetes.names import SERVER_GROUP, build_app_selector
+from nvoi.kubernetes.ownership import is_going, read_reference
 from nvoi.kubernetes.registry import Credentials, build_credentials
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import add_secrets
 from nvoi.operation import Step
 from nvoi.providers import Server
 from nvoi.secret import Secret
-from nvoi.targets.cluster.absence import find_spare, free_pods, leave_out
 from nvoi.targets.cluster.adoption import adopt_rented, list_rented
 from nvoi.targets.cluster.boot import note_host_keys, welcome
+from nvoi.targets.cluster.company import list_wanted_disks
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.departures import (
     check_surplus,
@@ -29,7 +33,6 @@ from nvoi.targets.cluster.departures import (
     keep_servers,
     tell_surplus,
 )
-from nvoi.targets.cluster.lease import list_wanted_disks
 from nvoi.targets.cluster.room import check_room
 
 log = get_logger("nvoi.cluster")
@@ -111,6 +114,48 @@ def survey_servers(context: ClusterContext) -> None:
     survey.is_complete = True
 
 
+def find_spare(context: ClusterContext) -> frozenset[str]:
+    if context.request.require_all_servers:
+        return frozenset()
+    servers = context.survey.servers
+    return frozenset(one.name for one in servers if not one.is_master and not one.volumes)
+
+
+def leave_out(context: ClusterContext, away: Mapping[str, ClusterNode]) -> None:
+    """Go on without the servers in ``away``, which has their nodes by their names.
+
+    Raises:
+        NvoiError: one of them has data of a database, or something can run nowhere else.
+    """
+    survey = context.survey
+    present = tuple(server for server in survey.servers if server.name not in away)
+    for server in survey.servers if away else ():
+        node = away.get(server.name)
+        if node is None:
+            continue
+        needs = [*find_needs(context.application, server, present)]
+        needs += [f"data of {claim} is on it" for claim in list_claims(context.cluster, node.name)]
+        if needs:
+            raise NvoiError(
+                f"{server.host}: its node is {node.state}, and {'; '.join(needs)}",
+                hint="bring the server back, or take it out of the config",
+            )
+        log.warning("%s: its node is %s: the deploy goes on without it", server.host, node.state)
+        survey.away = (*survey.away, node.name)
+    survey.servers = present
+
+
+def find_needs(application: Application, server: Server, others: Sequence[Server]) -> Iterator[str]:
+    """What cannot run on any of the other servers."""
+    groups = {one.group for one in others}
+    services: dict[str, Any] = {**application.services, **application.app}
+    if application.database is not None:
+        services["database"] = application.database
+    for name, service in services.items():
+        if server.group in service.servers and groups.isdisjoint(service.servers):
+            yield f"{name} can run nowhere else"
+
+
 def leave_out_silent(context: ClusterContext) -> None:
     """Go on without the servers that could not be reached, which their nodes explain."""
     servers, facts = context.survey.servers, context.survey.facts
@@ -142,7 +187,6 @@ def settle_platform(context: ClusterContext, architectures: Mapping[str, str]) -
 
 
 def check_architecture(context: ClusterContext) -> None:
-    """See that the servers can run the image, where the config says what it is built for."""
     platform = find_platform(context)
     if platform is None or not context.needs_image:
         return
@@ -211,6 +255,28 @@ def install_k3s(context: ClusterContext) -> None:
     leave_out(context, {name: node for name, node in found.items() if not node.is_ready})
     hold_servers(context, nodes.values())
     free_pods(context, nodes.values())
+
+
+def free_pods(context: ClusterContext, nodes: Iterable[ClusterNode]) -> None:
+    """Delete the pods of the app's Deployments on nodes that are away: new ones start elsewhere.
+
+    Kubernetes itself does that after five minutes.
+    """
+    names = {*context.survey.away, *(node.name for node in context.survey.leaving)}
+    own = build_app_selector(context.application.name)
+    for node in nodes:
+        if node.is_ready or node.name not in names:
+            continue
+        pods = context.cluster.get(["pods"], selector=own, fields=f"spec.nodeName={node.name}")
+        gone = [
+            read_reference(pod)
+            for pod in pods
+            for owner in pod["metadata"].get("ownerReferences") or ()
+            if owner["kind"] == "ReplicaSet" and not is_going(pod)
+        ]
+        if gone:
+            log.info("%s: what was on it starts elsewhere", node.name)
+            context.cluster.delete(gone, wait=False)
 
 
 def plan_servers(context: ClusterContext) -> Iterator[str]:

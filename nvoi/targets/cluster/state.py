@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from functools import cached_property
 
 from nvoi.errors import NvoiError, RemoteError
 from nvoi.invocation import name_command
@@ -21,15 +21,14 @@ from nvoi.kubernetes.ownership import (
     LISTED,
     RECORD,
     WORKLOADS,
+    Json,
     Reference,
     is_adopted,
     is_owned,
     read_reference,
 )
 from nvoi.kubernetes.releases import Record, find_running, list_begun, list_records
-from nvoi.outcome import STAMP_FORMAT
-
-Json = Mapping[str, Any]
+from nvoi.outcome import STAMP_FORMAT, find_moment
 
 #: Seconds that a Job of a run that was cut off is waited for, where it says nothing of its own.
 JOB_SECONDS = 600
@@ -44,16 +43,26 @@ class State:
     """The app in the cluster.
 
     Of ``objects`` that are Secrets, and neither records nor logins, there are names and labels
-    alone. ``records``
-    are the releases that are kept and ``begun`` those that were cut off before they served, newest
-    first; ``running`` is the stamp of the one that serves.
+    alone.
     """
 
     app: str = ""
     objects: tuple[Json, ...] = ()
-    records: tuple[Record, ...] = ()
-    begun: tuple[Record, ...] = ()
-    running: str | None = None
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """The releases that are kept, newest first."""
+        return list_records(self.app, self.objects)
+
+    @cached_property
+    def begun(self) -> list[Record]:
+        """Those that were cut off before they served, newest first."""
+        return list_begun(self.app, self.objects)
+
+    @cached_property
+    def running(self) -> str | None:
+        """The stamp of the one that serves."""
+        return find_running(self.app, self.objects)
 
     @property
     def has_adopted(self) -> bool:
@@ -79,20 +88,10 @@ class State:
                 yield read_reference(item), seconds
 
 
-def build_state(app: str, objects: Sequence[Json]) -> State:
-    return State(
-        app,
-        tuple(objects),
-        tuple(list_records(app, objects)),
-        tuple(list_begun(app, objects)),
-        find_running(app, objects),
-    )
-
-
 def read_state(cluster: Cluster, app: str) -> State:
     # What is in an environment is needed by nobody here: its name holds it.
     environments = Query("secrets", f"{build_app_selector(app)},{UNREAD}", names_only=True)
-    return build_state(app, read_objects(cluster, app, LISTED, environments))
+    return State(app, read_objects(cluster, app, LISTED, environments))
 
 
 def read_objects(
@@ -124,13 +123,6 @@ def has_ended(job: Json) -> bool:
 
 def build_stamp(moment: datetime) -> str:
     return f"{moment:{STAMP_FORMAT}}"
-
-
-def find_moment(stamp: str) -> datetime | None:
-    try:
-        return datetime.strptime(stamp, STAMP_FORMAT).replace(tzinfo=UTC)
-    except ValueError:
-        return None
 
 
 def choose_stamp(stamp: str, used: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ import urllib3
 from nvoi import parallel
 from nvoi.errors import RemoteTimeoutError, ServiceError
 from nvoi.kubernetes.names import build_app_selector
-from nvoi.kubernetes.ownership import WORKLOADS
+from nvoi.kubernetes.ownership import WORKLOADS, Json
 from nvoi.kubernetes.progress import count_settling
 from nvoi.log.levels import get_logger
 from nvoi.operation import PORT_ALONE, Step
@@ -21,7 +21,6 @@ from nvoi.parallel import work_on_all
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.state import Json
 from nvoi.waiting import IN_A_ROW, ROW_PAUSE, NotReadyError, ask_in_a_row, wait_for
 
 log = get_logger("nvoi.cluster")
@@ -40,13 +39,10 @@ PERIOD, TIMEOUT = 10, 1
 
 @dataclass(frozen=True)
 class Check:
-    """How a service is asked.
+    """How a service is asked: ``place`` is where, as it reads after "to answer".
 
-    Attributes:
-        place: where, as it reads after "to answer".
-        limit: what of it was not looked at, as it follows.
-        ask: asks once; raises NotReadyError where the answer is bad.
-        seconds: how long bad answers are let pass.
+    ``ask`` raises NotReadyError where an answer is bad, which is let pass for ``seconds``;
+    ``limit`` says what was not looked at.
     """
 
     place: str
@@ -128,7 +124,6 @@ def build_address_check(
 
 
 def find_target(ports: Json, container: Json) -> int | None:
-    """The number of the container's port that a Service leads to."""
     target: int | str = ports.get("targetPort", ports["port"])
     named = {one.get("name"): one["containerPort"] for one in container.get("ports") or ()}
     return named.get(target) if isinstance(target, str) else target

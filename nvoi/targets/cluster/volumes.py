@@ -15,9 +15,9 @@ from nvoi.operation import Step
 from nvoi.parallel import work_on_all
 from nvoi.providers import Server
 from nvoi.ssh.host import Host, as_root
-from nvoi.targets.cluster.cleanup import tell_removed
+from nvoi.targets.cluster.cleanup import remove_objects
+from nvoi.targets.cluster.company import CLAIMS
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.lease import CLAIMS
 
 log = get_logger("nvoi.cluster")
 
@@ -141,9 +141,7 @@ def tell_doubtful(context: ClusterContext, server: Server) -> None:
 
 def delete_claims(context: ClusterContext) -> None:
     claims = find_claims(context.application.name, context.cluster.get(CLAIMS))
-    if claims:
-        context.cluster.delete(claims)
-    tell_removed(claims)
+    remove_objects(context, claims)
 
 
 def delete_folders(context: ClusterContext, server: Server) -> None:

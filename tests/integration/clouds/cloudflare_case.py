@@ -26,7 +26,7 @@ def open_tunnels(cloudflare: Cloudflare, application: Application) -> Tunnels:
     """What a new run has of them."""
     account = application.cloudflare
     assert account is not None
-    return Tunnels(account, {BASE_URL_VARIABLE: cloudflare.url}, PACE)
+    return Tunnels(application, account, {BASE_URL_VARIABLE: cloudflare.url}, PACE)
 
 
 def start() -> Cloudflare:
@@ -44,14 +44,14 @@ def start() -> Cloudflare:
 def deploy(cloudflare: Cloudflare, application: Application) -> None:
     """What a deploy asks of it, in its order; what it returns for the cluster is not applied."""
     tunnels = open_tunnels(cloudflare, application)
-    tunnels.check(application)
+    tunnels.check()
     try:
-        tunnels.connect(application, "run")
-        tunnels.publish(application)
+        tunnels.connect("run")
+        tunnels.publish()
     except NvoiError:
         tunnels.restore()
         raise
-    tunnels.trim(application, ())
+    tunnels.trim(())
 
 
 def list_left(cloudflare: Cloudflare) -> list[str]:
@@ -94,7 +94,7 @@ CASE = Case(
     start=start,
     deploy=deploy,
     change=deploy,
-    delete=lambda cloudflare, app: open_tunnels(cloudflare, app).disconnect(app, ()),
+    delete=lambda cloudflare, app: open_tunnels(cloudflare, app).disconnect(()),
     check_whole=check_whole,
     list_left=list_left,
     show_others=show_others,

@@ -210,9 +210,15 @@ def test_a_branch_comes_and_goes_beside_an_app_that_a_cut_off_run_has_half_made(
     assert gone.code == 0, gone.output
     assert gone.output.splitlines()[-1].endswith("] 0 billable resources left")
     assert site.list_all() == half
-    # One that does not answer is given back all the same.
+    # One that does not answer may run another app: it is given back where nvoi is told that it
+    # does not.
     datacenter.machines["shop-main-1"].stop()
-    rest = fleet.run("delete", "--yes")
+    refused = fleet.run("delete", "--yes", "--delete-volumes")
+    assert refused.code == 2, refused.output
+    assert "which apps use shop-main-1 is not known" in refused.output
+    assert "`nvoi delete --cluster` gives all of it back" in refused.output
+    assert site.list_all() == half
+    rest = fleet.run("delete", "--yes", "--cluster")
     assert rest.code == 0, rest.output
     assert "it is given back all the same" in rest.output
     assert site.list_all() == {}

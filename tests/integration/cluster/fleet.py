@@ -14,7 +14,7 @@ from typing import Any
 
 from nvoi.config.schema import SSHKeys
 from nvoi.images.registry import Registry as Client
-from nvoi.kubernetes.registry import ADDRESS, REGISTRIES_FILE, Credentials
+from nvoi.kubernetes.registry import REGISTRIES_FILE, Credentials
 from nvoi.naming import VOLUMES_FOLDER
 from nvoi.secret import Secret
 from nvoi.ssh.host import Host
@@ -30,6 +30,13 @@ from tests.integration.registry import Registry
 NAME = "shop"
 #: A finished image, which nothing has to build.
 IMAGE = "registry.example/web:1"
+#: A database, with a disk that the cluster finds for it, and with a volume.
+DATABASE: dict[str, Any] = {
+    "servers": ["main"],
+    "adapter": "postgres",
+    "secrets": {"POSTGRES_USER": "u", "POSTGRES_PASSWORD": "pa55word-of-it", "POSTGRES_DB": "d"},
+}
+MOUNTED = DATABASE | {"mount": {"data": "/var/lib/postgresql/data"}}
 #: Seconds that a whole deploy may take on a loaded machine.
 PATIENCE = 90.0
 #: The same on a real cluster, which pulls images.
@@ -128,11 +135,6 @@ class Fleet:
         if item["kind"] == "Deployment" and place == ("kube-system", "nvoi-registry"):
             secret = self.state.find("Secret", "nvoi-registry", "kube-system")
             self.registry.ask(b64decode(secret["data"]["htpasswd"]).decode())
-
-    @property
-    def registry_url(self) -> str:
-        """Where the cluster's registry answers, as this machine sees it."""
-        return f"http://{ADDRESS}" if self._kubeconfig else self.registry.url
 
     @property
     def client(self) -> Client:

@@ -9,8 +9,8 @@ import pexpect  # type: ignore[import-untyped]  # it has none
 import pytest
 
 from tests.fakes import gem
-from tests.integration.cluster.fleet import Fleet
-from tests.integration.cluster.test_deploy import DATABASE, list_applied
+from tests.integration.cluster.fleet import MOUNTED, Fleet
+from tests.integration.cluster.test_deploy import list_applied
 from tests.integration.commands import NVOI
 from tests.waiting import PATIENCE
 
@@ -22,7 +22,7 @@ def node(fleet: Fleet) -> str:
     name = gem.make_master(fleet.hosts["main"], fleet.state, fleet.master.enter, address)
     gem.make_app(fleet.state)
     fleet.application |= {
-        "database": DATABASE,
+        "database": MOUNTED,
         "services": {"cache": {"servers": ["main"], "image": "redis:7", "port": 6379}},
         "volumes": {"main": {"data": {}}},
     }

@@ -6,14 +6,9 @@ import subprocess
 from typing import Any
 
 from tests.integration.cluster.conftest import StartFleet
-from tests.integration.cluster.fleet import Fleet
+from tests.integration.cluster.fleet import DATABASE, Fleet
 from tests.waiting import PATIENCE
 
-DATABASE = {
-    "servers": ["main"],
-    "adapter": "postgres",
-    "secrets": {"POSTGRES_USER": "u", "POSTGRES_PASSWORD": "p", "POSTGRES_DB": "d"},
-}
 KINDS = ("Deployment", "StatefulSet", "Service", "Secret", "Job")
 
 

@@ -12,16 +12,9 @@ import urllib3
 
 from nvoi.kubernetes.registry import REGISTRIES_FILE
 from tests.integration.cluster.conftest import StartFleet
-from tests.integration.cluster.fleet import IMAGE, Fleet
+from tests.integration.cluster.fleet import DATABASE, IMAGE, MOUNTED, Fleet
 from tests.integration.cluster.machine import DEPLOY_UID, IS_ROOT
 from tests.integration.commands import Outcome
-
-DATABASE = {
-    "servers": ["main"],
-    "adapter": "postgres",
-    "mount": {"data": "/var/lib/postgresql/data"},
-    "secrets": {"POSTGRES_USER": "u", "POSTGRES_PASSWORD": "pa55word-of-it", "POSTGRES_DB": "d"},
-}
 
 
 def find_steps(output: str) -> list[str]:
@@ -119,7 +112,7 @@ def test_a_second_deploy_of_the_same_costs_few_round_trips_and_starts_nothing_an
 ) -> None:
     fleet = start_fleet("main", "work")
     fleet.application |= {
-        "database": DATABASE,
+        "database": MOUNTED,
         "services": {"cache": {"servers": ["work"], "image": "redis:7", "port": 6379}},
         "volumes": {"main": {"data": {}}},
         "secrets": {"API_TOKEN": "t0ken-of-the-app"},
@@ -214,7 +207,7 @@ def take_away(fleet: Fleet, *places: tuple[str, str]) -> None:
 def test_what_others_have_made_is_left_alone_and_what_they_have_changed_is_taken_back(
     fleet: Fleet,
 ) -> None:
-    fleet.application |= {"database": DATABASE, "volumes": {"main": {"data": {}}}}
+    fleet.application |= {"database": MOUNTED, "volumes": {"main": {"data": {}}}}
     metadata = {"name": "shop-web", "namespace": "default", "labels": {"app": "theirs"}}
     fleet.state.add({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {}})
     refuse(fleet, "service/shop-web")
@@ -343,7 +336,7 @@ def test_what_the_config_no_longer_names_goes_and_data_is_left_behind_only_where
     app = fleet.application
     old, new = (f"/opt/nvoi/volumes/shop-main-{name}" for name in ("old", "new"))
     app |= {
-        "database": {key: value for key, value in DATABASE.items() if key != "mount"},
+        "database": DATABASE,
         "services": {"cache": {"servers": ["main"], "image": "redis:7", "port": 6379}},
         "volumes": {"main": {"old": {}, "new": {}}},
     }

@@ -14,7 +14,7 @@ from nvoi.targets.cluster.lock import take_lock
 from nvoi.targets.cluster.lock_file import Holder
 from tests.fakes.receiver import Receiver
 from tests.integration.cluster.conftest import Connect, StartFleet, StartRelay
-from tests.integration.cluster.fleet import IMAGE, Fleet
+from tests.integration.cluster.fleet import DATABASE, IMAGE, MOUNTED, Fleet
 from tests.integration.cluster.test_deploy import find_image, find_steps
 from tests.integration.commands import Outcome
 from tests.integration.streams import KEY
@@ -157,13 +157,7 @@ def test_a_release_that_fails_at_any_point_leaves_the_one_before_serving(fleet: 
 
 
 def test_a_first_deploy_that_is_ended_leaves_nothing_of_it_but_data(fleet: Fleet) -> None:
-    fleet.application |= {
-        "database": {
-            "servers": ["main"],
-            "adapter": "postgres",
-            "secrets": {"POSTGRES_USER": "u", "POSTGRES_PASSWORD": "p", "POSTGRES_DB": "d"},
-        },
-    }
+    fleet.application["database"] = DATABASE
     fleet.web["pre_run_command"] = "migrate"
     fleet.state.behave(IMAGE, "stall")
     running = fleet.start()
@@ -193,6 +187,11 @@ def test_a_run_that_holds_the_lock_is_named_waited_for_and_ended(
         assert "ada on laptop" in refused.output
         assert "--lock-wait" in refused.output
         assert fleet.hosts["main"].installations == []
+        given_up = fleet.start("deploy", "--lock-wait", "60")
+        given_up.wait_for("Waiting up to")
+        given_up.send(signal.SIGINT)
+        assert given_up.wait().code == 130
+        lock.check()
         waiting = fleet.start("deploy", "--lock-wait", "60")
         waiting.wait_for("Waiting up to")
         lock.release()
@@ -265,12 +264,7 @@ def test_a_connection_lost_in_any_step_leaves_what_the_next_run_goes_on_with(
 ) -> None:
     fleet.application |= {
         "services": {"cache": {"servers": ["main"], "image": "redis:7", "port": 6379}},
-        "database": {
-            "servers": ["main"],
-            "adapter": "postgres",
-            "mount": {"data": "/var/lib/postgresql/data"},
-            "secrets": {"POSTGRES_USER": "u", "POSTGRES_PASSWORD": "p", "POSTGRES_DB": "d"},
-        },
+        "database": MOUNTED,
         "volumes": {"main": {"data": {}}},
     }
     fleet.web["pre_run_command"] = "migrate"

@@ -34,19 +34,6 @@ from tests.fakes.real_cluster import RealCluster, find_kubeconfig
 from tests.integration.cluster.conftest import StartFleet
 from tests.integration.cluster.findings import Findings
 from tests.integration.cluster.fleet import NAME, REAL_PATIENCE, Fleet
-from tests.integration.cluster.test_story import (
-    BROKEN,
-    DATABASE,
-    IMAGES,
-    LISTEN,
-    MISTYPED,
-    SERVE,
-    WORK,
-    find_database,
-    find_release,
-    list_pods,
-    run,
-)
 from tests.integration.cluster.visits import Visits
 from tests.integration.commands import Outcome
 from tests.integration.podman import build_podman_environ, write_checkout
@@ -55,6 +42,15 @@ from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.real_cluster, pytest.mark.timeout(2 * REAL_PATIENCE)]
 
+#: Images that a real cluster can pull, and a web server that is in them.
+IMAGES = ("busybox:1.36", "busybox:1.37")
+BROKEN = "busybox:1.35"
+DATABASE, MISTYPED = "postgres:17-alpine", "postgres:17-alpinee"
+#: Ends when its database does.
+WORK = "while nc -w 2 db-shop 5432 </dev/null >/dev/null; do sleep 1; done; exit 3"
+LISTEN = "mkdir -p /tmp/www && : >/tmp/www/up && httpd -f -p 3000 -h /tmp/www &"
+#: Ends as soon as it is told to.
+SERVE = f"{LISTEN} trap 'kill $!' TERM; wait"
 SECRETS = {"POSTGRES_USER": "u", "POSTGRES_PASSWORD": "p", "POSTGRES_DB": "d"}
 FOLDER = "/var/lib/postgresql/data"
 ROWS = 1604
@@ -75,6 +71,45 @@ def fleet(start_real_fleet: StartFleet) -> Fleet:
 def prepare(fleet: Fleet) -> Fleet:
     fleet.web.update(image=IMAGES[0], command=SERVE, min_ready="2s")
     return fleet
+
+
+def find_release(fleet: Fleet) -> tuple[str, int]:
+    """The image that runs, and how many of its pods are ready."""
+    web = fleet.cluster.find("Deployment", "shop-web")
+    (container,) = web["spec"]["template"]["spec"]["containers"]
+    return container["image"], web["status"].get("readyReplicas", 0)
+
+
+def list_pods(fleet: Fleet) -> set[str]:
+    """The app's pods that are to stay."""
+
+    def is_going(pod: Any) -> bool:
+        return "deletionTimestamp" in pod["metadata"]
+
+    return {
+        pod["metadata"]["name"]
+        for pod in fleet.cluster.objects("Pod")
+        if pod["metadata"]["name"].startswith("shop-web-") and not is_going(pod)
+    }
+
+
+def run(fleet: Fleet, *words: str) -> str:
+    """Run a command that is to end well."""
+    outcome = fleet.run(*words)
+    assert outcome.code == 0, outcome.output + outcome.errors
+    return outcome.output
+
+
+def find_database(fleet: Fleet) -> dict[str, Any]:
+    """The pod of the database: which it is, what it runs and whether it is ready."""
+    pod = fleet.cluster.find("Pod", "db-shop-0")
+    (container,), (status,) = pod["spec"]["containers"], pod["status"]["containerStatuses"]
+    return {
+        "uid": pod["metadata"]["uid"],
+        "image": container["image"],
+        "ready": status["ready"],
+        "class": pod["status"]["qosClass"],
+    }
 
 
 def get_cluster(fleet: Fleet) -> RealCluster:
@@ -635,9 +670,8 @@ def test_what_the_ingress_needs_is_taken_as_it_is(findings: Findings) -> None:
     release = build_release("ingress")
     application = release.application
     domains = get_domains(application, {})
-    assert domains is not None
     app = build_manifests(release)
-    own = [*app.policies, *app.apps, *domains.connect(application, "run")]
+    own = [*app.policies, *app.apps, *domains.connect("run")]
     with cluster.know(DEFINITION):
         for settings in (application.ingress, None):
             manifests = [*map(sign, [build_chart_config(settings, "run"), *own])]

@@ -27,9 +27,7 @@ def build_application(*apps: str, **account: str) -> Application:
 
 def open_domains(cloudflare: Cloudflare, application: Application) -> Domains:
     """What a run has of them."""
-    found = get_domains(application, {"CLOUDFLARE_BASE_URL": cloudflare.url})
-    assert found is not None
-    return found
+    return get_domains(application, {"CLOUDFLARE_BASE_URL": cloudflare.url})
 
 
 def deploy(
@@ -37,13 +35,13 @@ def deploy(
 ) -> Sequence[Any]:
     """A deploy from its beginning to its end; what the cluster is to hold."""
     domains = open_domains(cloudflare, application)
-    domains.check(application)
-    domains.check_addresses(application, ["192.0.2.1"])
-    manifests = domains.connect(application, "run")
-    domains.publish(application)
-    domains.trim(application, live)
+    domains.check()
+    domains.check_addresses(["192.0.2.1"])
+    manifests = domains.connect("run")
+    domains.publish()
+    domains.trim(live)
     return manifests
 
 
 def delete(cloudflare: Cloudflare, application: Application, live: Sequence[Any] = ()) -> None:
-    open_domains(cloudflare, application).disconnect(application, live)
+    open_domains(cloudflare, application).disconnect(live)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trustme
 import urllib3
 
 from nvoi import network
@@ -140,29 +145,30 @@ def test_what_is_asked_is_what_a_visitor_asks(edge: Edge) -> None:
     assert edge.requests == [(NAME, "/up")] * 3
 
 
-def test_a_name_without_an_address_is_told_as_dns(edge: Edge) -> None:
-    with pytest.raises(BadAnswerError, match=r"^DNS: www.example.com has no address there"):
-        ask_once(SITE, Way("here", build_connect("https://name.invalid", {})))
-    # Through a server of the cluster nothing but the end of the connection is seen.
+@contextmanager
+def listening(serve: Callable[[socket.socket], object]) -> Iterator[Way]:
+    """Have one connection served so; the way there."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    way = Way("the cluster", lambda: urllib3.HTTPSConnectionPool("127.0.0.1", port), lambda: False)
-    with pytest.raises(BadAnswerError, match=r"^DNS: "):
-        ask_once(SITE, way)
+
+        def answer() -> None:
+            with suppress(OSError), server.accept()[0] as connection:
+                serve(connection)
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        yield lead_to(server.getsockname()[1])
+        thread.join()
+
+
+def lead_to(port: int, **settings: Any) -> Way:
+    return Way("here", lambda: urllib3.HTTPSConnectionPool("127.0.0.1", port, **settings))
 
 
 def test_a_certificate_of_another_name_is_told_as_tls(edge: Edge) -> None:
-    def connect() -> urllib3.HTTPSConnectionPool:
-        context = network.build_tls({"SSL_CERT_FILE": str(edge.authority)})
-        return urllib3.HTTPSConnectionPool(
-            "127.0.0.1",
-            edge.port,
-            ssl_context=context,
-            server_hostname="other.example.com",
-        )
-
+    tls = network.build_tls({"SSL_CERT_FILE": str(edge.authority)})
+    way = lead_to(edge.port, ssl_context=tls, server_hostname="other.example.com")
     with pytest.raises(BadAnswerError, match=r"^TLS: the certificate is not good for www"):
-        ask_once(SITE, Way("the cluster", connect))
+        ask_once(SITE, way)
 
 
 def test_a_certificate_that_nobody_vouches_for_is_told_as_tls(edge: Edge) -> None:
@@ -171,29 +177,41 @@ def test_a_certificate_that_nobody_vouches_for_is_told_as_tls(edge: Edge) -> Non
         ask_once(SITE, Way("here", build_connect(SITE.url, environ)))
 
 
+def test_traefiks_own_certificate_is_told_as_one_that_has_yet_to_come(tmp_path: Path) -> None:
+    # It has signed itself, as the one of an authority.
+    authority, file = trustme.CA(), tmp_path / "own.pem"
+    file.write_bytes(authority.private_key_pem.bytes() + authority.cert_pem.bytes())
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(file)
+    with (
+        listening(lambda one: tls.wrap_socket(one, server_side=True).close()) as way,
+        pytest.raises(
+            BadAnswerError, match=f"^TLS: there is no certificate for {NAME} yet"
+        ) as told,
+    ):
+        ask_once(SITE, way)
+    assert "at port 80 of the first server" in told.value.hint
+
+
 def test_what_speaks_no_tls_is_told_as_tls() -> None:
+    def answer(connection: socket.socket) -> None:
+        connection.recv(1024)
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with (
+        listening(answer) as way,
+        pytest.raises(BadAnswerError, match=r"^TLS: no connection can be made"),
+    ):
+        ask_once(SITE, way)
+
+
+def test_who_does_not_answer_is_told_by_what_is_known_of_the_name() -> None:
+    with pytest.raises(BadAnswerError, match=r"^DNS: www.example.com has no address there"):
+        ask_once(SITE, Way("here", build_connect("https://name.invalid", {})))
     with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-
-        def connect() -> urllib3.HTTPSConnectionPool:
-            return urllib3.HTTPSConnectionPool("127.0.0.1", port)
-
-        def answer() -> None:
-            connection, _ = server.accept()
-            connection.recv(1024)
-            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-            connection.close()
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        with pytest.raises(BadAnswerError, match=r"^TLS: no connection can be made"):
-            ask_once(SITE, Way("here", connect))
-        thread.join()
-
-
-def test_nobody_who_answers_is_told_as_that() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    way = Way("here", lambda: urllib3.HTTPSConnectionPool("127.0.0.1", port))
+        way = lead_to(server.getsockname()[1])
     with pytest.raises(BadAnswerError, match=r"^the connection was refused or lost"):
         ask_once(SITE, way)
+    # Through a server of the cluster nothing but the end of the connection is seen.
+    with pytest.raises(BadAnswerError, match=r"^DNS: "):
+        ask_once(SITE, replace(way, resolves=lambda: False))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from nvoi.command import Command
 from nvoi.config.schema import Application
@@ -12,6 +13,8 @@ from nvoi.providers.disks import build_volumes
 from nvoi.providers.provider import Disk, Server
 from nvoi.ssh.host import Host
 from nvoi.ssh.routes import Routes
+from nvoi.targets.cluster.context import ClusterContext
+from tests.unit.targets.cluster.runs import WEB, see
 
 
 def build_server(name: str, *, is_master: bool = False, disk: str = "", size: int = 10) -> Server:
@@ -19,6 +22,21 @@ def build_server(name: str, *, is_master: bool = False, disk: str = "", size: in
     disks = (Disk(disk, f"/opt/nvoi/volumes/{disk}", f"/dev/{disk}", size),) if disk else ()
     group = name.split("-")[1]
     return Server(name, group, Host(name, "198.18.0.1"), is_master=is_master, disks=disks)
+
+
+def rent(
+    *servers: Server, text: str = WEB, account: type[Account] | None = None, **given: Any
+) -> tuple[ClusterContext, Any]:
+    """The context of an app whose servers are rented, and their account.
+
+    Of ``given`` what an account has is the account's, and all else the request's.
+    """
+    names = {field.name for field in fields(Account)}
+    has = {name: given.pop(name) for name in names & {*given}}
+    context = see([], text=text)
+    context.request = replace(context.request, **given)
+    context.provider = found = (account or Account)(servers, **has)
+    return context, found
 
 
 @dataclass

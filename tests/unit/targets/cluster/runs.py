@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from nvoi.config.schema import Config
+from nvoi.errors import NvoiError
 from nvoi.k3s.nodes import build_marker
 from nvoi.kubernetes.manifests import Manifests, build_manifests
 from nvoi.kubernetes.names import SERVER_GROUP
+from nvoi.kubernetes.ownership import Reference, read_reference
 from nvoi.kubernetes.releases import build_record
 from nvoi.operation import Request
 from nvoi.providers.ssh import OwnServers
 from nvoi.ssh.connections import build_connections
 from nvoi.targets.cluster.context import ClusterContext, Rollout
-from nvoi.targets.cluster.state import build_state
+from nvoi.targets.cluster.state import State
 from tests.unit.config.texts import parse, ssh
 from tests.unit.kubernetes.configs import build_release
 
 STAMPS = tuple(f"2026010{day}000000" for day in range(1, 7))
+DATABASE = (
+    "\ndatabase: {servers: [main], adapter: postgres, secrets: "
+    "{POSTGRES_USER: u, POSTGRES_PASSWORD: p, POSTGRES_DB: d}}"
+)
 SERVERS = "servers: {main: {host: 10.0.0.1}}\n"
 WEB = SERVERS + "app: {web: {servers: [main], port: 3000}}"
 
@@ -59,6 +65,80 @@ def serving(item: Any) -> Any:
     return item | {"metadata": item["metadata"] | {"generation": 1}, "status": status}
 
 
+class LiveCluster:
+    """In the place of a cluster: keeps what it was asked for, and refuses what it is told to.
+
+    ``found`` are its objects by what the API calls their kinds; ``given`` are the manifests that
+    it was given last, by what it was to do with them.
+    """
+
+    def __init__(self, **found: Iterable[Any]) -> None:
+        self.found = found
+        self.refuses: dict[str, NvoiError] = {}
+        self.looks: list[str] = []
+        self.asked: list[tuple[str, list[str]]] = []
+        self.given: dict[str, list[Any]] = {}
+
+    def get(self, kinds: Sequence[object], **_: object) -> tuple[Any, ...]:
+        # Queries are asked for together: for all that an app may have.
+        names = [kind for kind in kinds if isinstance(kind, str)] or ["all"]
+        self.looks += names
+        return tuple(item for name in names for item in self.found.get(name, ()))
+
+    def find_existing(self, _references: object) -> frozenset[Reference]:
+        return frozenset()
+
+    def apply(self, manifests: Iterable[Any], **_: object) -> tuple[Any, ...]:
+        return self._give("apply", manifests)
+
+    def roll_out(self, manifests: Iterable[Any], **_: object) -> tuple[Any, ...]:
+        return self._give("roll out", manifests)
+
+    def restore(self, before: Iterable[Any], created: Iterable[Reference], **_: object) -> None:
+        self._give("restore", before)
+        self.take("remove", created)
+
+    def change(self, reference: Reference, _change: object) -> None:
+        self.take("change", [reference])
+
+    def delete(self, references: Iterable[Reference], *, wait: bool = True) -> None:
+        self.take("delete" if wait else "delete later", references)
+
+    def follow(self, references: Iterable[Reference], *_: object, **__: object) -> None:
+        self.take("follow", references)
+
+    def note_pods(self, selector: str) -> None:
+        self.take("note", [selector])
+
+    def free_crashing(self, selector: str) -> None:
+        self.take("free", [selector])
+
+    def take(self, verb: str, references: Iterable[object]) -> None:
+        self.asked.append((verb, [str(one) for one in references]))
+        if verb in self.refuses:
+            raise self.refuses[verb]
+
+    def _give(self, verb: str, manifests: Iterable[Any]) -> tuple[Any, ...]:
+        self.given[verb] = [*manifests]
+        self.take(verb, map(read_reference, self.given[verb]))
+        return (*self.given[verb],)
+
+
+def connect(context: ClusterContext, cluster: Any) -> Any:
+    """Have a run meet this cluster."""
+    context.__dict__["cluster"] = cluster
+    return cluster
+
+
+def build_disk(node: str, claim: str = "data-db-shop-0") -> Any:
+    """A disk on a node, as the cluster has it."""
+    expression = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
+    terms = {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
+    reference = {"namespace": "default", "name": claim}
+    spec = {"claimRef": reference, "nodeAffinity": {"required": terms}}
+    return {"metadata": {"name": "disk"}, "spec": spec}
+
+
 def see(live: Iterable[Any], *, text: str = WEB, stamp: str | None = None) -> ClusterContext:
     """The context of a run of the config ``text`` that has read ``live``."""
     config: Config = parse(ssh(text))
@@ -70,5 +150,5 @@ def see(live: Iterable[Any], *, text: str = WEB, stamp: str | None = None) -> Cl
         moment=datetime.now(UTC),
         rollout=Rollout(STAMPS[-1]),
     )
-    context.state = build_state(context.application.name, [*live])
+    context.state = State(context.application.name, (*live,))
     return context

@@ -16,10 +16,19 @@ def test_a_config_that_fits_has_no_faults(name: str) -> None:
     assert faults(name) == []
 
 
-@pytest.mark.parametrize("name", ["shop-", "shop_", "a___b"])
-def test_a_name_that_no_image_can_have_is_refused(name: str) -> None:
-    (fault,) = faults(hetzner().replace("name: shop", f"name: {name}"))
-    assert fault.startswith("application.name: cannot be in an image's name")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("shop-", "cannot be in an image's name"),
+        ("shop_", "cannot be in an image's name"),
+        ("a___b", "cannot be in an image's name"),
+        ("3d-shop", "must begin with a letter"),
+        ("_3d", "must begin with a letter"),
+    ],
+)
+def test_a_name_that_no_image_or_service_can_have_is_refused(name: str, message: str) -> None:
+    found = faults(hetzner().replace("name: shop", f"name: {name}"))
+    assert any(fault.startswith(f"application.name: {message}") for fault in found)
 
 
 def test_a_database_of_an_unknown_kind_is_refused() -> None:
@@ -34,12 +43,6 @@ def test_a_service_with_the_database_s_name_is_refused() -> None:
     )
     (fault,) = faults(text.replace("name: shop", "name: db"))
     assert fault == "application.services.db: has the database's name, db-db"
-
-
-@pytest.mark.parametrize("name", ["3d-shop", "_3d"])
-def test_a_name_that_no_service_can_begin_with_is_refused(name: str) -> None:
-    found = faults(hetzner().replace("name: shop", f"name: {name}"))
-    assert "application.name: must begin with a letter" in found
 
 
 GIVEN = {
@@ -74,18 +77,11 @@ def test_what_is_promised_more_than_it_may_use_is_refused(
     assert fault.endswith("; what is left out has its default")
 
 
-@pytest.mark.parametrize(
-    ("resources", "told"),
-    [
-        ("{limits: {memory: 64Mi}}", "requests.memory is 128Mi, above limits.memory, 64Mi"),
-        ("{limits: {cpu: 50m}}", "requests.cpu is 100m, above limits.cpu, 50m"),
-    ],
-)
-def test_a_limit_below_what_is_promised_by_default_is_refused_but_for_databases(
-    resources: str, told: str
-) -> None:
-    (fault,) = faults(hetzner(GIVEN["app.web"] % resources))
-    assert told in fault
+def test_a_limit_below_what_is_promised_by_default_is_refused_but_for_databases() -> None:
+    resources = "{limits: {memory: 64Mi, cpu: 50m}}"
+    memory, cpu = faults(hetzner(GIVEN["app.web"] % resources))
+    assert "requests.memory is 128Mi, above limits.memory, 64Mi" in memory
+    assert "requests.cpu is 100m, above limits.cpu, 50m" in cpu
     volumes = "servers: {main: {volumes: {data: {}}}}"
     assert faults(hetzner(GIVEN["database"] % resources, volumes)) == []
 
@@ -103,11 +99,6 @@ def test_a_limit_below_what_is_promised_by_default_is_refused_but_for_databases(
 def test_what_may_be_used_in_full_is_no_fault(path: str, resources: str) -> None:
     text = hetzner(GIVEN[path] % resources, "servers: {main: {volumes: {data: {}}}}")
     assert faults(text) == []
-
-
-def test_memory_and_processor_time_are_told_each_at_once() -> None:
-    text = hetzner(GIVEN["app.web"] % "{limits: {memory: 64Mi, cpu: 50m}}")
-    assert [fault.split()[1] for fault in faults(text)] == ["requests.memory", "requests.cpu"]
 
 
 def test_a_database_that_is_elsewhere_is_promised_nothing() -> None:

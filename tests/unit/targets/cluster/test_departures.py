@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,16 +9,13 @@ import pytest
 
 from nvoi.errors import NvoiError, UsageError
 from nvoi.k3s.nodes import ClusterNode
-from nvoi.kubernetes.ownership import Reference
-from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.departures import check_surplus, remove_servers, tell_surplus
 from nvoi.targets.cluster.servers import K3S, SERVERS
-from tests.unit.k3s.servers import Answers
-from tests.unit.targets.cluster.rented import Account, build_server
-from tests.unit.targets.cluster.runs import see
-from tests.unit.targets.cluster.test_pull import connect, say
+from tests.unit.targets.cluster.rented import Account, build_server, rent
+from tests.unit.targets.cluster.runs import LiveCluster, build_disk, connect, see
+from tests.unit.targets.cluster.test_pull import answer, say
 
-MASTER = build_server("shop-main-1", is_master=True)
+MASTER, WORKER = build_server("shop-main-1", is_master=True), build_server("shop-work-1")
 
 
 def build(*apps: str) -> ClusterNode:
@@ -51,41 +47,23 @@ def test_only_what_was_held_is_told_to_be_undone(
     assert K3S.undoes(context) == told
 
 
-def rent(*surplus: Any, **given: Any) -> tuple[ClusterContext, Account]:
-    """The context of an app with a master, and servers that the config no longer names."""
-    context, account = see([]), Account(servers=(MASTER,), surplus=tuple(surplus), **given)
-    context.provider = account
-    return context, account
+class Cluster(LiveCluster):
+    """A cluster of this node; what it does is noted with what is given back."""
 
-
-class Cluster(Answers):
-    """A cluster of nodes that are away, with disks that claims have."""
-
-    def __init__(self, account: Account, *names: str, claimed: Sequence[str] = ()) -> None:
-        super().__init__(*({"metadata": {"name": name, "labels": MARKS}} for name in names))
-        self.account, self.claimed = account, claimed
-
-    def get(self, names: Sequence[str], **_: object) -> tuple[Any, ...]:  # type: ignore[override]
-        return self.nodes if names == ["nodes"] else tuple(map(build_disk, self.claimed))
-
-    def delete(self, references: Sequence[Reference], **_: object) -> None:  # type: ignore[override]
-        self.account.deleted += [str(one) for one in references]
-
-    def follow(self, *_: object, **__: object) -> None:
-        self.account.deleted.append("its pods are elsewhere")
+    def __init__(self, account: Account, *apps: str, **found: Any) -> None:
+        marks = MARKS | {f"nvoi.io/app.{app}": "true" for app in apps}
+        super().__init__(nodes=[{"metadata": {"name": "shop-work-1", "labels": marks}}], **found)
+        self.take = lambda verb, references: account.deleted.append(  # type: ignore[method-assign]
+            " ".join([verb, *map(str, references)])
+        )
 
 
 MARKS = {"nvoi.io/app.shop": "true"}
 
 
-def build_disk(node: str) -> Any:
-    term = {"matchExpressions": [{"key": "kubernetes.io/hostname", "values": [node]}]}
-    spec = {"nodeAffinity": {"required": {"nodeSelectorTerms": [term]}}}
-    return {"metadata": {"name": "disk"}, "spec": spec}
-
-
 def test_volumes_of_servers_that_leave_go_only_where_that_is_asked_for() -> None:
-    context, account = rent(build_server("shop-work-1", disk="shop-work-data"))
+    leaving = build_server("shop-work-1", disk="shop-work-data")
+    context, account = rent(MASTER, surplus=(leaving,))
     for look in (check_surplus, lambda context: [*SERVERS.plan(context)]):
         with pytest.raises(UsageError, match="all data on shop-work-data would go") as caught:
             look(context)
@@ -97,8 +75,7 @@ def test_volumes_of_servers_that_leave_go_only_where_that_is_asked_for() -> None
 
 
 def test_a_cluster_does_not_move_to_another_master() -> None:
-    context, account = rent(build_server("shop-old-1"))
-    account.servers = ()
+    context, _ = rent(surplus=(build_server("shop-old-1"),))
     with pytest.raises(UsageError, match="the cluster may be on shop-old-1"):
         check_surplus(context)
 
@@ -107,7 +84,7 @@ def test_servers_that_leave_are_told_before_anything_is_done(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO")
-    context, _ = rent(build_server("shop-work-1"))
+    context, _ = rent(MASTER, surplus=(WORKER,))
     check_surplus(context)
     tell_surplus(context)
     (told,) = caplog.messages
@@ -115,22 +92,37 @@ def test_servers_that_leave_are_told_before_anything_is_done(
 
 
 def test_a_node_goes_after_its_server_which_would_bring_it_back() -> None:
-    context, account = rent(build_server("shop-work-1"))
+    context, account = rent(MASTER, surplus=(WORKER,))
     context.survey.leaving = (build("shop"),)
-    context.__dict__["cluster"] = Cluster(account, "shop-work-1")
+    connect(context, Cluster(account))
     check_surplus(context)
     remove_servers(context)
     assert account.deleted == [
-        "its pods are elsewhere",
+        "follow deployment/shop-web",
         "shop-work-1",
-        "node/shop-work-1",
+        "delete later node/shop-work-1",
     ]
 
 
+def test_a_server_that_another_app_uses_is_not_given_back(caplog: pytest.LogCaptureFixture) -> None:
+    disk = "shop-work-data"
+    context, account = rent(MASTER, surplus=(build_server("shop-work-1", disk=disk),))
+    context.request = replace(context.request, delete_volumes=True)
+    context.survey.leaving = (build("shop", "blog"),)
+    connect(context, Cluster(account, "blog"))
+    machine = answer(context, say(code=0))
+    check_surplus(context)
+    remove_servers(context)
+    # This app's own disk was asked for, and nothing of it is in use there any more.
+    assert machine.asked == [("shop-work-1", f"nvoi-disks /opt/nvoi/volumes/{disk}")]
+    assert account.deleted == ["volumes"]
+    assert "shop-work-1 is not given back, and goes on to cost: it runs blog" in caplog.messages
+
+
 def test_a_server_that_is_away_is_not_given_back_with_data_on_its_own_disk() -> None:
-    context, account = rent(build_server("shop-work-1"))
+    context, account = rent(MASTER, surplus=(WORKER,))
     context.survey.leaving = (build("shop"),)
-    context.__dict__["cluster"] = Cluster(account, "shop-work-1", claimed=["shop-work-1"])
+    connect(context, Cluster(account, persistentvolumes=[build_disk("shop-work-1")]))
     check_surplus(context)
     with pytest.raises(NvoiError, match="serves, but the node shop-work-1 cannot be removed"):
         remove_servers(context)
@@ -138,8 +130,8 @@ def test_a_server_that_is_away_is_not_given_back_with_data_on_its_own_disk() -> 
 
 
 def test_disks_are_given_back_that_an_earlier_run_has_left() -> None:
-    context, account = rent()
-    context.__dict__["cluster"] = Cluster(account)
+    context, account = rent(MASTER)
+    connect(context, Cluster(account))
     check_surplus(context)
     remove_servers(context)
     assert account.deleted == []
@@ -149,10 +141,10 @@ def test_disks_are_given_back_that_an_earlier_run_has_left() -> None:
 
 
 def test_a_server_that_stays_lets_go_of_a_disk_before_that_is_given_back() -> None:
-    context, account = rent()
-    account.servers = (build_server("shop-main-1", is_master=True, disk="shop-main-old"),)
-    context.__dict__["cluster"] = Cluster(account)
-    machine = connect(context, say(code=0))
+    own = build_server("shop-main-1", is_master=True, disk="shop-main-old")
+    context, account = rent(own)
+    connect(context, Cluster(account))
+    machine = answer(context, say(code=0))
     remove_servers(context)
     assert machine.asked == []
     context.request = replace(context.request, delete_volumes=True)

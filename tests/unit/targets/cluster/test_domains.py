@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +14,7 @@ from nvoi.errors import NvoiError
 from nvoi.k3s.facts import Facts, K3s
 from nvoi.kubernetes.ingress import build_chart_config
 from nvoi.kubernetes.isolation import INGRESS
-from nvoi.kubernetes.ownership import Reference
+from nvoi.kubernetes.ownership import read_reference
 from nvoi.targets.cluster import cleanup, domains
 from nvoi.targets.cluster.domains import OLD_ROUTES, ROUTES
 from nvoi.targets.cluster.release import apply_secrets, roll_out
@@ -22,36 +22,22 @@ from tests.fakes.clouds.cloudflare import Cloudflare
 from tests.fakes.clouds.server import Fault, Refused
 from tests.unit.domains.accounts import API, WEB, build_application, deploy, open_domains
 from tests.unit.targets.cluster.rented import Account, build_server
-from tests.unit.targets.cluster.runs import STAMPS, build, see
+from tests.unit.targets.cluster.runs import STAMPS, LiveCluster, build, connect, see
 
 CONNECTOR = "deployment/cloudflared-shop-api"
 
 
-class Cluster:
-    """Notes what it is asked to do, and what there is at Cloudflare by then."""
+class Cluster(LiveCluster):
+    """Notes, too, how many tunnels and records there are at Cloudflare by then."""
 
     def __init__(self, cloudflare: Cloudflare) -> None:
+        super().__init__()
         self.done: list[str] = []
         self._cloudflare = cloudflare
 
-    def change(self, reference: Reference, change: Mapping[str, Any]) -> None:
-        self._note(f"{reference} {change['spec']['replicas']}")
-
-    def delete(self, references: Iterable[Reference], *, wait: bool = True) -> None:
-        assert not wait
-        self._note(f"delete {', '.join(map(str, references))}")
-
-    def find_existing(self, references: Iterable[Reference]) -> frozenset[Reference]:
-        del references
-        return frozenset()
-
-    def roll_out(self, manifests: Sequence[Any], **_: object) -> tuple[Any, ...]:
-        self._note(f"roll out {len(manifests)}")
-        return tuple(manifests)
-
-    def _note(self, what: str) -> None:
+    def take(self, verb: str, references: Iterable[object]) -> None:
         there = len(self._cloudflare.live_tunnels), len(self._cloudflare.all_records)
-        self.done.append(f"{what}: %d tunnels, %d records" % there)
+        self.done.append(f"{verb} {', '.join(map(str, references))}: %d, %d" % there)
 
 
 @pytest.fixture
@@ -67,8 +53,8 @@ def begin(cloudflare: Cloudflare, application: Any, live: Sequence[Any] = ()) ->
     config = SimpleNamespace(application=application)
     context.request = SimpleNamespace(config=config, deploy_id="run", environ={})
     context.domains = open_domains(cloudflare, application)
-    context.domains.check(application)
-    context.__dict__["cluster"] = Cluster(cloudflare)
+    context.domains.check()
+    connect(context, Cluster(cloudflare))
     return context
 
 
@@ -79,9 +65,9 @@ def test_a_service_that_is_gone_is_led_to_until_its_tunnel_is_gone(cloudflare: C
     domains.remove_old(context)
     budget = CONNECTOR.replace("deployment", "poddisruptionbudget")
     assert context.cluster.done == [
-        "roll out 3: 2 tunnels, 2 records",
-        f"{CONNECTOR} 0: 2 tunnels, 2 records",
-        f"delete {budget}, {CONNECTOR}: 1 tunnels, 1 records",
+        f"roll out {', '.join(map(str, map(read_reference, context.rollout.routes)))}: 2, 2",
+        f"change {CONNECTOR}: 2, 2",
+        f"delete later {budget}, {CONNECTOR}: 1, 1",
     ]
 
 
@@ -97,7 +83,7 @@ def test_what_cannot_be_removed_at_cloudflare_stays_in_the_cluster_for_the_next_
     assert "Not removed: what led to names that are gone" in caplog.text
     assert not [line for line in context.cluster.done if line.startswith("delete")]
     # The last step takes it for what the config no longer names, and leaves it there.
-    cleanup.remove_objects(context, (), ())
+    cleanup.remove_unwanted(context, (), ())
     assert not [line for line in context.cluster.done if CONNECTOR in line and "delete" in line]
 
     again = begin(cloudflare, build_application(WEB), live)
@@ -111,7 +97,7 @@ def test_a_config_without_an_account_says_what_stays(
 ) -> None:
     live = deploy(cloudflare, build_application(WEB))
     context: Any = see([item for item in live if item["kind"] != "Secret"])
-    context.__dict__["cluster"] = Cluster(cloudflare)
+    connect(context, Cluster(cloudflare))
     with caplog.at_level(logging.WARNING):
         domains.remove_old(context)
     assert "outside the cluster stays" in caplog.text
@@ -191,10 +177,8 @@ def test_traefik_gives_ports_back_that_a_run_which_failed_had_it_take(
     context.survey.servers = (server,)
     context.survey.facts = {server.name: Facts("amd64", k3s=K3s(config={"disable": disabled}))}
     chart = build_chart_config(Ingress("ops@example.com"), "run")
-    applied: list[Any] = []
-    context.__dict__["cluster"] = SimpleNamespace(
-        get=lambda kinds, **_: [chart] if kinds == ["helmchartconfigs"] else [],
-        apply=applied.extend,
-    )
+    cluster = connect(context, LiveCluster(helmchartconfigs=[chart]))
     domains.remove_old(context)
-    assert [item["spec"] for item in applied] == [build_chart_config(None, "run")["spec"]] * asked
+    assert [item["spec"] for item in cluster.given.get("apply", ())] == [
+        build_chart_config(None, "run")["spec"]
+    ] * asked

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -13,18 +11,17 @@ from nvoi.errors import NvoiError, RemoteError, ServiceError
 from nvoi.k3s.facts import Facts
 from nvoi.kubernetes.ownership import WORKLOADS
 from nvoi.kubernetes.registry import build_registry
-from nvoi.targets.cluster.absence import find_spare
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.prepare import start_registry
 from nvoi.targets.cluster.servers import (
     check_architecture,
+    find_spare,
     leave_out_silent,
     settle_platform,
 )
 from nvoi.targets.cluster.volumes import list_volumes, make_volumes
-from tests.unit.k3s.servers import Answers
-from tests.unit.targets.cluster.runs import see
-from tests.unit.targets.cluster.test_pull import MISSING, connect, say
+from tests.unit.targets.cluster.runs import LiveCluster, connect, see
+from tests.unit.targets.cluster.test_pull import MISSING, answer, say
 
 GROUPS = """\
 servers:
@@ -46,16 +43,9 @@ def test_it_is_what_all_servers_are(context: ClusterContext) -> None:
     assert context.image.platform.result(0) == "linux/arm64"
 
 
-class Nodes(Answers):
-    """A cluster that has nodes and nothing else."""
-
-    def get(self, names: Sequence[str], **_: object) -> tuple[Any, ...]:  # type: ignore[override]
-        return self.nodes if names == ["nodes"] else ()
-
-
 def test_without_a_server_that_is_away_it_is_what_the_others_are(context: ClusterContext) -> None:
     metadata = {"name": "node-3", "annotations": {"nvoi.io/address": "root@10.0.0.3:22"}}
-    context.__dict__["cluster"] = Nodes({"metadata": metadata})
+    connect(context, LiveCluster(nodes=[{"metadata": metadata}]))
     context.survey.facts = {name: Facts("arm64") for name in ("shop-main-1", "shop-work-1")}
     leave_out_silent(context)
     assert context.image.platform.result(0) == "linux/arm64"
@@ -108,33 +98,19 @@ def test_a_registry_image_that_cannot_be_had_leaves_the_registry_as_it_is(
     context: ClusterContext,
 ) -> None:
     """Its one pod would have ended before that is found."""
-    connect(context, say(MISSING))
-    cluster = Registry()
-    context.__dict__["cluster"] = cluster
+    answer(context, say(MISSING))
+    old = [item for item in build_registry("run", image="old:1") if item["kind"] in WORKLOADS]
+    cluster = connect(context, LiveCluster(deployments=old))
     context.survey.nodes = {"shop-main-1": "shop-main-1"}
     with pytest.raises(ServiceError, match=r"registry: .* cannot be pulled on shop-main-1"):
         start_registry(context)
-    assert cluster.applied == []
-
-
-class Registry:
-    """In the place of a cluster whose registry runs another image."""
-
-    def __init__(self) -> None:
-        self.applied: list[Any] = []
-
-    def get(self, names: Sequence[str], **_: object) -> list[Any]:
-        old = [item for item in build_registry("run", image="old:1") if item["kind"] in WORKLOADS]
-        return old if list(names) == ["deployments"] else []
-
-    def roll_out(self, manifests: Sequence[Any], **_: object) -> None:
-        self.applied += manifests
+    assert cluster.asked == []
 
 
 def test_why_a_disk_cannot_be_used_is_the_error(context: ClusterContext) -> None:
     reason = "shop-main-data: carries swap: it is neither formatted nor used"
     lost = RemoteError("shop-main-1", "nvoi-disks", "exit code 1", output=("before", reason))
-    connect(context, lost)
+    answer(context, lost)
     context.survey.facts = {one.name: Facts("amd64") for one in context.survey.servers[:1]}
     context.survey.servers = context.survey.servers[:1]
     with pytest.raises(NvoiError, match=f": {reason}$") as caught:

@@ -56,13 +56,13 @@ class Machine:
     ) -> Result:
         self.asked.append((host.name, str(command)))
         self.reminders += [reminder.what] if reminder else []
-        answer = next(self.answers)
-        if isinstance(answer, NvoiError):
-            raise answer
-        return answer
+        given = next(self.answers)
+        if isinstance(given, NvoiError):
+            raise given
+        return given
 
 
-def connect(context: ClusterContext, *answers: Result | NvoiError) -> Machine:
+def answer(context: ClusterContext, *answers: Result | NvoiError) -> Machine:
     """Have a run's servers answer so, the last answer ever after."""
     machine = Machine(itertools.chain(answers, itertools.repeat(answers[-1])))
     context.connections = machine  # type: ignore[assignment]
@@ -80,7 +80,7 @@ DONE = say(code=0)
 def pull(*answers: Result | NvoiError, seconds: float = 5.0) -> Machine:
     """Pull on a server by a clock on which each look takes so long."""
     context = see([], text=SERVERS)
-    machine = connect(context, *answers)
+    machine = answer(context, *answers)
     ticks = itertools.count(step=seconds)
     server = context.survey.servers[-1]
     pull_image(context, server, PULL, clock=lambda: next(ticks), sleep=lambda _: None)
@@ -89,7 +89,7 @@ def pull(*answers: Result | NvoiError, seconds: float = 5.0) -> Machine:
 
 def test_what_ends_before_its_successor_is_pulled_on_its_servers_before() -> None:
     context = see(build(CONFIG, STAMPS[0]).kept, text=CONFIG)
-    machine = connect(context, DONE)
+    machine = answer(context, DONE)
     pull_all(context, context.state.objects, build(CHANGED, STAMPS[1]).kept, context.survey.servers)
     assert {(name, text.split()[-1]) for name, text in machine.asked} == {
         ("shop-more-1", "postgres:18"),
@@ -107,7 +107,7 @@ def test_what_is_new_or_unchanged_is_left_to_the_cluster() -> None:
 def test_the_registry_s_own_image_is_pulled_on_its_server_before() -> None:
     old, new = (build_registry("run", node="main-1", image=f"registry:{n}") for n in (2, 3))
     context = see([], text=CONFIG)
-    machine = connect(context, DONE)
+    machine = answer(context, DONE)
     pull_all(context, old, new, [context.master])
     ((name, text),) = machine.asked
     assert (name, text.split()[-1]) == ("shop-main-1", "registry:3")

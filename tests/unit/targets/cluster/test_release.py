@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -34,11 +34,15 @@ from nvoi.targets.cluster.release import (
 from nvoi.targets.cluster.rollback import remove_newer
 from nvoi.targets.cluster.undo import find_changes, find_unready, restore
 from tests.unit.kubernetes.configs import IMAGE
+from tests.unit.targets.cluster import runs
 from tests.unit.targets.cluster.runs import (
+    DATABASE,
     SERVERS,
     STAMPS,
     WEB,
+    LiveCluster,
     build,
+    build_disk,
     build_node,
     record,
     see,
@@ -47,80 +51,31 @@ from tests.unit.targets.cluster.runs import (
 
 WITH_JOB = SERVERS + "app: {web: {servers: [main], port: 3000, pre_run_command: migrate}}"
 WITH_EXTRA = SERVERS + "app: {web: {servers: [main], port: 3000}, extra: {servers: [main]}}"
-WEB_ALONE = {"deployment/shop-web", "service/shop-web", "poddisruptionbudget/shop-web"}
-POSTGRES = (
-    "\ndatabase: {servers: [main], adapter: postgres, secrets: "
-    "{POSTGRES_USER: u, POSTGRES_PASSWORD: p, POSTGRES_DB: d}}"
-)
+WEB_ALONE = {"deployment/shop-web", "service/shop-web", "poddisruptionbudget/shop-web"} | {
+    "networkpolicy/nvoi-shop"
+}
 CACHE = "\nservices: {cache: {servers: [main], image: 'redis:7', port: 6379}}"
 
 
-@dataclass
-class Recorder:
-    """In the place of a cluster: keeps what it was asked for, and refuses what it is told to."""
-
-    refuses: dict[str, NvoiError] = field(default_factory=dict)
-    disks: list[Any] = field(default_factory=list)
-    nodes: list[Any] = field(default_factory=lambda: [build_node("main")])
-    asked: list[tuple[str, list[str]]] = field(default_factory=list)
-    rolled_out: list[Any] = field(default_factory=list)
-    restored: list[Any] = field(default_factory=list)
-
-    def get(self, kinds: Iterable[str]) -> tuple[Any, ...]:
-        (kind,) = kinds
-        return (*{"persistentvolumes": self.disks, "nodes": self.nodes}[kind],)
-
-    def apply(self, manifests: Iterable[Any]) -> tuple[Any, ...]:
-        applied = (*manifests,)
-        self._take("apply", map(read_reference, applied))
-        return applied
-
-    def change(self, reference: Reference, change: Any) -> None:
-        del change
-        self._take("change", [reference])
-
-    def delete(self, references: Iterable[Reference], *, wait: bool = True) -> None:
-        self._take("delete" if wait else "delete later", references)
-
-    def roll_out(
-        self, manifests: Iterable[Any], *, seconds: float, delete_first: Iterable[Reference]
-    ) -> tuple[Any, ...]:
-        del seconds, delete_first
-        self.rolled_out = [*manifests]
-        self._take("roll out", map(read_reference, self.rolled_out))
-        return (*self.rolled_out,)
-
-    def restore(
-        self, before: Iterable[Any], created: Iterable[Reference], *, unready: Iterable[Reference]
-    ) -> None:
-        del unready
-        self.restored = [*before]
-        self._take("restore", map(read_reference, self.restored))
-        self._take("remove", created)
-
-    def note_pods(self, selector: str) -> None:
-        self.asked.append(("note", [selector]))
-
-    def free_crashing(self, selector: str) -> None:
-        self.asked.append(("free", [selector]))
-
-    def _take(self, verb: str, references: Iterable[Reference]) -> None:
-        self.asked.append((verb, [str(one) for one in references]))
-        if verb in self.refuses:
-            raise self.refuses[verb]
+def connect(context: ClusterContext, **refuses: NvoiError) -> LiveCluster:
+    cluster = LiveCluster(nodes=[build_node("main")])
+    cluster.refuses = {verb.replace("_", " "): error for verb, error in refuses.items()}
+    runs.connect(context, cluster)
+    return cluster
 
 
-def connect(context: ClusterContext, **refuses: NvoiError) -> Recorder:
-    recorder = Recorder({verb.replace("_", " "): error for verb, error in refuses.items()})
-    context.__dict__["cluster"] = recorder
-    return recorder
-
-
-def test_a_release_that_is_kept_is_not_taken_back() -> None:
+def test_a_release_is_taken_back_from_its_first_change_until_it_is_kept() -> None:
+    assert SECRETS.undoes is not None
     context = see([record(STAMPS[0]), *build(WEB, STAMPS[0]).kept])
     recorder = connect(context)
+    assert SECRETS.undoes(context) == ""
     apply_secrets(context)
+    assert SECRETS.undoes(context) == "the release"
+    # Should the run be cut off, the next one knows of it.
+    ((_, applied),) = recorder.asked
+    assert f"secret/nvoi-shop-release-{context.rollout.stamp}" in applied
     keep_release(context)
+    assert SECRETS.undoes(context) == ""
     restore(context)
     assert [verb for verb, _ in recorder.asked] == ["apply", "apply"]
     # What serves is this one, also where a server of before cannot be removed.
@@ -128,7 +83,7 @@ def test_a_release_that_is_kept_is_not_taken_back() -> None:
 
 
 def test_what_stays_as_it_is_is_neither_applied_nor_followed_and_may_not_end() -> None:
-    text = WEB + CACHE + POSTGRES
+    text = WEB + CACHE + DATABASE
     manifests = build(text, STAMPS[0])
     live = [serving(sign(item)) for item in manifests.kept]
     context = see(live, text=text)
@@ -152,7 +107,7 @@ def test_what_stays_as_it_is_is_neither_applied_nor_followed_and_may_not_end() -
 
 @pytest.mark.parametrize("name", ["db-shop", "shop-cache"])
 def test_what_stays_as_it_is_and_is_not_ready_is_rolled_out_all_the_same(name: str) -> None:
-    text = WEB + CACHE + POSTGRES
+    text = WEB + CACHE + DATABASE
     live = [serving(sign(item)) for item in build(text, STAMPS[0]).kept]
     for item in live:
         if item["metadata"]["name"] == name:
@@ -165,25 +120,6 @@ def test_what_stays_as_it_is_and_is_not_ready_is_rolled_out_all_the_same(name: s
     assert [one.partition("/")[2] for one in rolled] == [name]
     # A database that comes up has others started anew that have missed it.
     assert ("free" in [verb for verb, _ in recorder.asked]) is (name == "db-shop")
-
-
-def test_where_nothing_of_a_release_was_applied_nothing_is_taken_back() -> None:
-    assert SECRETS.undoes is not None
-    context = see([])
-    connect(context)
-    assert SECRETS.undoes(context) == ""
-    apply_secrets(context)
-    assert SECRETS.undoes(context) == "the release"
-    keep_release(context)
-    assert SECRETS.undoes(context) == ""
-
-
-def test_one_that_has_only_begun_is_known_to_the_cluster_from_its_first_change() -> None:
-    context = see([])
-    recorder = connect(context)
-    apply_secrets(context)
-    ((_, applied),) = recorder.asked
-    assert f"secret/nvoi-shop-release-{context.rollout.stamp}" in applied
 
 
 def test_a_rollback_stands_where_what_is_newer_cannot_be_removed(
@@ -224,17 +160,17 @@ def test_a_server_that_cannot_be_had_back_does_not_keep_the_old_release_away() -
 
 def test_what_comes_back_is_placed_where_the_servers_are_by_now() -> None:
     # The group was renamed by a run that was cut off: the one after it fails.
-    before = WEB + CACHE + POSTGRES
+    before = WEB + CACHE + DATABASE
     after = before.replace("main", "base")
     live = [record(STAMPS[0], text=before), *build(before, STAMPS[0]).kept]
 
     def undo(group: str) -> list[Any]:
         context = see(live, text=after)
         recorder = connect(context)
-        recorder.nodes = [build_node(group)]
+        recorder.found["nodes"] = [build_node(group)]
         context.rollout.applied += build(after, STAMPS[5]).all
         restore(context)
-        return [item for item in recorder.restored if item["kind"] in WORKLOADS]
+        return [item for item in recorder.given["restore"] if item["kind"] in WORKLOADS]
 
     kept: dict[Reference, Any] = {
         read_reference(item): item for item in build(after, STAMPS[0]).kept
@@ -260,7 +196,7 @@ def test_visitors_come_to_what_comes_back_as_they_did_before_the_run() -> None:
     recorder = connect(context)
     context.rollout.applied += build(WEB, STAMPS[5]).all
     restore(context)
-    (put_back,) = (item for item in recorder.restored if item["kind"] == "Service")
+    (put_back,) = (item for item in recorder.given["restore"] if item["kind"] == "Service")
     assert [port["port"] for port in put_back["spec"]["ports"]] == [3000, 80]
 
 
@@ -278,124 +214,92 @@ def test_a_service_leads_to_a_name_once_its_pods_have_it() -> None:
     context = see([record(STAMPS[0]), *live])
     recorder = connect(context)
     roll_out_apps(context, apps)
-    assert get_target(recorder.rolled_out) == 3000
+    assert get_target(recorder.given["roll out"]) == 3000
     assert recorder.asked[1:] == [("apply", ["service/shop-web"])]
     # The traffic check asks there as visitors do by then.
     assert get_target(context.rollout.services[-1:]) == "main"
     context = see([record(STAMPS[0]), *build(WEB, STAMPS[0]).kept])
     recorder = connect(context)
     roll_out_apps(context, apps)
-    assert get_target(recorder.rolled_out) == "main"
+    assert get_target(recorder.given["roll out"]) == "main"
     assert len(recorder.asked) == 1
 
 
-def run(context: ClusterContext, text: str) -> None:
-    """Have the run apply a release."""
-    context.rollout.applied += build(text, STAMPS[5]).all
+POSTGRES = DATABASE.replace("postgres,", "postgres, image: 'postgres:17',")
+DB, CACHED = Reference("StatefulSet", "db-shop"), Reference("Deployment", "shop-cache")
+WHOLE = WEB + CACHE + POSTGRES
+BROKEN = WHOLE.replace(":17", ":99").replace("redis:7", "redis:none")
+NEWER = WHOLE.replace(":17", ":18")
+FIRST, SECOND = STAMPS[:2]
 
 
 def names(references: Any) -> set[str]:
     return {str(one) for one in references if one.kind != "Secret"}
 
 
-def test_what_there_was_comes_back_and_what_was_made_goes() -> None:
-    context = see([record(STAMPS[0]), *build(WEB, STAMPS[0]).kept], text=WITH_EXTRA)
-    run(context, WITH_EXTRA + CACHE)
+def fail(live: Iterable[Any], text: str) -> tuple[ClusterContext, dict[Reference, Any], set[str]]:
+    """Have a run apply a release; what of it was there before, and what was not."""
+    context = see(live, text=text)
+    context.rollout.applied += build(text, STAMPS[5]).all
     before, created = find_changes(context.state, context.rollout.applied)
-    assert names(before) == WEB_ALONE | {"networkpolicy/nvoi-shop"}
-    served = Reference("Deployment", "shop-web")
-    assert before[served] in context.state.records[0].manifests
-    assert names(created) == {
-        "deployment/shop-extra",
-        "deployment/shop-cache",
-        "service/shop-cache",
-    }
+    return context, before, names(created)
+
+
+def test_what_there_was_comes_back_and_what_was_made_goes() -> None:
+    live = [record(FIRST), *build(WEB, FIRST).kept]
+    context, before, created = fail(live, WITH_EXTRA + CACHE)
+    assert names(before) == WEB_ALONE
+    assert before[Reference("Deployment", "shop-web")] in context.state.records[0].manifests
+    assert created == {"deployment/shop-extra", "deployment/shop-cache", "service/shop-cache"}
+    # Where the record of what runs is gone it comes back as it was seen.
+    _, before, created = fail(build(WEB, FIRST).kept, WEB)
+    assert (names(before), created) == (WEB_ALONE, set())
 
 
 def test_after_a_run_that_was_cut_off_the_release_before_that_comes_back() -> None:
     live = [
-        record(STAMPS[0]),
-        record(STAMPS[1], STAMPS[0], text=WITH_EXTRA, begun=True),
-        *build(WITH_EXTRA + CACHE, STAMPS[1]).kept,
+        record(FIRST),
+        record(SECOND, FIRST, text=WITH_EXTRA, begun=True),
+        *build(WITH_EXTRA + CACHE, SECOND).kept,
     ]
-    context = see(live, text=WITH_EXTRA)
-    run(context, WITH_EXTRA + CACHE)
-    before, created = find_changes(context.state, context.rollout.applied)
-    assert context.state.running == STAMPS[0]
+    context, before, created = fail(live, WITH_EXTRA + CACHE)
+    assert context.state.running == FIRST
     assert before[Reference("Deployment", "shop-web")] in context.state.records[0].manifests
     # No release that served is known to have had it.
-    assert names(created) == {"deployment/shop-extra"}
-    assert Reference("Deployment", "shop-cache") in before
+    assert created == {"deployment/shop-extra"}
+    assert CACHED in before
+    # A first release that fails leaves nothing, even of one that was cut off.
+    _, before, created = fail([record(FIRST, begun=True), *build(WEB, FIRST).kept], WEB)
+    assert (before, created) == ({}, WEB_ALONE)
 
 
-def test_a_first_release_that_fails_leaves_nothing_even_of_one_that_was_cut_off() -> None:
-    live = [record(STAMPS[0], begun=True), *build(WEB, STAMPS[0]).kept]
-    context = see(live)
-    run(context, WEB)
-    before, created = find_changes(context.state, context.rollout.applied)
-    assert before == {}
-    assert names(created) == WEB_ALONE | {"networkpolicy/nvoi-shop"}
+def test_what_a_run_that_was_cut_off_has_broken_comes_back_as_it_was_last_ready() -> None:
+    live = [record(FIRST, text=WHOLE), record(SECOND, FIRST, text=BROKEN, begun=True)]
+    context, before, _ = fail([*live, *build(BROKEN, SECOND).kept], WHOLE)
+    for reference in (DB, CACHED):
+        assert before[reference] in context.state.records[0].manifests
+    # They differ from what there was, and are waited for.
+    assert find_unready(context.state, before).isdisjoint({DB, CACHED})
 
 
-POSTGRES = """
-database:
-  servers: [main]
-  adapter: postgres
-  image: postgres:17
-  secrets: {POSTGRES_USER: u, POSTGRES_PASSWORD: p, POSTGRES_DB: d}
-"""
-DATABASE, CACHED = Reference("StatefulSet", "db-shop"), Reference("Deployment", "shop-cache")
-WHOLE = WEB + CACHE + POSTGRES
-BROKEN = WHOLE.replace(":17", ":99").replace("redis:7", "redis:none")
-
-
-@pytest.mark.parametrize("reference", [DATABASE, CACHED])
-def test_what_a_run_that_was_cut_off_has_broken_comes_back_as_it_was_last_ready(
-    reference: Reference,
-) -> None:
-    live = [record(STAMPS[0], text=WHOLE), record(STAMPS[1], STAMPS[0], text=BROKEN, begun=True)]
-    context = see([*live, *build(BROKEN, STAMPS[1]).kept], text=WHOLE)
-    run(context, WHOLE)
-    before, _ = find_changes(context.state, context.rollout.applied)
-    assert before[reference] in context.state.records[0].manifests
-    # It differs from what there was, and is waited for.
-    assert reference not in find_unready(context.state, before)
-
-
-NEWER = WHOLE.replace(":17", ":18")
-
-
-def test_a_database_that_is_ready_comes_back_as_it_is() -> None:
-    live = [
-        serving(item) if read_reference(item) == DATABASE else item
-        for item in build(NEWER, STAMPS[1]).kept
+def test_a_database_comes_back_as_it_is_or_as_it_was_last_ready_and_not_with_the_app() -> None:
+    ready = [
+        serving(item) if read_reference(item) == DB else item for item in build(NEWER, SECOND).kept
     ]
-    context = see([record(STAMPS[0], text=WHOLE), *live], text=WHOLE)
-    run(context, WHOLE)
-    before, _ = find_changes(context.state, context.rollout.applied)
-    assert "postgres:18" in str(before[DATABASE])
-
-
-def test_a_database_does_not_go_back_with_the_app() -> None:
-    records = [record(STAMPS[0], text=WHOLE), record(STAMPS[1], STAMPS[0], text=NEWER)]
+    _, before, _ = fail([record(FIRST, text=WHOLE), *ready], WHOLE)
+    assert "postgres:18" in str(before[DB])
     # The first release runs again, and the database is down.
-    context = see([*records, *build(BROKEN, STAMPS[0]).kept], text=WHOLE)
-    run(context, WHOLE)
-    before, _ = find_changes(context.state, context.rollout.applied)
-    assert context.state.running == STAMPS[0]
-    assert "postgres:18" in str(before[DATABASE])
+    records = [record(FIRST, text=WHOLE), record(SECOND, FIRST, text=NEWER)]
+    context, before, _ = fail([*records, *build(BROKEN, FIRST).kept], WHOLE)
+    assert context.state.running == FIRST
+    assert "postgres:18" in str(before[DB])
 
 
 def test_what_was_not_ready_and_is_the_same_again_is_not_waited_for() -> None:
-    own = record(STAMPS[0], text=WHOLE, image=IMAGE)
-    context = see([own, *build(WHOLE, STAMPS[0]).kept], text=BROKEN)
-    run(context, BROKEN)
-    before, _ = find_changes(context.state, context.rollout.applied)
-    assert find_unready(context.state, before) == {
-        DATABASE,
-        CACHED,
-        Reference("Deployment", "shop-web"),
-    }
+    own = record(FIRST, text=WHOLE, image=IMAGE)
+    context, before, _ = fail([own, *build(WHOLE, FIRST).kept], BROKEN)
+    web = Reference("Deployment", "shop-web")
+    assert find_unready(context.state, before) == {DB, CACHED, web}
 
 
 def take_back(context: ClusterContext) -> set[str]:
@@ -415,24 +319,16 @@ def test_a_database_that_was_down_and_is_up_by_this_run_stays() -> None:
         for item in new.secrets
         if get_label(item, "app.kubernetes.io/component") == "database"
     )
-    own = {str(DATABASE), "service/db-shop", secret}
+    own = {str(DB), "service/db-shop", secret}
     assert own <= take_back(context)
-    context.rollout.ready |= {DATABASE}
+    context.rollout.ready |= {DB}
     taken = take_back(context)
     assert own.isdisjoint(taken)
     assert str(CACHED) in taken
     # One that was ready comes back as it was.
-    served = [serving(item) if read_reference(item) == DATABASE else item for item in old]
+    served = [serving(item) if read_reference(item) == DB else item for item in old]
     context.state = see([record(STAMPS[0], text=WHOLE), *served], text=WHOLE).state
     assert own <= take_back(context)
-
-
-def test_where_the_record_of_what_runs_is_gone_it_comes_back_as_it_was_seen() -> None:
-    context = see(build(WEB, STAMPS[0]).kept)
-    run(context, WEB)
-    before, created = find_changes(context.state, context.rollout.applied)
-    assert names(before) == WEB_ALONE | {"networkpolicy/nvoi-shop"}
-    assert names(created) == set()
 
 
 MOUNTED = """\
@@ -478,10 +374,6 @@ def test_a_disk_is_found_where_the_group_of_its_server_is_only_renamed(
     context = see(build(DISK, STAMPS[0]).kept, text=DISK.replace("main", "base"))
     context.list_servers()
     context.survey.nodes = {server.name: "main-1" for server in context.survey.servers}
-    expression = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
-    terms = {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
-    claim = {"namespace": "default", "name": "data-db-shop-0"}
-    disk = {"spec": {"claimRef": claim, "nodeAffinity": {"required": terms}}}
-    connect(context).disks = [disk]
+    connect(context).found["persistentvolumes"] = [build_disk(node)]
     with pytest.raises(UsageError) if is_refused else nullcontext():
         check_data(context, context.manifests.kept)

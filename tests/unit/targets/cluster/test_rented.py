@@ -1,53 +1,64 @@
-"""What is seen of rented servers before any is changed: whose they are, and what lacks."""
+"""Rented servers: whose they are before any is changed, what lacks, and what goes with them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from nvoi.errors import NvoiError, UsageError
+from nvoi.errors import (
+    ClusterSilenceError,
+    ConfigError,
+    ConnectionFailedError,
+    NvoiError,
+    RequestError,
+    UsageError,
+)
 from nvoi.invocation import set_branch
-from nvoi.operation import Request
+from nvoi.providers import Server
+from nvoi.targets.cluster.company import check_company
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.delete import finish, plan_end, reach_servers
+from nvoi.targets.cluster.delete import (
+    WORKLOADS,
+    finish,
+    plan_end,
+    plan_servers,
+    reach_servers,
+    remove_domains,
+    take_lock,
+)
 from nvoi.targets.cluster.servers import K3S, SERVERS
 from tests.unit.k3s.servers import build_facts, build_k3s
-from tests.unit.targets.cluster.rented import Account, build_server
-from tests.unit.targets.cluster.runs import WEB, see
+from tests.unit.targets.cluster.rented import Account, build_server, rent
+from tests.unit.targets.cluster.runs import DATABASE, WEB, LiveCluster, connect
 
+LOCAL_DISK = "persistentvolumeclaim/data-db-shop-0"
 FOUND = ("network nvoi-shop-network", "server shop-main-1")
-
-
-class Strict(Account):
-    """One that is to be left as it is."""
-
-    def ensure_servers(self, *_: object) -> tuple[()]:
-        raise AssertionError("it was changed")
-
-    keep_host_keys = ensure_servers  # type: ignore[assignment]
-    delete_servers = ensure_servers  # type: ignore[assignment]
 
 
 class ReachedError(Exception):
     """The run has gone on to what changes something."""
 
 
-class Open(Account):
+class Closed(Account):
+    """One that is to be left as it is."""
+
     def ensure_servers(self, *_: object) -> tuple[()]:
         raise ReachedError
 
+    keep_host_keys = ensure_servers  # type: ignore[assignment]
+    delete_servers = ensure_servers  # type: ignore[assignment]
 
-def rent(account: Account, text: str = WEB, **given: object) -> ClusterContext:
-    context = see([], text=text)
-    request: Request = replace(context.request, **given)  # type: ignore[arg-type]
-    context.request, context.provider = request, account
-    return context
+
+def open_run(*servers: Server, **given: Any) -> ClusterContext:
+    return rent(*servers, account=Closed, **given)[0]
 
 
 def test_a_deploy_ends_with_a_list_of_what_the_gem_has_rented_before_it_changes_any() -> None:
-    context = rent(Strict(unlabelled=FOUND))
+    context = open_run(unlabelled=FOUND)
     with pytest.raises(UsageError, match="network nvoi-shop-network, server shop-main-1") as told:
         SERVERS.run(context)
     assert "`nvoi deploy --adopt` takes them over" in told.value.hint
@@ -56,7 +67,7 @@ def test_a_deploy_ends_with_a_list_of_what_the_gem_has_rented_before_it_changes_
     assert [next(plan), next(plan)][1] == "makes server shop-main-1"
     with pytest.raises(UsageError, match="server shop-main-1"):
         next(plan)
-    assert len([*SERVERS.plan(rent(Strict(unlabelled=FOUND), adopt=True))]) == 3
+    assert len([*SERVERS.plan(open_run(unlabelled=FOUND, adopt=True))]) == 3
 
 
 def test_what_the_gem_has_rented_is_taken_over_once_it_was_shown_and_accepted(
@@ -71,13 +82,13 @@ def test_what_the_gem_has_rented_is_taken_over_once_it_was_shown_and_accepted(
         return len(asked) > 1
 
     with pytest.raises(NvoiError, match="nothing was taken over, and nothing changed"):
-        SERVERS.run(rent(Strict(unlabelled=FOUND), adopt=True, confirm=answer))
+        SERVERS.run(open_run(unlabelled=FOUND, adopt=True, confirm=answer))
     with pytest.raises(ReachedError):
-        SERVERS.run(rent(Open(unlabelled=FOUND), adopt=True, confirm=answer))
+        SERVERS.run(open_run(unlabelled=FOUND, adopt=True, confirm=answer))
     assert len(asked) == 2
     # Nothing is asked of what is nvoi's already.
     with pytest.raises(ReachedError):
-        SERVERS.run(rent(Open(), adopt=True, confirm=answer))
+        SERVERS.run(open_run(adopt=True, confirm=answer))
     assert len(asked) == 2
 
 
@@ -91,9 +102,9 @@ def branch() -> Iterator[None]:
 @pytest.mark.usefixtures("branch")
 def test_a_command_that_a_hint_names_is_that_of_the_run_s_branch() -> None:
     with pytest.raises(UsageError) as told:
-        SERVERS.run(rent(Strict(unlabelled=FOUND)))
+        SERVERS.run(open_run(unlabelled=FOUND))
     assert "`nvoi deploy --adopt --branch topic`" in told.value.hint
-    context = rent(Account(kept=("shop-main-data",)))
+    context, _ = rent(kept=("shop-main-data",))
     finish(context)
     assert "`nvoi delete --delete-volumes --branch topic` gives it back" in context.remark
     with pytest.raises(NvoiError) as missing:
@@ -103,26 +114,19 @@ def test_a_command_that_a_hint_names_is_that_of_the_run_s_branch() -> None:
 
 def test_a_delete_leaves_the_servers_of_the_gem_and_all_that_is_on_them() -> None:
     server = replace(build_server("shop-main-1", is_master=True), is_labelled=False)
-    context = rent(Strict(servers=(server,), unlabelled=FOUND))
+    context = open_run(server, unlabelled=FOUND)
     with pytest.raises(UsageError, match="no label says whose these servers are: shop-main-1"):
         reach_servers(context)
     with pytest.raises(UsageError, match="shop-main-1"):
         [*plan_end(context)]
 
 
-DATABASE = """
-database:
-  servers: [main]
-  adapter: postgres
-  secrets: {POSTGRES_USER: u, POSTGRES_PASSWORD: p, POSTGRES_DB: d}
-"""
 WORKER = build_server("shop-work-1")
 
 
 def test_a_server_of_nobody_is_not_told_as_one_that_the_master_left_behind() -> None:
-    servers = (replace(WORKER, is_labelled=False),)
-    account = Strict(servers=servers, unlabelled=("server shop-work-1",))
-    context = rent(account, text=WEB + DATABASE)
+    server, unlabelled = replace(WORKER, is_labelled=False), ("server shop-work-1",)
+    context = open_run(server, unlabelled=unlabelled, text=WEB + DATABASE)
     with pytest.raises(UsageError, match="no label says whose they are: server shop-work-1"):
         SERVERS.run(context)
     with pytest.raises(UsageError, match="no label says whose they are"):
@@ -130,24 +134,24 @@ def test_a_server_of_nobody_is_not_told_as_one_that_the_master_left_behind() -> 
 
 
 def test_data_that_went_with_a_master_is_told_before_anything_is_made() -> None:
-    context = rent(Strict(servers=(WORKER,)), text=WEB + DATABASE)
+    context = open_run(WORKER, text=WEB + DATABASE)
     with pytest.raises(UsageError, match=r"the master is gone, .* shop-work-1 .* statefulset/db-s"):
         SERVERS.run(context)
     with pytest.raises(UsageError, match="the master is gone"):
         [*SERVERS.plan(context)]
-    for account, text, accepted in (
-        (Open(servers=(WORKER,)), WEB + DATABASE, True),
-        (Open(servers=(WORKER,)), WEB, False),
+    for servers, text, accepted in (
+        ([WORKER], WEB + DATABASE, True),
+        ([WORKER], WEB, False),
         # A run that was cut off had made no master yet.
-        (Open(servers=(replace(WORKER, is_new=True),)), WEB + DATABASE, False),
-        (Open(), WEB + DATABASE, False),
+        ([replace(WORKER, is_new=True)], WEB + DATABASE, False),
+        ([], WEB + DATABASE, False),
     ):
         with pytest.raises(ReachedError):
-            SERVERS.run(rent(account, text=text, accept_data_move=accepted))
+            SERVERS.run(open_run(*servers, text=text, accept_data_move=accepted))
 
 
 def test_data_that_went_with_a_master_s_k3s_is_told_before_its_workers_are_set_up_anew() -> None:
-    context = rent(Strict(), text=WEB + DATABASE)
+    context = open_run(text=WEB + DATABASE)
     master = build_server("shop-main-1", is_master=True)
     context.survey.servers = (master, replace(WORKER, is_rented=True))
     context.survey.facts = {
@@ -156,3 +160,232 @@ def test_data_that_went_with_a_master_s_k3s_is_told_before_its_workers_are_set_u
     }
     with pytest.raises(UsageError, match=r"that shop-work-1 belonged to .* statefulset/db-shop"):
         K3S.run(context)
+
+
+# What goes with them, and what is said of it
+
+
+class Silence:
+    """Connections to servers of which none answers."""
+
+    def run(self, *_: object, **__: object) -> None:
+        raise ConnectionFailedError("it does not answer")
+
+
+MASTER = build_server("shop-main-1", is_master=True)
+
+
+def begin(text: str = WEB, **given: Any) -> tuple[ClusterContext, Account]:
+    """The context of an app whose one server was rented."""
+    context, account = rent(MASTER, text=text, **given)
+    context.survey.servers = account.servers
+    return context, account
+
+
+def build_cluster(apps: Sequence[str] = ("shop",), claims: Sequence[str] = ()) -> LiveCluster:
+    """A cluster with a node, the marks of apps on it, and claims of disks."""
+    marks = {f"nvoi.io/app.{app}": "true" for app in apps}
+    return LiveCluster(
+        nodes=[{"metadata": {"name": "shop-main-1", "labels": marks}}],
+        persistentvolumeclaims=[
+            {"kind": "PersistentVolumeClaim", "metadata": {"name": name}} for name in claims
+        ],
+    )
+
+
+def reach(context: ClusterContext, cluster: LiveCluster | None) -> None:
+    """Have its master answer, with a cluster or without."""
+    k3s = build_k3s(None if cluster is None else "server")
+    context.survey.facts["shop-main-1"] = build_facts(k3s=k3s)
+    connect(context, cluster)
+
+
+def allow(context: ClusterContext) -> None:
+    context.request = replace(context.request, delete_volumes=True)
+
+
+def test_data_on_the_servers_own_disks_is_not_given_back_unasked() -> None:
+    context, _ = begin(WEB + DATABASE, with_cluster=True)
+    # The cluster cannot be asked: the config says it.
+    with pytest.raises(UsageError, match=r"statefulset/db-shop"):
+        check_company(context)
+    context.survey.servers, context.deletion.is_known = (), False
+    with pytest.raises(UsageError, match=r"statefulset/db-shop"):
+        check_company(context)
+    context, _ = begin(WEB + DATABASE)
+    reach(context, build_cluster(claims=["data-db-shop-0"]))
+    with pytest.raises(UsageError, match=LOCAL_DISK) as caught:
+        check_company(context)
+    assert "add --delete-volumes" in caught.value.hint
+    allow(context)
+    check_company(context)
+
+
+def test_what_never_came_to_have_data_goes_unasked() -> None:
+    context, _ = begin(WEB + DATABASE)
+    for cluster in (None, build_cluster()):
+        reach(context, cluster)
+        check_company(context)
+    context.survey.servers = ()
+    check_company(context)
+
+
+def test_servers_that_run_other_apps_too_are_not_given_back() -> None:
+    context, _ = begin(with_cluster=True)
+    reach(context, build_cluster(apps=["shop", "blog"]))
+    allow(context)
+    with pytest.raises(UsageError, match="the servers also run blog"):
+        check_company(context)
+
+
+class Dumb(LiveCluster):
+    """A cluster that does not answer."""
+
+    def get(self, *_: object, **__: object) -> tuple[Any, ...]:
+        raise ClusterSilenceError("shop-main-1", "looking at the cluster", "it was refused")
+
+
+@pytest.mark.parametrize(
+    ("is_reached", "reason", "remedy"),
+    [
+        (True, r"the cluster on shop-main-1 is not known: .*it was refused", "restart k3s"),
+        (False, r"use shop-main-1 is not known", "start what is down at the cloud"),
+    ],
+)
+def test_servers_of_which_nobody_says_what_they_run_are_given_back_only_where_that_is_told(
+    caplog: pytest.LogCaptureFixture, *, is_reached: bool, reason: str, remedy: str
+) -> None:
+    context, _ = begin()
+    if is_reached:
+        reach(context, Dumb())
+    allow(context)
+    with pytest.raises(UsageError, match=reason) as caught:
+        check_company(context)
+    assert remedy in caught.value.hint
+    assert "`nvoi delete --cluster` gives all of it back" in caught.value.hint
+    context.request = replace(context.request, with_cluster=True)
+    check_company(context)
+    assert "given back all the same" in caplog.text
+
+
+def test_a_server_on_which_nothing_was_ever_set_up_is_given_back_unasked() -> None:
+    context, _ = begin()
+    context.survey.servers = (replace(MASTER, is_new=True),)
+    check_company(context)
+
+
+def test_another_app_that_came_while_the_lock_was_waited_for_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    context, _ = begin()
+    reach(context, build_cluster())
+    check_company(context)
+
+    def hold(_: object) -> None:
+        connect(context, build_cluster(apps=["shop", "blog"]))
+        context.lock = SimpleNamespace(rival="blog")  # type: ignore[assignment]
+
+    monkeypatch.setattr("nvoi.targets.cluster.delete.hold_lock", hold)
+    with pytest.raises(UsageError, match="the servers also run blog"):
+        take_lock(context)
+
+
+def test_the_last_line_says_whether_anything_goes_on_to_cost(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    context, account = begin(kept=("shop-main-a", "shop-main-b"))
+    # What was not removed in the cluster went with the servers.
+    context.deletion.failures.append(WORKLOADS)
+    finish(context)
+    assert account.deleted == ["all"]
+    assert context.remark.startswith("2 volumes left, which cost money: `nvoi delete --del")
+    assert "Its data stays: volume shop-main-b" in caplog.messages
+    allow(context)
+    finish(context)
+    assert context.remark == "0 billable resources left"
+
+
+class Leading:
+    """Domains that note when they were taken away."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+
+    def disconnect(self, *_: object) -> None:
+        self._account.deleted.append("domains")
+
+
+def test_what_leads_to_servers_that_do_not_answer_goes_after_them() -> None:
+    # A tunnel that is still served cannot be removed.
+    section = "domain_provider: {ingress: {email: ops@example.com}}\n"
+    named = WEB.replace("port: 3000", "port: 3000, domain: example.com")
+    context, account = begin(section + named)
+    context.domains = Leading(account)  # type: ignore[assignment]
+    remove_domains(context)
+    finish(context)
+    assert account.deleted == ["all", "domains"]
+    reach(context, build_cluster())
+    remove_domains(context)
+    finish(context)
+    assert account.deleted == ["all", "domains", "domains", "all"]
+
+
+def test_what_could_not_be_given_back_is_named_and_is_no_success() -> None:
+    context, account = begin()
+    account.error = NvoiError("left at Hetzner: server shop-main-1\nit is locked")
+    with pytest.raises(NvoiError, match="left at Hetzner: server shop-main-1") as caught:
+        finish(context)
+    assert caught.value.exit_code == 1
+    assert context.remark == ""
+
+
+def test_a_provider_that_is_down_does_not_end_a_deletion_before_its_last_step(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    context, account = begin()
+    context.survey.servers = ()
+    account.error = RequestError("Hetzner: did not answer", is_silence=True)
+    reach_servers(context)
+    assert "looked for once more at the end" in caplog.text
+    # It answers by then, and has servers of which nobody was asked what else they run.
+    account.error, context.__dict__["connections"] = None, Silence()
+    with pytest.raises(NvoiError, match=r"rented for it \(which apps use shop-main-1 is not known"):
+        finish(context)
+    assert account.deleted == []
+    account.servers, context.deletion.is_known = (), False
+    context.survey.servers, context.deletion.failures = (), []
+    finish(context)
+    assert account.deleted == ["all"]
+    # But one whose token is wrong does.
+    account.error = ConfigError("config", [])
+    with pytest.raises(ConfigError):
+        reach_servers(context)
+
+
+def test_a_run_does_not_ask_the_provider_for_the_sake_of_a_heading() -> None:
+    context, account = begin()
+    for plan in (SERVERS.plan, plan_servers, plan_end):
+        assert next(iter(plan(context)))
+    assert account.asked == 0
+    assert "makes server shop-main-1" in [*SERVERS.plan(context)]
+    assert "deletes server shop-main-1" in [*plan_end(context)]
+
+
+def test_data_stays_where_the_config_names_another_master() -> None:
+    # Its group was renamed, and the servers of the old one have the cluster.
+    context, account = begin()
+    account.servers, account.surplus = (), (build_server("shop-old-1", disk="shop-old-data"),)
+    context.__dict__["connections"] = Silence()
+    with pytest.raises(UsageError, match="data of its own may be on shop-old-1") as caught:
+        reach_servers(context)
+    assert "name its group as master again" in caught.value.hint
+    assert [server.name for server in context.survey.servers] == ["shop-old-1"]
+    with pytest.raises(UsageError, match="may be on shop-old-1"):
+        [*plan_end(context)]
+    allow(context)
+    with pytest.raises(UsageError, match="which apps use shop-old-1 is not known"):
+        reach_servers(context)
+    context.request = replace(context.request, with_cluster=True)
+    reach_servers(context)
+    assert "deletes server shop-main-1" in [*plan_end(context)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -14,43 +13,76 @@ from nvoi.kubernetes.names import SERVER_GROUP, STAMP
 from nvoi.kubernetes.releases import read_record
 from nvoi.secret import Secret
 from nvoi.targets.cluster.cleanup import choose_kept
+from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.release import build_own_record
 from nvoi.targets.cluster.rollback import choose_release, go_back
-from tests.unit.targets.cluster.runs import STAMPS, WEB, build, build_node, record, see
+from tests.unit.targets.cluster.runs import (
+    DATABASE,
+    STAMPS,
+    WEB,
+    LiveCluster,
+    build,
+    build_node,
+    connect,
+    record,
+    see,
+)
 
 FIRST, SECOND, THIRD = STAMPS[:3]
+
+
+NONE = "no release that differs from the one that runs is kept from before it"
+
+
+def choose(context: ClusterContext, stamp: str | None = None) -> str:
+    return choose_release(context.state, context.state.records, stamp).stamp
 
 
 def serve(stamp: str) -> list[Any]:
     return [*build(WEB, stamp).kept]
 
 
-def test_after_going_back_and_a_new_deploy_it_is_the_one_that_served_before() -> None:
-    records = [record(FIRST), record(SECOND, FIRST), record(THIRD, FIRST)]
-    assert choose_release(see([*records, *serve(THIRD)]).state, None).stamp == FIRST
+@pytest.mark.parametrize(
+    ("records", "running", "stamp", "chosen"),
+    [
+        # Gone back from the second to the first, and then on to the third.
+        ([record(FIRST), record(SECOND, FIRST), record(THIRD, FIRST)], THIRD, None, FIRST),
+        # The third was cut off: the one that served may be named too, as some of it runs no more.
+        *(
+            (
+                [record(FIRST), record(SECOND, FIRST), record(THIRD, SECOND, begun=True)],
+                THIRD,
+                stamp,
+                SECOND,
+            )
+            for stamp in (None, SECOND)
+        ),
+    ],
+)
+def test_it_is_the_one_that_served_before(
+    records: list[Any], running: str, stamp: str | None, chosen: str
+) -> None:
+    assert choose(see([*records, *serve(running)]), stamp) == chosen
 
 
-def test_from_a_deploy_that_was_cut_off_it_is_the_one_that_served() -> None:
-    records = [record(FIRST), record(SECOND, FIRST), record(THIRD, SECOND, begun=True)]
-    assert choose_release(see([*records, *serve(THIRD)]).state, None).stamp == SECOND
-    # Which may be named too: some of it runs no more.
-    assert choose_release(see([*records, *serve(THIRD)]).state, SECOND).stamp == SECOND
-
-
-def test_one_that_was_cut_off_cannot_be_named() -> None:
-    live = [record(FIRST), record(SECOND, FIRST, begun=True), *serve(SECOND)]
-    with pytest.raises(UsageError, match=f"release {SECOND} is not kept"):
-        choose_release(see(live).state, SECOND)
-
-
-def test_before_the_first_there_is_none() -> None:
-    none = "no release that differs from the one that runs is kept from before it"
-    with pytest.raises(UsageError, match=none):
-        choose_release(see([record(FIRST), *serve(FIRST)]).state, None)
-    # Nor where all that ran before was the same.
-    same = [record(stamp, image="web:1") for stamp in (FIRST, SECOND)]
-    with pytest.raises(UsageError, match=none):
-        choose_release(see([*same, *serve(SECOND)]).state, None)
+@pytest.mark.parametrize(
+    ("live", "stamp", "told"),
+    [
+        (
+            [record(FIRST), record(SECOND, FIRST, begun=True), *serve(SECOND)],
+            SECOND,
+            f"release {SECOND} is not kept",
+        ),
+        ([record(FIRST), *serve(FIRST)], None, NONE),
+        # Nor where all that ran before was the same.
+        ([record(one, image="web:1") for one in (FIRST, SECOND)] + serve(SECOND), None, NONE),
+        ([record(FIRST), *serve(FIRST)], FIRST, "runs already"),
+        ([], None, "kept: none"),
+    ],
+)
+def test_where_there_is_none_that_is_told(live: list[Any], stamp: str | None, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        choose(see(live), stamp)
 
 
 def test_an_unchanged_deploy_goes_back_to_what_served_before_the_release_that_it_repeats() -> None:
@@ -67,16 +99,6 @@ def test_an_unchanged_deploy_goes_back_to_what_served_before_the_release_that_it
     assert read_record(build_own_record(context)).before == THIRD
 
 
-def test_the_one_that_runs_is_refused() -> None:
-    with pytest.raises(UsageError, match="runs already"):
-        choose_release(see([record(FIRST), *serve(FIRST)]).state, FIRST)
-
-
-def test_where_nothing_has_run_there_is_nothing_to_go_back_to() -> None:
-    with pytest.raises(UsageError, match="kept: none"):
-        choose_release(see([]).state, None)
-
-
 def test_a_release_without_the_service_that_visitors_are_led_to_is_refused() -> None:
     before, after = WEB.replace("web:", "site:"), WEB
     routes = build_cloudflared(Connector("shop", "web", "a-tunnel", Secret("token"), "run"))
@@ -87,36 +109,21 @@ def test_a_release_without_the_service_that_visitors_are_led_to_is_refused() -> 
         *(item for item in routes if item["kind"] != "Secret"),
     ]
     with pytest.raises(NvoiError, match=f"led to web, which release {FIRST} does not have"):
-        choose_release(see(live).state, None)
+        choose(see(live))
     live[0] = record(FIRST, text=after)
-    assert choose_release(see(live).state, None).stamp == FIRST
+    assert choose(see(live)) == FIRST
 
 
 RENAMED = WEB.replace("main", "base")
 
 
-class Cluster:
-    """In the place of a cluster: has these objects, nodes among them, and takes a rollout."""
-
-    def __init__(self, live: list[Any], *nodes: Any) -> None:
-        self.live, self.nodes = live, nodes
-        self.rolled_out: list[Any] = []
-
-    def get(self, kinds: Sequence[object]) -> tuple[Any, ...]:
-        return self.nodes if [*kinds] == ["nodes"] else (*self.live,)
-
-    def roll_out(self, manifests: Sequence[Any], **_: object) -> tuple[Any, ...]:
-        self.rolled_out = [*manifests]
-        return (*manifests,)
-
-
 def roll_back(live: list[Any], text: str, *nodes: Any, stamp: str | None = None) -> Any:
     """Go back where a cluster has nodes; the spec of the pods that are rolled out."""
     context = see([], text=text, stamp=stamp)
-    cluster = context.__dict__["cluster"] = Cluster(live, *nodes)
+    cluster = connect(context, LiveCluster(nodes=nodes, all=live))
     context.list_servers()
     go_back(context)
-    (deployment,) = [one for one in cluster.rolled_out if one["kind"] == "Deployment"]
+    (deployment,) = [one for one in cluster.given["roll out"] if one["kind"] == "Deployment"]
     assert deployment in context.rollout.apps
     assert deployment["metadata"]["labels"][STAMP] == context.rollout.stamp
     return deployment["spec"]["template"]["spec"]
@@ -207,11 +214,7 @@ def test_a_deploy_that_only_names_a_group_anew_takes_the_place_of_no_kept_releas
 
 
 def test_what_could_not_start_again_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    database = (
-        "\ndatabase: {servers: [main], adapter: postgres, secrets: "
-        "{POSTGRES_USER: u, POSTGRES_PASSWORD: p, POSTGRES_DB: d}}"
-    )
-    live = [*list_live(begun=True), *build(WEB + database, FIRST).database]
+    live = [*list_live(begun=True), *build(WEB + DATABASE, FIRST).database]
     roll_back(live, RENAMED, build_node("base"))
     assert (
         "statefulset/db-shop runs, and no server is in main any more: deploy before its pod has "

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, nullcontext
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -10,16 +13,24 @@ import pytest
 
 from nvoi.command import Result
 from nvoi.config.schema import AppService
-from nvoi.errors import RemoteTimeoutError, ServiceError
+from nvoi.errors import HostsError, RemoteTimeoutError, ServiceError
 from nvoi.kubernetes.ownership import Reference, read_reference
 from nvoi.targets.cluster import traffic
 from nvoi.targets.cluster.context import ClusterContext, Rollout
+from tests.integration.cluster.visitors import Visitors
 from tests.unit.targets.cluster.runs import SERVERS, STAMPS, build
+from tests.waiting import PATIENCE
 
 WORKER = SERVERS + (
     "app: {worker: {servers: [main], "
     "healthcheck: {type: exec, command: 'test $A', interval: %d, timeout: %d}}}"
 )
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level("INFO", logger="nvoi")
+    return caplog
 
 
 class Cluster:
@@ -96,19 +107,52 @@ def test_a_check_that_does_not_end_is_a_bad_answer() -> None:
     assert cluster.now < 3 * (10 + 5) + 2 * (5 + traffic.EXECUTE_SECONDS)
 
 
+def visit(text: str, services: Mapping[str, int], **more: Any) -> None:
+    """The traffic check of an app whose Services are at these ports of this machine."""
+    context: Any = SimpleNamespace(
+        connections=SimpleNamespace(
+            reaches=lambda *_: True, forward=lambda _host, _address, port: nullcontext(port)
+        ),
+        master=SimpleNamespace(host=None),
+        rollout=Rollout(
+            STAMPS[0],
+            apps=build(SERVERS + text, STAMPS[0]).apps,
+            services=[
+                {
+                    "metadata": {"name": name},
+                    "spec": {"clusterIP": "127.0.0.1", "ports": [{"port": port, "targetPort": 80}]},
+                }
+                for name, port in services.items()
+            ],
+        ),
+    )
+    traffic.run(cast("ClusterContext", context), **{"sleep": lambda _: None, **more})
+
+
 @pytest.mark.parametrize(("check", "is_told"), [("", True), (", healthcheck: {type: tcp}", False)])
 def test_that_only_the_port_was_looked_at_is_told_where_there_is_no_healthcheck(
-    caplog: pytest.LogCaptureFixture, check: str, is_told: bool
+    logged: pytest.LogCaptureFixture, check: str, is_told: bool
 ) -> None:
-    caplog.set_level("INFO", logger="nvoi")
-    text = SERVERS + f"app: {{web: {{servers: [main], port: 3000{check}}}}}"
-    spec = {"clusterIP": "10.43.0.1", "ports": [{"port": 3000}]}
-    services: list[Any] = [{"metadata": {"name": "shop-web"}, "spec": spec}]
-    context: Any = SimpleNamespace(
-        connections=SimpleNamespace(reaches=lambda *_: True),
-        master=SimpleNamespace(host=None),
-        rollout=Rollout(STAMPS[0], apps=build(text, STAMPS[0]).apps, services=services),
-    )
-    traffic.run(cast("ClusterContext", context), sleep=lambda _: None)
+    visit(f"app: {{web: {{servers: [main], port: 3000{check}}}}}", {"shop-web": 3000})
     limit = "; only its port was looked at, as it has no healthcheck" if is_told else ""
-    assert caplog.messages == [f"shop-web answers at port 3000{limit}"]
+    assert logged.messages == [f"shop-web answers at port 3000{limit}"]
+
+
+def test_all_services_are_asked_at_once_and_all_that_do_not_answer_well_are_told(
+    logged: pytest.LogCaptureFixture,
+) -> None:
+    service = "{servers: [main], port: 80, healthcheck: {path: /up, timeout: 60}}"
+    text = f"app: {{web: {service}, admin: {service}}}"
+    # Those of the one are answered only while the other's wait as well.
+    barrier = threading.Barrier(2)
+    visitors = Visitors(lambda: barrier.wait(PATIENCE))
+    services = dict.fromkeys(("shop-web", "shop-admin"), visitors.port)
+    with closing(visitors):
+        visit(text, services)
+        assert all(f"{name} answers at /up" in logged.text for name in services)
+        visitors.status = 500
+        clock = itertools.count(step=1000)
+        with pytest.raises(HostsError) as caught:
+            visit(text, services, clock=lambda: float(next(clock)))
+    assert all(f"{name} does not answer" in str(caught.value) for name in services)
+    assert "it answered 500" in str(caught.value)

@@ -1,0 +1,133 @@
+"""What else is on rented servers at the end of their app: no other app goes with them.
+
+Other apps may use them as servers of their own; nor does data on their own disks go unasked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nvoi.errors import NvoiError, UsageError
+from nvoi.invocation import name_command
+from nvoi.k3s.nodes import list_nodes, list_other_apps
+from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.ownership import read_reference
+from nvoi.log.levels import get_logger
+from nvoi.providers import Server
+from nvoi.targets.cluster.context import ClusterContext
+
+log = get_logger("nvoi.cluster")
+
+CLAIMS = ("persistentvolumeclaims",)
+SAVE = "save it, and add --delete-volumes"
+
+
+def check_company(context: ClusterContext) -> None:
+    """See that no other app is on rented servers, and no data on their own disks goes unasked.
+
+    Raises:
+        UsageError: one is, or some would; or nobody can say.
+    """
+    check_master(context)
+    others, claims = find_company(context)
+    if others:
+        raise UsageError(
+            f"the servers also run {', '.join(others)}",
+            hint="delete these first, and the app whose servers they are last",
+        )
+    if claims and not context.request.delete_volumes:
+        raise UsageError(
+            f"the servers' own disks have data, which would go with them: {', '.join(claims)}",
+            hint=SAVE,
+        )
+
+
+def check_master(context: ClusterContext) -> None:
+    """See that no data goes unasked with servers of a group that was the master's.
+
+    Raises:
+        UsageError: the master may be among those that the config no longer names.
+    """
+    survey = context.survey
+    is_known = not survey.surplus or any(server.is_master for server in survey.servers)
+    if not is_known and not context.request.delete_volumes:
+        names = ", ".join(server.name for server in survey.surplus)
+        raise UsageError(
+            "the config names another master, and the cluster with data of its own may be on "
+            f"{names}",
+            hint=f"name its group as master again; or {SAVE}",
+        )
+
+
+def find_company(context: ClusterContext) -> tuple[list[str], list[str]]:
+    """The other apps on the servers, and what data is on disks that the cluster found for it.
+
+    Where a cluster cannot tell, the config does what of the data is the app's.
+
+    Raises:
+        UsageError: nobody says whether there are other apps.
+    """
+    survey, others, claims = context.survey, list[str](), list[str]()
+    running = [one for one in survey.list_reached() if survey.facts[one.name].k3s.role == "server"]
+    try:
+        for server in running:
+            apps, disks = ask(context, server)
+            others += apps
+            claims += disks
+    except NvoiError as error:
+        accept_unknown(
+            context,
+            f"which apps use the cluster on {running[0].name} is not known: {error.message}",
+            "`systemctl restart k3s` there starts it again, `journalctl -u k3s` says what ails it",
+        )
+        return others, list_wanted_disks(context)
+    silent = [] if running else list_silent(context)
+    if silent:
+        accept_unknown(
+            context,
+            f"which apps use {', '.join(silent)} is not known, as nobody can look there",
+            "start what is down at the cloud, or mend the way to it",
+        )
+    is_told = not silent and context.deletion.is_known
+    return others, claims if is_told else list_wanted_disks(context)
+
+
+def ask(context: ClusterContext, master: Server) -> tuple[list[str], list[str]]:
+    """What the cluster of a server says of both.
+
+    Raises:
+        NvoiError: it does not answer.
+    """
+    cluster = context.cluster
+    if not master.is_master:
+        # The config names another group as the master by now.
+        cluster = context.stack.enter_context(Cluster(context.connections, master.host))
+    others = list_other_apps(list_nodes(cluster), context.application.name)
+    return others, [str(read_reference(item)) for item in cluster.get(CLAIMS)]
+
+
+def list_silent(context: ClusterContext) -> list[str]:
+    """The servers that cannot be reached; on one that never was, there is nothing of anybody's."""
+    survey = context.survey
+    return [one.name for one in survey.servers if one.name not in survey.facts and not one.is_new]
+
+
+def accept_unknown(context: ClusterContext, reason: str, remedy: str) -> None:
+    """Go on only where the user has said that no other app is there.
+
+    Raises:
+        UsageError: the user has not.
+    """
+    if not context.request.with_cluster:
+        raise UsageError(
+            f"{reason}: nothing is given back, as another app may be there",
+            hint=f"{remedy}; if no other app is there, {name_command('delete --cluster')} gives "
+            "all of it back",
+        )
+    log.warning("%s: all of it is given back all the same", reason)
+
+
+def list_wanted_disks(context: ClusterContext) -> list[str]:
+    """What the config has on disks that the cluster finds."""
+    items: Any = context.manifests.database
+    return [str(read_reference(item)) for item in items if item["spec"].get("volumeClaimTemplates")]
