@@ -142,10 +142,8 @@ class Meeting:
         )
         if answers is None:
             return None
-        if self.dashboard.project not in {"", answers.name}:
-            url = self.dashboard.rename(answers.callback_url or "", answers.name)
-            answers = replace(answers, callback_url=url)
-        return build(answers)
+        url = self.dashboard.settle(answers.callback_url, answers.name)
+        return build(replace(answers, callback_url=url))
 
 
 def build_source(options: argparse.Namespace, environ: Mapping[str, str]) -> Source:

@@ -22,7 +22,6 @@ from nvoi.onboarding.proposals import Proposal, find_files, read_proposal
 from nvoi.onboarding.proposals.variables import divide, is_secret, read_dotenv
 from nvoi.onboarding.services import find_free_port
 from nvoi.onboarding.wizard import Known, ask_answers
-from nvoi.secret import Secret
 
 #: A file that the checkout's own suggestions say all of already.
 PROCFILE = "Procfile"
@@ -224,13 +223,11 @@ def adopt_checkout(source: Source, checkout: Checkout) -> Adopted:
     recipe = checkout.recipe if answers.is_local else None
     apps = checkout.local if answers.is_local else complete(checkout)
     variables = divide(read_dotenv(checkout.dotenv))
-    made = {name: Secret(value) for name, value in (recipe.secrets if recipe else {}).items()}
-    secrets = {**made, **{name: Secret(value) for name, value in variables.secrets.items()}}
+    secrets = {**(recipe.secrets if recipe else {}), **variables.secrets}
     answers = replace(answers, apps=apps, env=variables.env, secrets=secrets)
     told = [f"The checkout has {recipe.title}."] if recipe and recipe.title else []
     if variables:
-        count = format_count(len(variables.env) + len(variables.secrets), "variable")
-        told.append(f"The config has the {count} of .env.")
+        told.append(f"The config has the {format_count(len(variables), 'variable')} of .env.")
     known = ensure_keys(replace(place, answers=answers))
     is_startable = any(app.command for app in apps) or not answers.is_local
     lacking = () if is_startable else (NOTHING_TO_START,)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from nvoi.config.environment import parse_database_url
 from nvoi.config.schema import (
     EMPTY,
     Application,
@@ -22,11 +24,18 @@ from nvoi.config.schema import (
     SSHProvider,
     Volume,
 )
-from nvoi.onboarding.hosts import build_addresses, rename_all
+from nvoi.naming import build_database_name, build_workload_name
 from nvoi.secret import Secret
 
 #: The group of the first server, which is the master and holds the volumes, and that of the rest.
 MAIN, WORKERS = "main", "workers"
+#: What stands for the app's database among its services.
+DATABASE_HOST = "database:"
+THIS_MACHINE = "localhost"
+#: Variables whose whole value may be a host.
+HOST_NAME = re.compile(
+    r"(?:HOST|HOSTS|HOSTNAME|SERVER|SERVERS|ADDR|ADDRESS|BROKER|BROKERS|ENDPOINT|NODES)$"
+)
 
 
 Mounting = AppService | AuxiliaryService
@@ -91,7 +100,7 @@ def build_config(answers: Answers) -> Config:
     home = find_home(answers)
     addresses = build_addresses(answers.hosts, answers.name, answers.database, answers.is_local)
     secrets = {
-        name: Secret(rename_all({name: value.reveal()}, addresses)[name])
+        name: Secret(rename_hosts(name, value.reveal(), addresses))
         for name, value in answers.secrets.items()
     }
     application = Application(
@@ -204,3 +213,51 @@ def find_home(answers: Answers) -> ServerGroup | None:
     own = [group for group in answers.groups if group.name in wanted]
     masters = [group for group in answers.groups if group.master]
     return next(iter([*own, *masters, *answers.groups]), None)
+
+
+def build_addresses(
+    hosts: Mapping[str, str], name: str, database: Database | None, is_local: bool
+) -> dict[str, str]:
+    """The host that stands for each name: a Service in the cluster, or this machine."""
+
+    def find(service: str) -> str:
+        if is_local:
+            return find_server(database) if service == DATABASE_HOST else THIS_MACHINE
+        if service == DATABASE_HOST:
+            return build_database_name(name)
+        return build_workload_name(name, service)
+
+    return {host: find(service) for host, service in hosts.items()}
+
+
+def find_server(database: Database | None) -> str:
+    """The host of a database that runs elsewhere; this machine where it is not known."""
+    if database is None or database.url is None or database.engine not in {"postgres", "mysql"}:
+        return THIS_MACHINE
+    try:
+        address = parse_database_url(database.url.reveal(), database.engine)
+    except ValueError:
+        return THIS_MACHINE
+    return address.host or THIS_MACHINE
+
+
+def rename_all(variables: Mapping[str, str], addresses: Mapping[str, str]) -> dict[str, str]:
+    return {name: rename_hosts(name, value, addresses) for name, value in variables.items()}
+
+
+def rename_hosts(variable: str, value: str, addresses: Mapping[str, str]) -> str:
+    """A variable's value with other names for the hosts in it.
+
+    A host is all of a value whose variable is called after one; or stands behind ``://``, ``@``
+    or a comma, or first, and in front of a port, a path or the end.
+    """
+    if HOST_NAME.search(variable) and value in addresses:
+        return addresses[value]
+    names = "|".join(map(re.escape, sorted(addresses, key=len, reverse=True)))
+    if not names:
+        return value
+    in_url = rf"(?:(?<=://)|(?<=@))(?P<url>{names})(?=[:/,?]|$)"
+    in_list = rf"(?:^|(?<=,))(?P<list>{names})(?=:\d+(?:[/,]|$))"
+    return re.sub(
+        rf"{in_url}|{in_list}", lambda found: addresses[found["url"] or found["list"]], value
+    )

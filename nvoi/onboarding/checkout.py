@@ -10,11 +10,10 @@ from pathlib import Path
 from nvoi.ci import ask_git
 from nvoi.config.fields import SERVICE_NAME
 from nvoi.config.schema import AppService
-from nvoi.onboarding.dockerfile import Image, read_dockerfile
 from nvoi.onboarding.recipes import Recipe, find_recipe, prepare_app
 from nvoi.onboarding.recipes.node import find_start, read_package
 from nvoi.onboarding.recipes.python import find_project_name
-from nvoi.onboarding.shell import use_port
+from nvoi.onboarding.shell import Image, read_dockerfile, use_port
 from nvoi.onboarding.sources import find_health, read_text
 
 ENTRY = re.compile(r"^\s*([A-Za-z0-9_-]+):\s*(\S.*)$")
@@ -25,15 +24,9 @@ DEFAULT_PORT = 8000
 
 @dataclass(frozen=True)
 class Checkout:
-    """Good first answers.
+    """Good first answers: services on servers and on this machine, the one that serves first.
 
-    Attributes:
-        name: the app's name.
-        services: the app's services on servers, the one that serves first.
-        local: the same on this machine, where no image has what they depend on.
-        recipe: what prepares and starts the app on this machine, where that is known.
-        health: the path of its health page, "" where none is known.
-        dotenv: the text of the file with its variables.
+    ``dotenv`` is the text of the file with its variables.
     """
 
     name: str

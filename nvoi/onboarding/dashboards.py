@@ -122,6 +122,10 @@ def hide_password(url: str) -> str:
     return USERINFO.sub(hide, url)
 
 
+def describe_streaming(answers: Answers) -> list[str]:
+    return [hide_password(answers.callback_url) if answers.callback_url else "none"]
+
+
 def call_dashboard(url: str, key: Secret, environ: Mapping[str, str]) -> Verdict:
     """Send a batch without lines, which a dashboard takes and does not store."""
     from nvoi.log.transport import Transport, TransportError  # noqa: PLC0415 - slow to import

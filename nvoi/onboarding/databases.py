@@ -10,7 +10,7 @@ from nvoi.config.environment import SECRETS, parse_database_url
 from nvoi.config.fields import RejectedError, parse_positive
 from nvoi.config.schema import Database, Volume
 from nvoi.onboarding.answers import Answers, find_home
-from nvoi.onboarding.prompts import Choice, Interview, ask, ask_secret
+from nvoi.onboarding.prompts import DOTS, Choice, Interview, ask, ask_secret
 from nvoi.secret import Secret
 
 VOLUME = "database"
@@ -163,3 +163,19 @@ def complete(database: Database, kind: Kind) -> Database:
         mount=database.mount or {VOLUME: kind.folder},
         secrets={**wanted, **given},
     )
+
+
+def describe_database(answers: Answers) -> list[str]:
+    database = answers.database
+    if database is None:
+        return ["none"]
+    kind = find_kind(database)
+    lines = [kind.title if kind else "a database"]
+    if database.url:
+        lines.append(f"URL {DOTS}")
+    elif database.secrets:
+        lines.append(f"{', '.join(database.secrets)}: {DOTS}")
+    if answers.volume and not database.url:
+        size = "" if answers.is_local else f", {answers.volume.size} GB"
+        lines.append(f"volume {answers.volume.name}{size}")
+    return lines

@@ -29,7 +29,6 @@ from nvoi.onboarding.prompts import (
     ask_blank,
     ask_command,
 )
-from nvoi.secret import Secret
 from nvoi.targets.local.processes import is_port_free
 
 INTRODUCTION = (
@@ -111,8 +110,7 @@ def take_secrets(interview: Interview, answers: Answers) -> Answers:
     recipe = interview.checkout.recipe
     if recipe is None or not answers.is_local:
         return answers
-    made = {name: Secret(value) for name, value in recipe.secrets.items()}
-    return replace(answers, secrets={**made, **answers.secrets})
+    return replace(answers, secrets={**recipe.secrets, **answers.secrets})
 
 
 def find_suggestions(interview: Interview, answers: Answers) -> list[AppService]:
@@ -228,3 +226,32 @@ def build_port_parser(others: Answers) -> Callable[[str], int]:
         return port
 
     return parse
+
+
+def describe_services(answers: Answers) -> list[str]:
+    return [line for app in answers.apps for line in describe_service(app)] or ["none"]
+
+
+def describe_service(app: AppService) -> list[str]:
+    """A service's name and command, then what else it has."""
+    lines = [f"{app.name}: {shorten(app.command or 'the command of its image')}"]
+    if app.port:
+        lines.append(f"  port {app.port}")
+    if app.healthcheck:
+        check = app.healthcheck
+        asked = check.command if check.type == "exec" else check.path
+        lines.append(f"  health: {check.type if check.type == 'tcp' else shorten(asked or '')}")
+    if app.domain:
+        lines.append(f"  {', '.join(build_hostnames(app.domain, app.subdomain))}")
+    if app.pre_run_command:
+        lines.append(f"  before each release: {shorten(app.pre_run_command)}")
+    return lines
+
+
+def shorten(command: str) -> str:
+    first, _, rest = command.strip().partition("\n")
+    return f"{first} …" if rest else first
+
+
+def describe_auxiliaries(answers: Answers) -> list[str]:
+    return [f"{service.name}: {service.image}" for service in answers.services]

@@ -11,6 +11,7 @@ from nvoi.log import masking
 from nvoi.log.rendering import format_count
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.prompts import (
+    DOTS,
     Choice,
     Interview,
     Prompts,
@@ -37,7 +38,7 @@ def ask_variables(interview: Interview, answers: Answers) -> Answers:
     if interview.original is None and (offered := find_offered(interview, answers)):
         taken = take_dotenv(prompts, offered)
         env |= taken.env
-        secrets |= {name: Secret(value) for name, value in taken.secrets.items()}
+        secrets |= taken.secrets
     while name := ask_env_name(prompts, "Variable (blank: no more):", env, secrets):
         if name in env and not wants_change(prompts, name):
             del env[name]
@@ -86,7 +87,7 @@ def find_offered(interview: Interview, answers: Answers) -> Variables:
     found = dict(read_dotenv(interview.checkout.dotenv))
     known = {*answers.env, *answers.secrets}
     offered = divide((name, value) for name, value in found.items() if name not in known)
-    masking.add_secrets(*offered.secrets.values())
+    masking.add_secrets(*(secret.reveal() for secret in offered.secrets.values()))
     return offered
 
 
@@ -95,8 +96,7 @@ def take_dotenv(prompts: Prompts, offered: Variables) -> Variables:
     for title, names in (("variables", offered.env), ("secrets", offered.secrets)):
         if names:
             prompts.say(f"  .env has as {title}: {', '.join(names)}")
-    count = format_count(len(offered.env) + len(offered.secrets), "variable")
-    choices = [Choice(f"take {count} from .env", TAKE)]
+    choices = [Choice(f"take {format_count(len(offered), 'variable')} from .env", TAKE)]
     if offered.env:
         choices.append(Choice("take all of them as secrets", SECRETS_ONLY))
     choices.append(Choice("leave .env out", LEAVE))
@@ -104,5 +104,12 @@ def take_dotenv(prompts: Prompts, offered: Variables) -> Variables:
     if chosen == LEAVE:
         return Variables({}, {})
     if chosen == SECRETS_ONLY:
-        return Variables({}, {**offered.env, **offered.secrets})
+        made = {name: Secret(value) for name, value in offered.env.items()}
+        return Variables({}, {**made, **offered.secrets})
     return offered
+
+
+def describe_variables(answers: Answers) -> list[str]:
+    """Variables as they are, secrets as dots."""
+    lines = [f"{name}={value}" for name, value in answers.env.items()]
+    return [*lines, *(f"{name}={DOTS}" for name in answers.secrets)] or ["none"]

@@ -22,11 +22,11 @@ from nvoi.onboarding.checkout import (
     read_procfile,
 )
 from nvoi.onboarding.databases import MYSQL, POSTGRES, VOLUME, Kind, complete
-from nvoi.onboarding.dockerfile import Image
 from nvoi.onboarding.proposals.commands import find_count
 from nvoi.onboarding.proposals.proposal import Proposal, Reading, build_proposal
 from nvoi.onboarding.proposals.tree import FilePlace, Note, Section, find_text, read_tree
 from nvoi.onboarding.recipes import Recipe, find_recipe
+from nvoi.onboarding.shell import Image
 from nvoi.onboarding.sources import find_health
 
 NAMES = ("app.json", "Procfile")

@@ -19,11 +19,10 @@ from nvoi.config.schema import (
     SSHProvider,
     Volume,
 )
-from nvoi.onboarding.answers import Answers
+from nvoi.onboarding.answers import DATABASE_HOST, Answers, build_addresses
 from nvoi.onboarding.checkout import build_slug
-from nvoi.onboarding.hosts import DATABASE_HOST, build_addresses
 from nvoi.onboarding.proposals.commands import read_times, read_words
-from nvoi.onboarding.proposals.compose_volumes import clean_volume
+from nvoi.onboarding.proposals.compose_values import clean_volume
 from nvoi.onboarding.proposals.images import (
     build_database,
     find_database_kind,
@@ -152,13 +151,15 @@ def read_accessories(
         if database is None and find_database_kind(image):
             add_names(plan, accessory, key, DATABASE_HOST)
             plan.servers.read_hosts(accessory, DATABASE_HOST, is_single=True)
-            mounts = read_mounts(accessory)
+            mounts = read_volumes(accessory, "directories", "volumes")
             database, volume = build_database(accessory, image, read_env(plan, accessory), mounts)
             told = {**ACCESSORY, "cmd": "nvoi starts a database as its image does", "port": ""}
             accessory.tell_all(told)
         elif service:
             add_names(plan, accessory, key, service)
             others.append(read_accessory(plan, accessory, service, image))
+        else:
+            accessory.add_note(None, "no service can have this name")
     return others, database, volume
 
 
@@ -283,10 +284,11 @@ def read_env(plan: Plan, section: Section) -> dict[str, Scalar]:
     return found
 
 
-def read_volumes(section: Section, key: str) -> dict[str, str]:
+def read_volumes(section: Section, *keys: str) -> dict[str, str]:
     """``NAME:/path``; a folder of the server becomes a volume, which begins empty."""
     mounts: dict[str, str] = {}
-    for text in section.texts(key):
+    given = [(one, text) for one in keys for text in section.texts(one)]
+    for key, text in given:
         source, _, rest = text.text.partition(":")
         target = rest.partition(":")[0].rstrip("/")
         name = clean_volume(posixpath.basename(source.rstrip("/")))
@@ -299,15 +301,11 @@ def read_volumes(section: Section, key: str) -> dict[str, str]:
     return mounts
 
 
-def read_mounts(accessory: Section) -> dict[str, str]:
-    return {**read_volumes(accessory, "directories"), **read_volumes(accessory, "volumes")}
-
-
 def read_accessory(plan: Plan, accessory: Section, service: str, image: str) -> AuxiliaryService:
     env = {name: one.text for name, one in read_env(plan, accessory).items()}
     command = read_program(accessory, "cmd", image) or None
     port = find_port(accessory.text("port").rpartition(":")[2]) or find_image_port(image)
-    mount = read_mounts(accessory)
+    mount = read_volumes(accessory, "directories", "volumes")
     plan.servers.read_hosts(accessory, service, is_single=True)
     accessory.tell_all(ACCESSORY)
     return AuxiliaryService(service, image, port=port, command=command, env=env, mount=mount)

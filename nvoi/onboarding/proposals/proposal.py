@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from nvoi.config.environment import SECRETS, parse_database_url
 from nvoi.config.fields import ENV_NAME, SERVICE_NAME
 from nvoi.config.nodes import Place, Scalar, join_path
 from nvoi.config.schema import AppService, Database
-from nvoi.onboarding.answers import Answers
+from nvoi.onboarding.answers import DATABASE_HOST, Answers, rename_hosts
 from nvoi.onboarding.checkout import build_slug
-from nvoi.onboarding.hosts import DATABASE_HOST, rename_hosts
+from nvoi.onboarding.document import build_document
 from nvoi.onboarding.proposals.tree import FilePlace, Note
 from nvoi.onboarding.proposals.variables import is_secret
 from nvoi.onboarding.recipes import find_recipe
@@ -97,24 +96,6 @@ class Reading:
         return read_text(self.folder / name)
 
 
-def find_marks(value: Any) -> Iterator[str]:
-    """The names of the variables that a record's texts still want."""
-    if isinstance(value, str):
-        yield from MARKED.findall(value)
-    elif isinstance(value, Secret):
-        yield from MARKED.findall(value.reveal())
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from find_marks(key)
-            yield from find_marks(item)
-    elif isinstance(value, tuple):
-        for item in value:
-            yield from find_marks(item)
-    elif is_dataclass(value):
-        for each in fields(value):
-            yield from find_marks(getattr(value, each.name))
-
-
 def build_proposal(
     reading: Reading,
     file: str,
@@ -144,9 +125,8 @@ def build_proposal(
     if reading.is_local:
         answers = replace(answers, apps=tuple(divide_ports(reading, file, answers.apps)))
     if reading.is_local and (recipe := find_recipe(reading.folder)):
-        made = {name: Secret(value) for name, value in recipe.secrets.items()}
-        answers = replace(answers, secrets={**made, **answers.secrets})
-    needed = dict.fromkeys(find_marks(answers))
+        answers = replace(answers, secrets={**recipe.secrets, **answers.secrets})
+    needed = dict.fromkeys(MARKED.findall(build_document(answers)))
     missing = {name: reading.wanted.get(name, f"${name}") for name in needed}
     notes = sorted(dict.fromkeys(reading.notes), key=lambda note: note.position)
     cleaned = tuple(Note(note.place, note.path, show_marks(note.message)) for note in notes)

@@ -10,11 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nvoi.config.schema import AppService, SSHProvider
 from nvoi.config.sealing import encrypt, generate_key
-from nvoi.config.ssh_keys import generate_ssh_keys
-from nvoi.onboarding.answers import Answers, build_groups
-from nvoi.onboarding.document import build_document
 from nvoi.secret import Secret
 from tests.fakes.protocol import find_signature_faults
 from tests.fakes.receiver import Receiver
@@ -24,7 +20,6 @@ from tests.integration.onboarding.scripts import FEW, HEALTH
 from tests.integration.onboarding.wizard import (
     ENTER,
     SMALL,
-    Step,
     Wizard,
     list_files,
     without_key,
@@ -42,92 +37,6 @@ def owned(tmp_path: Path) -> Path:
     """A checkout with a config in it."""
     make_config(tmp_path)
     return tmp_path
-
-
-def test_every_section_can_be_changed_from_the_summary(owned: Path) -> None:
-    make_config(owned, OWN.replace("  env:\n", "    worker: {command: work}\n  env:\n"))
-    changes: tuple[tuple[str, tuple[Step, ...]], ...] = (
-        ("change Application", (("Application name:", "store"),)),
-        ("change Place", (("Where does it run?", ">this machine"),)),
-        ("change Apps", (("Apps:", ">remove worker"), ("Apps:", ">go on"))),
-        ("change Database", (("Database:", ">SQLite"),)),
-        (
-            "change Variables",
-            (
-                ("Variable (blank: no more):", "LEVEL"),
-                ("LEVEL is there:", ">remove it"),
-                ("Variable (blank: no more):", ENTER),
-                ("Secret (blank: no more):", ENTER),
-            ),
-        ),
-        ("change Dashboard", (("Stream deploy logs to a dashboard?", "n"),)),
-    )
-    with Wizard(owned) as wizard:
-        wizard.pick("deploy.enc is there:", "change it")
-        for title, steps in changes:
-            wizard.pick("? What now?", title)
-            wizard.follow(steps)
-        wizard.pick("? What now?", "save it")
-        assert wizard.end() == 0
-    config = read_config(owned)
-    application = config.application
-    assert application.name == "store"
-    assert list(application.app) == ["web"]
-    assert application.database
-    assert application.database.engine == "sqlite3"
-    assert application.env == {}
-    assert list(application.secrets) == ["TOKEN"]
-    assert config.callback_url is None
-
-
-def test_what_does_not_fit_together_is_not_saved_before_it_is_mended(owned: Path) -> None:
-    """Two services on one port are right on servers, and wrong on one machine."""
-    answers = Answers(
-        name="shop",
-        provider=SSHProvider(),
-        ssh_keys=generate_ssh_keys("shop"),
-        groups=build_groups(hosts=("a.example",)),
-        apps=tuple(AppService(name, command="serve", port=8000) for name in ("web", "api")),
-    )
-    make_config(owned, build_document(answers))
-    with Wizard(owned) as wizard:
-        wizard.pick("deploy.enc is there:", "change it")
-        wizard.pick("? What now?", "change Place")
-        wizard.pick("Where does it run?", "this machine")
-        wizard.wait_for("It cannot be saved yet:")
-        wizard.wait_for("application.app.api.port: 8000 is the port of web too")
-        wizard.pick("? What now?", "change Application")
-        assert "save it" not in wizard.seen[wizard.seen.rindex("It cannot be saved") :]
-        wizard.answer("Application name:", ENTER)
-        wizard.pick("? What now?", "change Apps")
-        wizard.pick("Apps:", "change api")
-        wizard.follow(
-            (
-                ("Command:", ENTER),
-                ("Port (blank: none):", "8001"),
-                (HEALTH, ENTER),
-                ("Command before each release (blank: none):", ENTER),
-                ("Apps:", ">go on"),
-            )
-        )
-        wizard.pick("? What now?", "save it")
-        assert wizard.end() == 0
-    assert [app.port for app in read_config(owned).application.app.values()] == [8000, 8001]
-
-
-def test_everything_can_be_restarted_and_cancelled(tmp_path: Path) -> None:
-    write_small(tmp_path)
-    before = list_files(tmp_path)
-    with Wizard(tmp_path, *SMALL) as wizard:
-        wizard.follow((*FEW, ("? What now?", ">change Application"), ("Application name:", "odd")))
-        wizard.pick("? What now?", "start again")
-        # What was changed is forgotten.
-        wizard.follow(FEW)
-        wizard.wait_for("shop")
-        wizard.pick("? What now?", "cancel, save nothing")
-        assert wizard.end() == 1
-    assert "Nothing was saved." in wizard.seen
-    assert list_files(tmp_path) == before
 
 
 def test_a_config_that_is_there_can_be_changed_and_keeps_all_else(owned: Path) -> None:

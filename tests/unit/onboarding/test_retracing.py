@@ -165,22 +165,6 @@ def test_at_the_first_question_there_is_nothing_to_go_back_to() -> None:
     assert script.said == ["! this is the first question"]
 
 
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, EOFError])
-def test_an_interview_that_ends_at_any_question_has_written_nothing(
-    checkout: Path, kind: type[BaseException]
-) -> None:
-    class Ending(Script):
-        def _next(self, message: str) -> Answer:
-            if not self._answers:
-                raise kind
-            return super()._next(message)
-
-    for length in range(0, len(WHOLE), 3):
-        with pytest.raises(kind):
-            hold(Ending(*WHOLE[:length]), checkout)
-    assert [path.name for path in checkout.iterdir()] == [".env"]
-
-
 #: An interview with somebody who gets everything wrong first; a refusal is what is said of it.
 WRONG_FIRST: tuple[tuple[str, Answer, str], ...] = (
     ("Application name:", "My Shop", "must be lower-case letters"),
