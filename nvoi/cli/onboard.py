@@ -147,7 +147,6 @@ class Meeting:
 
 
 def build_source(options: argparse.Namespace, environ: Mapping[str, str]) -> Source:
-    """Where answers may come from: the file and the servers that the command line names."""
     check_folder(options.dir)
     folder = options.dir.absolute()
     file = options.source
@@ -267,7 +266,6 @@ def save(draft: Draft, text: str, prompts: Prompts, signals: Signals) -> None:
 
 
 def write(draft: Draft, text: str) -> None:
-    """Write the config, and what a new one needs."""
     if draft.text is None:
         known = draft.key.path if draft.key.path and draft.key.path.name == KEY_FILE else None
         create_config(
@@ -297,7 +295,6 @@ def tell_next(say: Say, show: Say, options: argparse.Namespace, draft: Draft, te
 
 
 def describe_key(draft: Draft) -> str:
-    """Where the key is, and who has to have it."""
     ci = "A CI gets the key as the secret DEPLOY_KEY."
     if draft.key_file is None:
         return f"Its key is that of {draft.key.source}. {ci}"
@@ -308,7 +305,6 @@ def describe_key(draft: Draft) -> str:
 
 
 def list_commands(options: argparse.Namespace, config: Config) -> list[str]:
-    """The commands that come next, each with what it is for."""
     place = "".join(
         f" {flag} {shlex.quote(str(value))}"
         for flag, value, usual in (

@@ -120,7 +120,6 @@ def begin(interview: Interview, source: Source) -> Known:
 
 
 def choose_file(prompts: Prompts, folder: Path) -> str | None:
-    """One of the checkout's files that the user wants to take; None where none is wanted."""
     files = [file for file in find_files(folder) if file != PROCFILE]
     if not files:
         return None
@@ -202,7 +201,6 @@ def choose_ports(adopted: Adopted) -> Adopted:
 
 
 def adopt_file(source: Source, checkout: Checkout, file: str | Path) -> Adopted:
-    """What a file of another tool says."""
     proposal = source.read(source.known, file)
     known = merge(source.known, proposal)
     answers = replace(known.answers, name=known.answers.name or checkout.name)
@@ -217,7 +215,6 @@ def adopt_file(source: Source, checkout: Checkout, file: str | Path) -> Adopted:
 
 
 def adopt_checkout(source: Source, checkout: Checkout) -> Adopted:
-    """What the files of a framework, a Dockerfile or a Procfile say."""
     place = source.known
     answers = replace(place.answers, name=source.name or checkout.name)
     recipe = checkout.recipe if answers.is_local else None

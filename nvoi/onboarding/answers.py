@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from nvoi.config.environment import parse_database_url
 from nvoi.config.schema import (
@@ -37,8 +38,7 @@ HOST_NAME = re.compile(
     r"(?:HOST|HOSTS|HOSTNAME|SERVER|SERVERS|ADDR|ADDRESS|BROKER|BROKERS|ENDPOINT|NODES)$"
 )
 
-
-Mounting = AppService | AuxiliaryService
+Service = TypeVar("Service", AppService, AuxiliaryService)
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,11 @@ def build_config(answers: Answers) -> Config:
         name: Secret(rename_hosts(name, value.reveal(), addresses))
         for name, value in answers.secrets.items()
     }
+
+    def settle(service: Service) -> Service:
+        env = rename_all(service.env, addresses)
+        return replace(service, servers=place(service, home, answers), env=env)
+
     application = Application(
         name=answers.name,
         compute_provider=answers.provider,
@@ -112,18 +117,8 @@ def build_config(answers: Answers) -> Config:
         cloudflare=answers.cloudflare,
         ingress=answers.ingress,
         servers={group.name: complete_group(group, home, answers) for group in answers.groups},
-        app={
-            app.name: replace(
-                app, servers=place(app, home, answers), env=rename_all(app.env, addresses)
-            )
-            for app in answers.apps
-        },
-        services={
-            one.name: replace(
-                one, servers=place(one, home, answers), env=rename_all(one.env, addresses)
-            )
-            for one in answers.services
-        },
+        app={app.name: settle(app) for app in answers.apps},
+        services={one.name: settle(one) for one in answers.services},
         database=place_database(answers.database, home, answers),
     )
     return Config(application, answers.callback_url)
@@ -133,16 +128,12 @@ def complete_group(group: ServerGroup, home: ServerGroup | None, answers: Answer
     """A group with the volumes that hang there; how servers are reached is for own ones only."""
     if not answers.is_local:
         known = {name for each in answers.groups for name in each.volumes}
-        mounts: list[tuple[Mounting, Mapping[str, str]]]
-        mounts = [(app, app.mounts) for app in answers.apps]
-        mounts += [(service, service.mount) for service in answers.services]
-        wanted = [
-            name
-            for service, volumes in mounts
-            for name in volumes
+        fresh = {
+            name: Volume(name)
+            for service in (*answers.apps, *answers.services)
+            for name in get_mounts(service)
             if name not in known and place(service, home, answers)[:1] == (group.name,)
-        ]
-        fresh = {name: Volume(name) for name in wanted}
+        }
         if group is home and answers.volume and answers.database:
             fresh[answers.volume.name] = answers.volume
         group = replace(group, volumes={**group.volumes, **fresh})
@@ -151,17 +142,22 @@ def complete_group(group: ServerGroup, home: ServerGroup | None, answers: Answer
     return replace(group, hosts=(), user=None, port=None, private_ip=None, host_keys=())
 
 
-def place(service: Mounting, home: ServerGroup | None, answers: Answers) -> tuple[str, ...]:
+def get_mounts(service: AppService | AuxiliaryService) -> Mapping[str, str]:
+    return service.mounts if isinstance(service, AppService) else service.mount
+
+
+def place(
+    service: AppService | AuxiliaryService, home: ServerGroup | None, answers: Answers
+) -> tuple[str, ...]:
     """The groups that a service runs on: those it had, else all; beside its volumes."""
     names = tuple(group.name for group in answers.groups)
     wanted = tuple(name for name in service.servers if name in names)
     if answers.is_local:
         return wanted
     is_app = isinstance(service, AppService)
-    mounts = service.mounts if isinstance(service, AppService) else service.mount
     # A file, or a volume, is on one server's disk.
     is_file = is_app and answers.database is not None and answers.database.engine == "sqlite3"
-    if home and (is_file or (not wanted and (mounts or not is_app))):
+    if home and (is_file or (not wanted and (get_mounts(service) or not is_app))):
         return (home.name,)
     return wanted or names
 

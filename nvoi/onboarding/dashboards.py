@@ -153,7 +153,6 @@ def call_dashboard(url: str, key: Secret, environ: Mapping[str, str]) -> Verdict
 
 
 def explain_answer(answer: Answer) -> Verdict:
-    """What a status means. Pure."""
     status = answer.status
     if 200 <= status < 300:  # noqa: PLR2004 - the successful ones
         return Verdict(ok=True, text=f"The dashboard answers ({status}) and takes this app's key.")
@@ -182,7 +181,6 @@ def describe_target(location: str) -> str:
 
 
 def explain_failure(error: TransportError, url: str) -> Verdict:
-    """What it means that no answer came. Pure."""
     advice = {
         "unreachable": f"Is the address right, and does the dashboard run? {START}",
         "timeout": "Is the address right? A firewall may drop what is sent there.",

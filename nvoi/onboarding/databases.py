@@ -107,7 +107,6 @@ def find_kind(database: Database | None) -> Kind | None:
 def ask_running(
     interview: Interview, answers: Answers, kind: Kind, before: Database | None
 ) -> Answers:
-    """A server that runs already."""
     if kind is PGVECTOR:
         interview.prompts.say("  The server must have the extension `vector`.")
     message = f"URL ({kind.adapter}://USER:PASSWORD@HOST/NAME)"
@@ -137,7 +136,6 @@ def build_url_parser(kind: Kind) -> Callable[[str], object]:
 def ask_volume(
     interview: Interview, answers: Answers, kind: Kind, before: Database | None
 ) -> Answers:
-    """A database that nvoi runs, on a volume of its own."""
     database = complete(before or Database(), kind)
     volume = Volume(next(iter(database.mount)))
     if answers.volume and before:

@@ -66,7 +66,6 @@ def describe_place(answers: Answers) -> list[str]:
 
 
 def can_have_domains(answers: Answers) -> bool:
-    """Whether a domain would be served."""
     return not answers.is_local
 
 

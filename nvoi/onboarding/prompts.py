@@ -163,7 +163,6 @@ def find_head(text: str, width: int) -> str:
 
 
 def pad(text: str, width: int) -> str:
-    """``text`` with spaces after it, ``width`` columns in all."""
     return text + " " * (width - get_cwidth(text))
 
 

@@ -114,7 +114,6 @@ def take_secrets(interview: Interview, answers: Answers) -> Answers:
 
 
 def find_suggestions(interview: Interview, answers: Answers) -> list[AppService]:
-    """The checkout's services that were not taken yet."""
     taken = {app.name for app in answers.apps}
     checkout = interview.checkout
     services = checkout.local if answers.is_local else checkout.services
@@ -168,7 +167,6 @@ def ask_healthcheck(prompts: Prompts, draft: AppService, offered: str) -> Health
 
 
 def ask_domain(interview: Interview, answers: Answers, draft: AppService) -> AppService:
-    """The domain, where one can be served."""
     if answers.is_local:
         # It counts for nothing here, and is not lost.
         return draft
@@ -202,7 +200,6 @@ def find_owner(answers: Answers, hostnames: tuple[str, ...]) -> str | None:
 
 
 def build_name_parser(others: Answers) -> Callable[[str], str]:
-    """A parser of a name that no other service has."""
     taken = {build_label(app.name) for app in others.apps}
 
     def parse(text: str) -> str:
@@ -233,7 +230,6 @@ def describe_services(answers: Answers) -> list[str]:
 
 
 def describe_service(app: AppService) -> list[str]:
-    """A service's name and command, then what else it has."""
     lines = [f"{app.name}: {shorten(app.command or 'the command of its image')}"]
     if app.port:
         lines.append(f"  port {app.port}")

@@ -77,7 +77,6 @@ class TerminalPrompts(Prompts):
         return bool(self._ask(question))
 
     def choose(self, message: str, choices: Sequence[Choice[T]], default: T | None) -> T:
-        """One of ``choices``, by the arrow keys or its number."""
         # By their numbers: questionary takes a value of None for the title.
         items = [questionary.Choice(choice.title, index) for index, choice in enumerate(choices)]
         question = questionary.select(

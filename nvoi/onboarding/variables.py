@@ -110,6 +110,5 @@ def take_dotenv(prompts: Prompts, offered: Variables) -> Variables:
 
 
 def describe_variables(answers: Answers) -> list[str]:
-    """Variables as they are, secrets as dots."""
     lines = [f"{name}={value}" for name, value in answers.env.items()]
     return [*lines, *(f"{name}={DOTS}" for name in answers.secrets)] or ["none"]

@@ -175,7 +175,6 @@ def ask_all(interview: Interview, known: Known) -> Answers:
 
 
 def ask_answers(interview: Interview, known: Known, title: str) -> Known:
-    """What is known, with the answers of the section of that title."""
     (section,) = (section for section in SECTIONS if section.title == title)
     answers = ask_section(interview, section, known.answers)
     return Known(answers, known.answered | {title})
@@ -223,7 +222,6 @@ def describe_trouble(trouble: InputError) -> str:
 
 
 def find_faulty_section(trouble: InputError | None) -> Section | None:
-    """The section that mends the first fault."""
     faults = trouble.faults if isinstance(trouble, ConfigError) else ()
     sections = (find_section(fault.path) for fault in faults)
     return next((section for section in sections if section), None)

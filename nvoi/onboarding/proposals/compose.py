@@ -56,8 +56,6 @@ Want = Callable[[str], str]
 
 @dataclass
 class Files:
-    """The files of an app that were read so far."""
-
     reading: Reading
     seen: list[str] = field(default_factory=list)
 

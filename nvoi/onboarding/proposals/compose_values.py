@@ -198,9 +198,8 @@ def read_port(section: Section, env: AnyMapping[str, Scalar], usual: int | None 
             found.append((Ports(port), text))
     found.sort(key=lambda one: one[0].inside != usual)
     for ports, item in found[1:]:
-        section.add_note(
-            item, f"port {ports.inside}: a service has one port here, and it is the first"
-        )
+        reason = "a service has one port here, and it is the first"
+        section.add_note(item, f"port {ports.inside}: {reason}")
     if found:
         return found[0][0]
     return Ports((find_port(env["PORT"].text) if "PORT" in env else None) or usual)
@@ -213,7 +212,9 @@ def read_one_port(node: Node) -> Ports | None:
         inside, outside, protocol = (find_text(node, key) for key in keys)
     else:
         match = SHORT_PORT.fullmatch(MARKED.sub("", find_text(node)))
-        inside, outside, protocol = match.group("inside", "outside", "protocol") if match else "   "
+        if match is None:
+            return None
+        inside, outside, protocol = match.group("inside", "outside", "protocol")
     port = find_port(inside)
     if port is None or (protocol or "tcp").lower() != "tcp":
         return None
@@ -297,9 +298,8 @@ def read_volumes(stack: Stack, section: Section, *, is_app: bool) -> dict[str, s
             if name:
                 mounts.setdefault(name, target)
         elif not source:
-            section.add_note(
-                item, f"volume at {target} has no name: what is there goes with a release"
-            )
+            reason = "what is there goes with a release"
+            section.add_note(item, f"volume at {target} has no name: {reason}")
         elif clean_volume(source) in mounts:
             section.add_note(item, f"volume {source} at {target}: a volume has one path here")
         elif target not in mounts.values():
@@ -328,10 +328,8 @@ def judge_bind(stack: Stack, source: str, target: str, *, is_app: bool) -> tuple
     """What becomes of a folder of this machine in a service, and its volume's name or nothing."""
     shown = f"{source} at {target}"
     if is_app:
-        return (
-            f"{shown}: is not mounted: a release has the checkout's files, "
-            "and data needs a volume (`mounts`)"
-        ), ""
+        reason = "a release has the checkout's files, and data needs a volume (`mounts`)"
+        return f"{shown}: is not mounted: {reason}", ""
     path = join(stack.folder, source)
     has_suffix = bool(re.search(r"\.\w{1,5}$", posixpath.basename(target)))
     is_outside = path.startswith("..") or source.startswith(("/", "~"))
@@ -351,5 +349,4 @@ def holds_files(place: Path) -> bool:
 
 
 def clean_volume(name: str) -> str:
-    """``name`` as a volume may be called."""
     return build_slug(name) or "data"

@@ -256,7 +256,6 @@ class Section:
 
 
 def find_node(node: Node | None, *keys: str) -> Node | None:
-    """What stands at a path of keys."""
     for key in keys:
         node = find_child(node, key)
     return node
@@ -281,6 +280,5 @@ def list_texts(node: Node | None) -> list[Scalar]:
 
 
 def list_entries(node: Node | None) -> list[tuple[str, Node]]:
-    """The names and values of a mapping."""
     entries = node.entries if isinstance(node, Mapping) else {}
     return [(name, entry.value) for name, entry in entries.items()]

@@ -56,8 +56,6 @@ RANDOM = re.compile(r"[A-Za-z0-9+/_=-]+")
 
 @dataclass(frozen=True)
 class Variables:
-    """Variables, each a secret or not."""
-
     env: Mapping[str, str]
     secrets: Mapping[str, Secret]
 

@@ -91,7 +91,6 @@ def read_project(folder: Path) -> dict[str, Any]:
 
 
 def find_project_name(folder: Path) -> str:
-    """The name in pyproject.toml; "" where there is none."""
     project = read_project(folder).get("project")
     return str(project.get("name") or "") if isinstance(project, dict) else ""
 

@@ -13,6 +13,7 @@ from nvoi.config.schema import SSHProvider
 from tests.integration.commands import call_nvoi
 from tests.integration.onboarding.configs import make_config, read_config
 from tests.integration.onboarding.wizard import Wizard, list_files, without_key
+from tests.integration.streams import KEY
 
 COMPOSE = """\
 services:
@@ -125,9 +126,12 @@ def test_a_file_of_another_folder_is_read_where_it_is(
     )
     (other / "web.env").write_text("A=1\n")
     words = ("onboard", "--from", str(other / "docker-compose.yml"), "--host", "a.example")
-    done = call_nvoi(*words, folder=checkout, environ=environ)
+    done = call_nvoi(*words, folder=checkout, environ=environ | {"DEPLOY_KEY": KEY})
     assert done.returncode == 0, done.stderr
-    application = read_config(checkout).application
+    # Nothing is left of a key that the environment has.
+    assert "Its key is that of $DEPLOY_KEY." in done.stdout
+    assert [path.name for path in checkout.iterdir() if "key" in path.name] == []
+    application = read_config(checkout, DEPLOY_KEY=KEY).application
     assert (application.name, dict(application.env)) == ("shop", {"A": "1"})
 
 

@@ -121,26 +121,6 @@ def test_each_question_leads_back_to_the_one_before(
         assert script.asked[number - 1] == script.asked[number]
 
 
-def test_an_answer_that_was_taken_back_is_offered_again(checkout: Path) -> None:
-    script = Script("typo")
-
-    prompts = RetracingPrompts(script)
-    offered: list[str] = []
-    answers = iter(["typo", None, "right", "x"])
-
-    def text(message: str, default: str) -> str:
-        offered.append(default)
-        answer = next(answers)
-        if answer is None:
-            raise BackError
-        return answer
-
-    script.text = text  # type: ignore[method-assign]  # a user who looks at what is offered
-    result = prompts.retrace(lambda: (prompts.text("Name:", "first"), prompts.text("Next:", "")))
-    assert result == ("right", "x")
-    assert offered == ["first", "", "typo", ""]
-
-
 def test_a_refused_answer_is_no_question_to_go_back_to() -> None:
     class Going(Script):
         def text(self, message: str, default: str) -> str:
@@ -156,13 +136,6 @@ def test_a_refused_answer_is_no_question_to_go_back_to() -> None:
     )
     assert found == ("b", 80)
     assert script.asked == ["Name:", "Port:", "Port:", "Port:", "Name:", "Port:"]
-
-
-def test_at_the_first_question_there_is_nothing_to_go_back_to() -> None:
-    script = Wavering(["a"], 0)
-    prompts = RetracingPrompts(script)
-    assert prompts.retrace(lambda: prompts.text("Name:", "")) == "a"
-    assert script.said == ["! this is the first question"]
 
 
 #: An interview with somebody who gets everything wrong first; a refusal is what is said of it.
