@@ -15,6 +15,7 @@ from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import build_slug
 from nvoi.onboarding.proposals.commands import read_memory, read_times, read_words
 from nvoi.onboarding.proposals.proposal import (
+    NO_NAME,
     Proposal,
     Reading,
     build_proposal,
@@ -117,10 +118,11 @@ def read_processes(section: Section) -> dict[str, str]:
     processes = section.section("processes")
     found: dict[str, str] = {}
     for key in processes.list_keys():
-        if name := build_service_name(key):
+        name = build_service_name(key)
+        if name and name not in found:
             found[name] = processes.text(key)
         else:
-            processes.tell(key, "no service can have this name")
+            processes.tell(key, NO_NAME)
     return found
 
 

@@ -23,7 +23,7 @@ from nvoi.onboarding.checkout import (
 )
 from nvoi.onboarding.databases import MYSQL, POSTGRES, VOLUME, Kind, complete
 from nvoi.onboarding.proposals.commands import find_count
-from nvoi.onboarding.proposals.proposal import Proposal, Reading, build_proposal
+from nvoi.onboarding.proposals.proposal import NO_NAME, Proposal, Reading, build_proposal
 from nvoi.onboarding.proposals.tree import FilePlace, Note, Section, find_text, read_tree
 from nvoi.onboarding.recipes import Recipe, find_recipe
 from nvoi.onboarding.shell import Image
@@ -98,14 +98,17 @@ def read_processes(reading: Reading, file: str) -> dict[str, str]:
     """The processes of a Procfile; a line that is none is told of."""
     text = reading.read_text(file)
     processes = read_procfile(text)
+    left = set(processes)
     for number, line in enumerate(text.splitlines(), 1):
         match = ENTRY.match(line)
         if line.strip() and not line.lstrip().startswith("#"):
             place = FilePlace(number, 1, file)
             if match is None:
                 reading.notes.append(Note(place, "", "is no process: NAME: COMMAND"))
-            elif match[1].lower().strip("-_") not in processes:
-                reading.notes.append(Note(place, match[1], "no service can have this name"))
+            elif (name := match[1].lower().strip("-_")) in left:
+                left.remove(name)
+            else:
+                reading.notes.append(Note(place, match[1], NO_NAME))
     return processes
 
 

@@ -31,6 +31,7 @@ from nvoi.onboarding.proposals.images import (
 )
 from nvoi.onboarding.proposals.kamal_servers import Servers, wrap_hosts
 from nvoi.onboarding.proposals.proposal import (
+    NO_NAME,
     Proposal,
     Reading,
     build_proposal,
@@ -155,11 +156,11 @@ def read_accessories(
             database, volume = build_database(accessory, image, read_env(plan, accessory), mounts)
             told = {**ACCESSORY, "cmd": "nvoi starts a database as its image does", "port": ""}
             accessory.tell_all(told)
-        elif service:
+        elif service and service not in {one.name for one in others}:
             add_names(plan, accessory, key, service)
             others.append(read_accessory(plan, accessory, service, image))
         else:
-            accessory.add_note(None, "no service can have this name")
+            accessory.add_note(None, NO_NAME)
     return others, database, volume
 
 
@@ -219,8 +220,8 @@ def read_roles(
     variables: dict[str, dict[str, Scalar]] = {}
     for key, role in roles.items():
         name = build_service_name(key)
-        if not name:
-            role.add_note(None, "no service can have this name")
+        if not name or name in variables:
+            role.add_note(None, NO_NAME)
             continue
         own = role.section("proxy") if "proxy" in role and key != primary else None
         command = read_words(role.take("cmd", Scalar, Sequence))

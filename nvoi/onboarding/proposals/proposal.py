@@ -31,6 +31,7 @@ NO_APP = (
     "an app: the file has none that is built from the checkout, and finished images run on servers "
     "alone"
 )
+NO_NAME = "no service can have this name, or another has it already"
 MARKED = re.compile(f"{MARK}([^{MARK}]*){MARK}")
 #: What nvoi sets itself where the app has a database.
 SET_BY_NVOI = re.compile(r"DATABASE_URL|(?:POSTGRES|MYSQL)_(?:HOST|PORT|USER|PASSWORD|DB|DATABASE)")

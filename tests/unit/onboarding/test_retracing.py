@@ -23,6 +23,7 @@ from nvoi.onboarding.prompts import (
     ask,
 )
 from nvoi.onboarding.retracing import RetracingPrompts
+from nvoi.onboarding.services import HEALTH
 from nvoi.onboarding.wizard import hold_interview
 from tests.unit.onboarding.proposals.reading import write
 from tests.unit.onboarding.script import ENTER, Script
@@ -145,11 +146,7 @@ WRONG_FIRST: tuple[tuple[str, Answer, str], ...] = (
     ("Where does it run?", "own servers", ""),
     ("Hosts, separated by commas:", "", "an answer is needed here"),
     ("Hosts, separated by commas:", "no good", "must be a host name"),
-    (
-        "Hosts, separated by commas:",
-        "a.example, A.example",
-        "must be host names or IP addresses, each",
-    ),
+    ("Hosts, separated by commas:", "a.example, A.example", "must be host names or IP addresses"),
     ("Hosts, separated by commas:", "a.example", ""),
     ("User:", "-oProxyCommand=x", "must be a login name"),
     ("User:", "root", ""),
@@ -165,12 +162,8 @@ WRONG_FIRST: tuple[tuple[str, Answer, str], ...] = (
     ("Command (blank: the image's):", ENTER, ""),
     ("Port (blank: none):", "99999", "must be a port, 1 to 65535"),
     ("Port (blank: none):", "3000", ""),
-    (
-        "Health page (blank: none, only the port is looked at):",
-        "up",
-        "must be a path that begins with",
-    ),
-    ("Health page (blank: none, only the port is looked at):", "/up", ""),
+    (HEALTH, "up", "must be a path that begins with"),
+    (HEALTH, "/up", ""),
     ("Command before each release (blank: none):", ENTER, ""),
     ("Another app?", True, ""),
     ("App name:", "Web", "must be lower-case letters"),

@@ -104,14 +104,6 @@ def test_on_one_machine_each_service_needs_a_command_and_a_port_of_its_own() -> 
     ]
 
 
-def test_a_command_of_several_lines_can_be_kept() -> None:
-    app = AppService("a", command="a", pre_run_command="one\ntwo\n")
-    script = Script("change a", ENTER, ENTER, ENTER, ENTER, "go on")
-    original = Answers(apps=(app,))
-    changed = ask_services(interview(script, original), original)
-    assert changed.apps == (app,)
-
-
 def test_without_cloudflare_no_service_keeps_a_domain() -> None:
     app = AppService("a", port=1, domain="example.com")
     answers = Answers(provider=SSHProvider(), cloudflare=Cloudflare(Secret("t"), "a"), apps=(app,))
@@ -222,13 +214,6 @@ def test_a_dashboard_that_cannot_be_started_leaves_the_question_for_a_url() -> N
     answers = ask_streaming(there, Answers(name="shop"))
     assert answers.callback_url == "http://d.example"
     assert "! none for shop" in script.said
-    script = Script(True, "start one on this machine, in the background")
-    there = replace(
-        interview(script, verdicts=(True,)),
-        start_dashboard=lambda name: StartedDashboard("http://here/c", "Its page: x"),
-    )
-    assert ask_streaming(there, Answers(name="shop")).callback_url == "http://here/c"
-    assert "Callback URL:" not in script.asked
 
 
 @pytest.mark.parametrize(

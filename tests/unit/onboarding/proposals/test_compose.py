@@ -57,7 +57,7 @@ def checkout(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_whole_file_becomes_apps_a_database_and_what_runs_beside_them(checkout: Path) -> None:
+def test_a_whole_file_becomes_apps_and_what_they_need_and_the_rest_is_told(checkout: Path) -> None:
     adopted, application = read_compose(checkout, SHOP, API_KEY="key-5ecret-word")
     assert adopted.lacking == ()
     assert application.name == "shop"
@@ -86,10 +86,6 @@ def test_a_whole_file_becomes_apps_a_database_and_what_runs_beside_them(checkout
     assert dict(worker.env) == {"QUEUES": "a,b"}
     assert reveal(application) == {"API_KEY": "key-5ecret-word"}
     assert set(application.servers["main"].volumes) == {"uploads", "pg", "redis-data"}
-
-
-def test_what_is_not_carried_over_is_told_with_its_line(checkout: Path) -> None:
-    adopted, _ = read_compose(checkout, SHOP, API_KEY="key-5ecret-word")
     check_told(
         adopted,
         "compose.yaml:3: web: DATABASE_URL: nvoi sets it",

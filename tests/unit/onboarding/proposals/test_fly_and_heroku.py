@@ -27,6 +27,7 @@ primary_region = "ams"
 [processes]
   web = "bundle exec rails server -p 8080"
   worker = "bundle exec sidekiq"
+  Worker = "x"
 
 [deploy]
   release_command = "bin/rails db:migrate"
@@ -77,12 +78,13 @@ def test_a_fly_app_has_a_service_for_each_process(tmp_path: Path) -> None:
         "fly.toml:4: build: is deployed with: nvoi deploy --dockerfile-path docker/Dockerfile",
         "fly.toml:6: build.args: ",
         "fly.toml:10: web: PORT: nvoi sets it",
-        "fly.toml:21: deploy.strategy: ",
-        "fly.toml:27: mounts.initial_size: ",
-        "fly.toml:31: http_service.force_https: ",
-        "fly.toml:33: http_service.concurrency: ",
-        "fly.toml:36: http_service.checks.grace_period: ",
-        "fly.toml:41: vm.size: ",
+        "fly.toml:18: processes.Worker: no service can have this name, or another has it",
+        "fly.toml:22: deploy.strategy: ",
+        "fly.toml:28: mounts.initial_size: ",
+        "fly.toml:32: http_service.force_https: ",
+        "fly.toml:34: http_service.concurrency: ",
+        "fly.toml:37: http_service.checks.grace_period: ",
+        "fly.toml:42: vm.size: ",
     )
 
 
@@ -141,6 +143,7 @@ release: python manage.py migrate
 Worker.1: x
 worker: celery -A x
 broken
+WORKER: other
 """
 
 
@@ -168,6 +171,7 @@ def test_an_app_json_and_its_procfile_are_one_app(tmp_path: Path) -> None:
             adopted,
             "Procfile:3: is no process: NAME: COMMAND",
             "Procfile:5: is no process: NAME: COMMAND",
+            "Procfile:6: WORKER: no service can have this name, or another has it already",
             "app.json:3: description: ",
             "app.json:4: scripts: ",
             "app.json:10: env.OPTIONAL: has no value and needs none: it is left out",
