@@ -181,6 +181,8 @@ def describe_target(location: str) -> str:
 
 
 def explain_failure(error: TransportError, url: str) -> Verdict:
+    parts = urlsplit(url)
+    place = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
     advice = {
         "unreachable": f"Is the address right, and does the dashboard run? {START}",
         "timeout": "Is the address right? A firewall may drop what is sent there.",
@@ -189,13 +191,7 @@ def explain_failure(error: TransportError, url: str) -> Verdict:
         "proxy": "See $HTTP_PROXY, $HTTPS_PROXY and $NO_PROXY.",
         "environment": "",
         "garbage": "Is this the port of a web server? One that speaks TLS needs https://",
-        "reset": f"A server that speaks TLS needs https:// in front of it: {hide_path(url)}",
+        "reset": f"A server that speaks TLS needs https:// in front of it: {place}",
     }
     text = f"No answer: {error}. {advice.get(error.kind, '')}"
     return Verdict(ok=False, text=text.strip())
-
-
-def hide_path(url: str) -> str:
-    """The scheme and host of a URL, without user, password and path."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")

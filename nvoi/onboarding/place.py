@@ -65,10 +65,6 @@ def describe_place(answers: Answers) -> list[str]:
     return [title, f"{count}, {kind} in {location}, {provider.architecture}", f"credentials {DOTS}"]
 
 
-def can_have_domains(answers: Answers) -> bool:
-    return not answers.is_local
-
-
 def ask_servers(interview: Interview, answers: Answers, account: Account) -> Answers:
     """The servers; they stay grouped as they are where the answer is the same as before."""
     if account.kind is SSHProvider:

@@ -139,20 +139,16 @@ def ask_service(interview: Interview, others: Answers, draft: AppService) -> App
             prompts, "Port (blank: none):", build_port_parser(others), str(draft.port or "")
         ),
     )
-    offered = find_offered_health(interview) if is_new else ""
-    draft = replace(draft, healthcheck=ask_healthcheck(prompts, draft, offered))
+    checkout = interview.checkout
+    # Where its code was read and has no page, none is offered.
+    found = checkout.health or ("" if checkout.recipe else DEFAULT_HEALTH)
+    draft = replace(draft, healthcheck=ask_healthcheck(prompts, draft, found if is_new else ""))
     draft = ask_domain(interview, others, draft)
     message = "Command before each release (blank: none):"
     if is_new and "\n" in (draft.pre_run_command or ""):
         prompts.show(textwrap.indent(draft.pre_run_command or "", "    ").rstrip())
     release = ask_command(prompts, message, draft.pre_run_command or "", needed=False)
     return replace(draft, pre_run_command=release)
-
-
-def find_offered_health(interview: Interview) -> str:
-    """The page that the checkout has; where its code was read and has none, none is offered."""
-    checkout = interview.checkout
-    return checkout.health or ("" if checkout.recipe else DEFAULT_HEALTH)
 
 
 def ask_healthcheck(prompts: Prompts, draft: AppService, offered: str) -> Healthcheck | None:

@@ -64,7 +64,9 @@ def ask_env_name(
         if text in others and text not in known:
             kind = "secret" if isinstance(others[text], Secret) else "variable"
             raise RejectedError(f"is the name of a {kind}: remove that first")
-        return parse_env_name(text)
+        if not ENV_NAME.fullmatch(text):
+            raise RejectedError(f"must be {ENV_RULE}")
+        return text
 
     if known:
         prompts.say(f"  {', '.join(known)}")
@@ -74,12 +76,6 @@ def ask_env_name(
 def wants_change(prompts: Prompts, name: str) -> bool:
     choices = (Choice("change it", value=True), Choice("remove it", value=False))
     return prompts.choose(f"{name} is there:", choices, default=True)
-
-
-def parse_env_name(text: str) -> str:
-    if not ENV_NAME.fullmatch(text):
-        raise RejectedError(f"must be {ENV_RULE}")
-    return text
 
 
 def find_offered(interview: Interview, answers: Answers) -> Variables:

@@ -17,7 +17,6 @@ from nvoi.onboarding.databases import ask_database, describe_database
 from nvoi.onboarding.place import (
     ask_domains,
     ask_place,
-    can_have_domains,
     describe_domains,
     describe_place,
 )
@@ -80,7 +79,7 @@ SECTIONS = (
         ask_domains,
         describe_domains,
         ("application.domain_provider",),
-        matters=can_have_domains,
+        matters=lambda answers: not answers.is_local,
     ),
     Section("Apps", ask_services, describe_services, ("application.app",)),
     Section(

@@ -12,14 +12,13 @@ from nvoi.config.nodes import Mapping, Scalar, Sequence
 from nvoi.config.schema import AppService, AuxiliaryService, Database, Volume
 from nvoi.onboarding.answers import DATABASE_HOST, Answers
 from nvoi.onboarding.checkout import build_slug
-from nvoi.onboarding.proposals.commands import read_words
+from nvoi.onboarding.proposals.commands import find_count, read_words
 from nvoi.onboarding.proposals.compose_values import (
     Stack,
     join,
     read_check,
     read_environment,
     read_port,
-    read_replicas,
     read_resources,
     read_volumes,
     settle_variables,
@@ -221,7 +220,7 @@ def read_app(
         return
     dockerfile = read_dockerfile(stack.reading.read_text(build.file), build.target) or Image()
     env = read_environment(stack, section)
-    ports = read_port(section, env)
+    ports, scale = read_port(section, env), section.text("scale")
     command = read_command(section, dockerfile, is_local=is_local)
     if ports.inside is None:
         ports = replace(ports, inside=find_told_port(command) if command else dockerfile.port)
@@ -232,7 +231,7 @@ def read_app(
         port=ports.choose(is_local=is_local),
         healthcheck=read_check(stack, section, ports.inside),
         mounts=read_volumes(stack, section, is_app=True),
-        replicas=read_replicas(section),
+        replicas=find_count(find_text(section.node, "deploy", "replicas") or scale) or None,
         resources=read_resources(section),
     )
     tell_service(section, SERVICE)

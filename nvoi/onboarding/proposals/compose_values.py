@@ -253,11 +253,6 @@ def read_check(stack: Stack, section: Section, port: int | None) -> Healthcheck 
     return replace(found, retries=retries)
 
 
-def read_replicas(section: Section) -> int | None:
-    scale = section.text("scale")
-    return find_count(find_text(section.node, "deploy", "replicas") or scale) or None
-
-
 def read_resources(section: Section) -> Resources:
     """Limits in the newer form, below `deploy`, or in the older one."""
     deploy = section.section("deploy")

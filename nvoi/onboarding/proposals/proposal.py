@@ -130,7 +130,7 @@ def build_proposal(
     needed = dict.fromkeys(MARKED.findall(build_document(answers)))
     missing = {name: reading.wanted.get(name, f"${name}") for name in needed}
     notes = sorted(dict.fromkeys(reading.notes), key=lambda note: note.position)
-    cleaned = tuple(Note(note.place, note.path, show_marks(note.message)) for note in notes)
+    cleaned = tuple(replace(one, message=MARKED.sub(r"$\1", one.message)) for one in notes)
     faults = tuple(reading.faults.values())
     return Proposal(file, answers, frozenset(answered), cleaned, missing, faults)
 
@@ -205,10 +205,6 @@ def find_running(reading: Reading, database: Database, hosts: Mapping[str, str])
         host = None
     is_elsewhere = host is not None and host not in hosts
     return Database(adapter=database.adapter, url=Secret(url) if is_elsewhere else None)
-
-
-def show_marks(text: str) -> str:
-    return MARKED.sub(r"$\1", text)
 
 
 def build_service_name(name: str) -> str:
