@@ -38,6 +38,7 @@ HOST_NAME = re.compile(
     r"(?:HOST|HOSTS|HOSTNAME|SERVER|SERVERS|ADDR|ADDRESS|BROKER|BROKERS|ENDPOINT|NODES)$"
 )
 
+Mounting = AppService | AuxiliaryService
 Service = TypeVar("Service", AppService, AuxiliaryService)
 
 
@@ -128,9 +129,10 @@ def complete_group(group: ServerGroup, home: ServerGroup | None, answers: Answer
     """A group with the volumes that hang there; how servers are reached is for own ones only."""
     if not answers.is_local:
         known = {name for each in answers.groups for name in each.volumes}
+        services: list[Mounting] = [*answers.apps, *answers.services]
         fresh = {
             name: Volume(name)
-            for service in (*answers.apps, *answers.services)
+            for service in services
             for name in get_mounts(service)
             if name not in known and place(service, home, answers)[:1] == (group.name,)
         }
@@ -142,13 +144,11 @@ def complete_group(group: ServerGroup, home: ServerGroup | None, answers: Answer
     return replace(group, hosts=(), user=None, port=None, private_ip=None, host_keys=())
 
 
-def get_mounts(service: AppService | AuxiliaryService) -> Mapping[str, str]:
+def get_mounts(service: Mounting) -> Mapping[str, str]:
     return service.mounts if isinstance(service, AppService) else service.mount
 
 
-def place(
-    service: AppService | AuxiliaryService, home: ServerGroup | None, answers: Answers
-) -> tuple[str, ...]:
+def place(service: Mounting, home: ServerGroup | None, answers: Answers) -> tuple[str, ...]:
     """The groups that a service runs on: those it had, else all; beside its volumes."""
     names = tuple(group.name for group in answers.groups)
     wanted = tuple(name for name in service.servers if name in names)
