@@ -40,14 +40,9 @@ HOST = re.compile(
 
 @dataclass(frozen=True)
 class Source:
-    """Where answers may come from.
+    """Where answers may come from: the checkout's folder, and what the command line names.
 
-    Attributes:
-        folder: the checkout.
-        file: the file that the user named; None where none was.
-        variables: values that it may ask for, nvoi's own environment.
-        groups: the servers that the user named; none of them stands for this machine.
-        name: the app's name, where the user gave one.
+    ``variables`` are values that a file may ask for; without ``groups`` this machine is meant.
     """
 
     folder: Path

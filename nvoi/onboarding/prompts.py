@@ -192,8 +192,6 @@ class Interview:
     """The terminal, and what is known beside the answers.
 
     Args:
-        prompts: where it is asked.
-        checkout: what the app's files suggest.
         original: the answers of the config that is being edited; None where there is none.
         call_dashboard: makes a signed test call to a callback URL.
         start_dashboard: has a dashboard of this machine take the deploys of the app of this name;

@@ -10,7 +10,6 @@ import posixpath
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from nvoi.config.nodes import Entry, Mapping, Node, Scalar, Sequence, find_child
 from nvoi.errors import ConfigError, Fault
@@ -31,11 +30,6 @@ from nvoi.onboarding.proposals.tree import (
 from nvoi.onboarding.proposals.variables import read_dotenv
 
 NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
-#: What is merged over a file of that name.
-OVERRIDES = {
-    name: tuple(f"{Path(name).stem}.override{suffix}" for suffix in (".yaml", ".yml"))
-    for name in NAMES
-}
 #: Lists that replace each other; others are put together.
 REPLACED = frozenset({"command", "entrypoint", "test"})
 #: Where both forms are met, pairs and mappings.
@@ -99,9 +93,11 @@ def read_compose(reading: Reading, file: str) -> Proposal:
 
 
 def find_overrides(reading: Reading, file: str) -> list[str]:
-    folder, name = posixpath.split(file)
-    names = [posixpath.join(folder, other) for other in OVERRIDES.get(name, ())]
-    return [other for other in names if reading.read_text(other)][:1]
+    stem = posixpath.splitext(file)[0]
+    if posixpath.basename(file) not in NAMES:
+        return []
+    names = (f"{stem}.override{suffix}" for suffix in (".yaml", ".yml"))
+    return [name for name in names if reading.read_text(name)][:1]
 
 
 def include(files: Files, root: Mapping, folder: str) -> Mapping:

@@ -15,7 +15,9 @@ from nvoi.config.schema import AppService, AuxiliaryService, Database, Volume
 from nvoi.errors import ConfigError, Fault
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import (
+    DEFAULT_PORT,
     ENTRY,
+    SERVING,
     build_local_services,
     build_services,
     build_slug,
@@ -121,7 +123,7 @@ def read_apps(
         apps = build_local_services(processes, Image(), recipe)
     else:
         first, *others = build_services(processes, "", None)
-        port = first.port or (8000 if first.name == "web" else None)
+        port = first.port or (DEFAULT_PORT if first.name == SERVING else None)
         apps = (replace(first, port=port), *others)
     counts = read_formation(section)
     idle = [app.name for app in apps if counts.get(app.name) == 0]

@@ -45,15 +45,10 @@ Variables = Mapping[str, Mapping[str, Scalar]]
 
 @dataclass(frozen=True)
 class Proposal:
-    """Answers that a file has.
+    """Answers that a file has; ``answered`` are the titles of the sections that need not be asked.
 
-    Attributes:
-        file: its name, from the checkout on.
-        answers: what it says, and defaults for the rest.
-        answered: the titles of the sections that need not be asked.
-        notes: what is not carried over, or not as it stands, in the order of the lines.
-        missing: what a variable's value is needed for, by the variable's name.
-        faults: what else the file needs, and is not here.
+    ``missing`` says where each variable without a value is needed; ``faults`` are what else the
+    file needs, and is not here.
     """
 
     file: str
@@ -69,9 +64,6 @@ class Reading:
     """What is known while a file is read, and what is gathered.
 
     Attributes:
-        folder: the checkout.
-        variables: values that the file may ask for: the environment's, and what was answered.
-        is_local: whether the app will run on this machine.
         root: the folder that stands for the checkout; a file that is elsewhere has its own.
         wanted: where each variable without a value is asked for first.
         faults: what else the user has to mend before the file can be used.
