@@ -8,7 +8,7 @@ import pytest
 from nvoi.config.document import Document
 from nvoi.config.loader import load
 from nvoi.config.nodes import to_data
-from nvoi.config.schema import AppService, Config, LocalProvider, Volume
+from nvoi.config.schema import AppService, Config, Volume
 from nvoi.errors import ConfigError, UsageError
 from nvoi.onboarding.answers import Answers, build_groups, read_answers
 from nvoi.onboarding.document import build_document, change_document, compose
@@ -93,14 +93,6 @@ def test_generated_passwords_are_long_and_each_its_own() -> None:
 def test_what_could_not_be_read_again_is_not_saved(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="more than 1 MiB"):
         compose(None, None, replace(build_answers(), env={"A": "x" * (1 << 20)}), tmp_path)
-
-
-def test_faults_name_the_section_that_mends_them(tmp_path: Path) -> None:
-    answers = replace(build_answers("hetzner", "PostgreSQL"), provider=LocalProvider(), groups=())
-    with pytest.raises(ConfigError) as caught:
-        compose(None, None, answers, tmp_path)
-    assert "application.database.url" in describe_trouble(caught.value)
-    assert "(change it under Database)" in describe_trouble(caught.value)
 
 
 def test_what_servers_cannot_have_is_not_saved(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from nvoi.errors import ConfigError, UsageError
 from nvoi.onboarding.proposals import find_files
 from tests.unit.onboarding.proposals.reading import check_told, read, reveal, write
 
+LONG = "9" * 5000
 FLY = """\
 app = "Hello-World"
 primary_region = "ams"
@@ -217,6 +218,13 @@ def test_a_process_that_runs_nowhere_is_left_out(tmp_path: Path) -> None:
         ("app.json", '{"a": ', "app.json:1:7: not JSON"),
         ("app.json", "[1]", "a mapping is needed"),
         ("app.json", "[" * 50_000, "nested too deep|not JSON"),
+        (
+            "app.json",
+            f'{{"formation": {{"web": {{"quantity": {LONG}}}}}}}',
+            "number that is too long",
+        ),
+        ("app.json", '{"env": {"A": "\\ud800"}}', "half of a character"),
+        ("fly.toml", f"app = 'a'\nprimary = {LONG}", "number that is too long"),
         ("config/deploy.yml", "service: [", "not YAML"),
         ("notes.txt", "x", "is of no kind that nvoi reads .*compose.yaml"),
         ("other.yaml", "a: 1", "is of no kind that nvoi reads"),

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from nvoi.errors import ConfigError
 from nvoi.onboarding.proposals import read_proposal
 from nvoi.onboarding.proposals.commands import find_count, read_memory, read_seconds
 from nvoi.onboarding.proposals.compose import interpolate
@@ -27,22 +26,6 @@ def test_amounts_without_end_are_none() -> None:
     assert read_memory(f"{LONG}g") is None
     assert read_seconds(LONG) is None
     assert read_seconds(f"{LONG}h") is None
-
-
-@pytest.mark.parametrize(
-    ("file", "text"),
-    [
-        ("app.json", f'{{"name": "a", "formation": {{"web": {{"quantity": {LONG}}}}}}}'),
-        ("app.json", '{"name": "a", "env": {"A": "\\ud800"}}'),
-        ("fly.toml", f"app = 'a'\nprimary = {LONG}"),
-    ],
-)
-def test_what_no_value_can_hold_is_a_fault_of_the_file(
-    tmp_path: Path, file: str, text: str
-) -> None:
-    (tmp_path / file).write_text(text)
-    with pytest.raises(ConfigError, match="too long, or half of a character"):
-        read_proposal(tmp_path, file, {}, is_local=True)
 
 
 @pytest.mark.parametrize("is_local", [True, False])
