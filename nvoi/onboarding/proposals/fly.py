@@ -28,6 +28,7 @@ from nvoi.onboarding.shell import Image, find_port, read_dockerfile, use_port
 NAMES = ("fly.toml",)
 #: What the only process is called, and the port that it has without another.
 DEFAULT_PROCESS, DEFAULT_PORT = "app", 8080
+ONE_CHECK = "a service has one check here"
 SCALING = "nvoi runs as many as `replicas` says, and stops none that is idle"
 TRAFFIC = "how traffic comes to a service from outside is nothing that fly.toml can say here"
 REASONS = {
@@ -148,11 +149,13 @@ def read_services(section: Section, apps: dict[str, AppService]) -> None:
         port = find_port(service.text("internal_port")) or DEFAULT_PORT
         kinds = ("checks", "http_checks", "tcp_checks")
         checks = [check for kind in kinds for check in service.sections(kind)]
-        found = [read_check(check) for check in checks]
+        known = next((check for name in names if (check := apps[name].healthcheck)), None)
+        made = known or next(map(read_check, checks), None)
+        for check in checks if known else checks[1:]:
+            check.add_note(None, ONE_CHECK)
         for name in names:
             if apps[name].port in {None, port}:
-                check = next(iter(found), None)
-                apps[name] = replace(apps[name], port=port, healthcheck=check)
+                apps[name] = replace(apps[name], port=port, healthcheck=made)
             else:
                 reason = "a service has one port here, and it is the first"
                 service.add_note(None, f"port {port}: {reason}")
@@ -170,13 +173,12 @@ def read_check(check: Section, port: int | None = None) -> Healthcheck:
 def read_checks(section: Section, apps: dict[str, AppService]) -> None:
     """Checks that are of no service's port: the first becomes the first process's."""
     checks = section.section("checks")
-    name = next(iter(apps))
     for key in checks.list_keys():
-        if apps[name].healthcheck is not None:
-            checks.tell(key, "a service has one check here")
-            continue
         check = checks.section(key)
-        name = next(iter(take_processes(check, apps)), name)
+        name = next(iter([*take_processes(check, apps), *apps]))
+        if apps[name].healthcheck is not None:
+            check.add_note(None, ONE_CHECK)
+            continue
         port = find_port(check.text("port"))
         made = read_check(check, None if port == apps[name].port else port)
         apps[name] = replace(apps[name], healthcheck=made)

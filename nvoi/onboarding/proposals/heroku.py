@@ -132,10 +132,8 @@ def read_apps(
     left = [replace(app, replicas=counts.get(app.name)) for app in apps if app.name not in idle]
     # What goes before a release does so whatever runs then.
     before = next((app.pre_run_command for app in apps if app.pre_run_command), None)
-    return tuple(
-        replace(app, pre_run_command=before) if index == 0 else app
-        for index, app in enumerate(left)
-    )
+    left[:1] = [replace(app, pre_run_command=before) for app in left[:1]]
+    return tuple(left)
 
 
 def read_formation(section: Section) -> dict[str, int]:

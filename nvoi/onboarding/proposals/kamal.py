@@ -279,7 +279,7 @@ def read_env(plan: Plan, section: Section) -> dict[str, Scalar]:
     env.tell("tags", "which host a container is on is nothing that it is told")
     for part in (clear, env):
         for key in part.list_keys():
-            node = part.take(key)
+            node = part.take(key, Scalar)
             if isinstance(node, Scalar):
                 found[key] = node
     return found

@@ -122,6 +122,38 @@ def test_ports_and_checks_of_all_forms_are_taken(
     assert (app.port, app.healthcheck) == (port, check)
 
 
+def test_each_process_has_the_first_of_its_checks_and_others_are_told(tmp_path: Path) -> None:
+    text = """
+    app = "x"
+    [processes]
+    web = "a"
+    job = "b"
+    [http_service]
+    internal_port = 80
+    [[http_service.checks]]
+    path = "/a"
+    [[http_service.checks]]
+    path = "/b"
+    [[services]]
+    internal_port = 80
+    [[services]]
+    internal_port = 90
+    processes = ["job"]
+    [checks.first]
+    path = "/c"
+    processes = ["job"]
+    [checks.second]
+    path = "/d"
+    processes = ["web"]
+    """
+    write(tmp_path, {"fly.toml": text})
+    adopted, application = read(tmp_path, "fly.toml")
+    checks = [(app.port, app.healthcheck) for app in application.app.values()]
+    assert checks == [(80, Healthcheck(path="/a")), (90, Healthcheck(path="/c"))]
+    told = [line for line in adopted.told if line.endswith(": a service has one check here")]
+    assert [line.split(": ")[1] for line in told] == ["http_service.checks", "checks.second"]
+
+
 APP_JSON = """\
 {
 \t"name": "Small Sharp Tool",
