@@ -149,7 +149,7 @@ def read_services(section: Section, apps: dict[str, AppService]) -> None:
         port = find_port(service.text("internal_port")) or DEFAULT_PORT
         kinds = ("checks", "http_checks", "tcp_checks")
         checks = [check for kind in kinds for check in service.sections(kind)]
-        known = next((check for name in names if (check := apps[name].healthcheck)), None)
+        known = next((one for name in names if (one := apps[name].healthcheck)), None)
         made = known or next(map(read_check, checks), None)
         for check in checks if known else checks[1:]:
             check.add_note(None, ONE_CHECK)
