@@ -52,6 +52,7 @@ Want = Callable[[str], str]
 class Files:
     reading: Reading
     seen: list[str] = field(default_factory=list)
+    trees: dict[str, Mapping] = field(default_factory=dict)
 
     def read(self, name: str) -> Mapping:
         self.seen.append(name)
@@ -60,7 +61,8 @@ class Files:
         text = self.reading.read_text(name)
         if not text.strip():
             raise ConfigError(name, [Fault(0, 0, "", "is missing or empty")])
-        return read_tree(text, name, self.reading.notes, self.expand)
+        self.trees[name] = read_tree(text, name, self.reading.notes, self.expand)
+        return self.trees[name]
 
     def expand(self, text: str, place: FilePlace, path: str) -> str:
         if "$" not in text:
@@ -129,7 +131,8 @@ def extend(files: Files, root: Mapping, name: str, folder: str, depth: int = 0) 
     base_root = root
     if file:
         file = join(folder, file)
-        base_root, folder = files.read(file), posixpath.dirname(file)
+        # Many services may extend those of one file.
+        base_root, folder = files.trees.get(file) or files.read(file), posixpath.dirname(file)
     base = extend(files, base_root, other, folder, depth + 1)
     own = Mapping(service.place, {k: v for k, v in service.entries.items() if k != "extends"})
     return merge(base, own)

@@ -217,6 +217,15 @@ def test_files_are_put_together_as_compose_does(checkout: Path) -> None:
     check_told(adopted, "compose.override.yml: is merged over compose.yaml")
 
 
+def test_a_file_that_many_services_extend_is_one_file(checkout: Path) -> None:
+    services = "".join(
+        f"  s{number}: {{extends: {{service: base, file: base.yaml}}}}\n" for number in range(40)
+    )
+    write(checkout, {"base.yaml": "services: {base: {build: ., command: serve}}\n"})
+    _, application = read_compose(checkout, f"services:\n{services}")
+    assert {app.command for app in application.app.values()} == {"serve"}
+
+
 def test_variables_of_files_are_the_services_own(checkout: Path) -> None:
     write(
         checkout,
