@@ -106,12 +106,14 @@ def read_environment(stack: Stack, section: Section) -> dict[str, Scalar]:
             found[key] = Scalar(value, plain=False, place=path.place)
     node = section.take("environment", Mapping, Sequence)
     for key, given in list_entries(pair(node) if node else None):
-        if isinstance(given, Scalar):
-            found[key] = given
-            if given.is_null:
-                where = f"{section.path}.environment"
-                text = stack.reading.find_variable(key, given.place, where)
-                found[key] = Scalar(text, plain=False, place=given.place)
+        if not isinstance(given, Scalar):
+            section.add_note(given, f"environment: {join_path('', key)} is no text")
+            continue
+        found[key] = given
+        if given.is_null:
+            where = f"{section.path}.environment"
+            text = stack.reading.find_variable(key, given.place, where)
+            found[key] = Scalar(text, plain=False, place=given.place)
     return read_secret_files(stack, section, found)
 
 

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import replace
 
-from nvoi.config.nodes import Mapping, Scalar
+from nvoi.config.nodes import Scalar
 from nvoi.config.schema import AppService, Healthcheck, Resources
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import build_slug
@@ -21,7 +21,7 @@ from nvoi.onboarding.proposals.proposal import (
     build_proposal,
     build_service_name,
 )
-from nvoi.onboarding.proposals.tree import FilePlace, Note, Section, list_entries, read_tree
+from nvoi.onboarding.proposals.tree import FilePlace, Note, Section, read_tree
 from nvoi.onboarding.recipes import find_recipe, prepare_app
 from nvoi.onboarding.shell import Image, find_port, read_dockerfile, use_port
 
@@ -82,8 +82,9 @@ def read_fly(reading: Reading, file: str) -> Proposal:
     if release := deploy.text("release_command"):
         apps[first] = replace(apps[first], pre_run_command=release)
     deploy.tell_all({"strategy": "nvoi replaces one release by the next once that is well"})
-    env = list_entries(section.take("env", Mapping))
-    variables = {key: one for key, one in env if isinstance(one, Scalar)}
+    env = section.section("env")
+    given = {key: env.take(key, Scalar) for key in env.list_keys()}
+    variables = {key: one for key, one in given.items() if isinstance(one, Scalar)}
     section.tell_all(REASONS)
     reading.notes.append(Note(FilePlace(0, 0, file), "", NO_SECRETS))
     finished = tuple(

@@ -139,6 +139,8 @@ def test_each_process_has_the_first_of_its_checks_and_others_are_told(tmp_path: 
     [[services]]
     internal_port = 90
     processes = ["job"]
+    [env]
+    LIST = ["a"]
     [checks.first]
     path = "/c"
     processes = ["job"]
@@ -151,6 +153,7 @@ def test_each_process_has_the_first_of_its_checks_and_others_are_told(tmp_path: 
     checks = [(app.port, app.healthcheck) for app in application.app.values()]
     assert checks == [(80, Healthcheck(path="/a")), (90, Healthcheck(path="/c"))]
     told = [line for line in adopted.told if line.endswith(": a service has one check here")]
+    check_told(adopted, "fly.toml:17: env.LIST: is no text")
     assert [line.split(": ")[1] for line in told] == ["http_service.checks", "checks.second"]
 
 

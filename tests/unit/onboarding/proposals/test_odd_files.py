@@ -11,7 +11,7 @@ from nvoi.onboarding.proposals import read_proposal
 from nvoi.onboarding.proposals.commands import find_count, read_memory, read_seconds
 from nvoi.onboarding.proposals.compose import interpolate
 from nvoi.onboarding.recipes import find_recipe
-from tests.unit.onboarding.proposals.reading import read, read_compose, reveal, write
+from tests.unit.onboarding.proposals.reading import check_told, read, read_compose, reveal, write
 
 LONG = "9" * 5000
 APP = "services:\n  web:\n    build: {build}\n    env_file: {env_file}\n"
@@ -86,9 +86,11 @@ def test_a_value_in_the_place_of_a_name_is_not_told(tmp_path: Path) -> None:
 
 
 def test_variables_in_a_list_of_mappings_are_kept(tmp_path: Path) -> None:
-    base = "services:\n  web:\n    build: .\n    environment: [{API_KEY: hunter2secret}, {A: b}]\n"
+    base = "services:\n  web:\n    build: .\n"
+    base += "    environment: [{API_KEY: hunter2secret}, {A: b}, {L: []}]\n"
     over = "services:\n  web:\n    environment: {A: c}\n"
-    _, application = read_compose(tmp_path, base)
+    adopted, application = read_compose(tmp_path, base)
+    check_told(adopted, "compose.yaml:4: services.web: environment: L is no text")
     assert (reveal(application), application.env) == ({"API_KEY": "hunter2secret"}, {"A": "b"})
 
     write(tmp_path, {"compose.override.yaml": over})
