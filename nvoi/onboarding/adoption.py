@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nvoi.config.fields import RejectedError, parse_host, parse_port, parse_user
-from nvoi.config.schema import AppService, Healthcheck, ServerGroup, SSHProvider
+from nvoi.config.schema import ServerGroup, SSHProvider
 from nvoi.config.sensitive import collect_secrets
 from nvoi.config.ssh_keys import generate_ssh_keys
 from nvoi.errors import UsageError
 from nvoi.log import masking
 from nvoi.log.rendering import format_count
 from nvoi.onboarding.answers import Answers, build_config, build_groups
-from nvoi.onboarding.checkout import DEFAULT_PORT, SERVING, Checkout
+from nvoi.onboarding.checkout import Checkout, complete_services
 from nvoi.onboarding.databases import is_unreachable
 from nvoi.onboarding.prompts import Choice, Interview, Prompts, ask_secret_value, ask_value
 from nvoi.onboarding.proposals import Proposal, find_files, read_proposal
@@ -157,15 +157,6 @@ def ensure_keys(known: Known) -> Known:
     return replace(known, answers=replace(answers, ssh_keys=keys))
 
 
-def complete(checkout: Checkout) -> tuple[AppService, ...]:
-    """The services on servers, with what is offered for the one that serves."""
-    first, *others = checkout.services
-    if first.name == SERVING:
-        check = Healthcheck(path=checkout.health) if checkout.health else None
-        first = replace(first, port=first.port or DEFAULT_PORT, healthcheck=check)
-    return (first, *others)
-
-
 @dataclass(frozen=True)
 class Adopted:
     """What is known without a question, what is told of it, and what lacks."""
@@ -213,7 +204,11 @@ def adopt_checkout(source: Source, checkout: Checkout) -> Adopted:
     place = source.known
     answers = replace(place.answers, name=source.name or checkout.name)
     recipe = checkout.recipe if answers.is_local else None
-    apps = checkout.local if answers.is_local else complete(checkout)
+    apps = (
+        checkout.local
+        if answers.is_local
+        else complete_services(checkout.services, checkout.health)
+    )
     variables = divide(read_dotenv(checkout.dotenv))
     secrets = {**(recipe.secrets if recipe else {}), **variables.secrets}
     answers = replace(answers, apps=apps, env=variables.env, secrets=secrets)

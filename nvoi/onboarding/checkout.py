@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nvoi.ci import ask_git
 from nvoi.config.fields import SERVICE_NAME
-from nvoi.config.schema import AppService
+from nvoi.config.schema import AppService, Healthcheck
 from nvoi.onboarding.recipes import Recipe, find_recipe, prepare_app
 from nvoi.onboarding.recipes.node import find_start, read_package
 from nvoi.onboarding.recipes.python import find_project_name
@@ -77,6 +77,15 @@ def build_services(
     first = AppService(
         SERVING, command=serving or command or None, port=port, pre_run_command=release
     )
+    return (first, *others)
+
+
+def complete_services(services: tuple[AppService, ...], health: str = "") -> tuple[AppService, ...]:
+    """The services on servers, with what is offered for the one that serves."""
+    first, *others = services
+    if first.name == SERVING:
+        check = Healthcheck(path=health) if health else None
+        first = replace(first, port=first.port or DEFAULT_PORT, healthcheck=check)
     return (first, *others)
 
 

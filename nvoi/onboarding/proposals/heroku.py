@@ -15,12 +15,11 @@ from nvoi.config.schema import AppService, AuxiliaryService, Database, Volume
 from nvoi.errors import ConfigError, Fault
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import (
-    DEFAULT_PORT,
     ENTRY,
-    SERVING,
     build_local_services,
     build_services,
     build_slug,
+    complete_services,
     read_procfile,
 )
 from nvoi.onboarding.databases import MYSQL, POSTGRES, VOLUME, Kind, complete
@@ -122,9 +121,7 @@ def read_apps(
         recipe = find_recipe(reading.folder) or Recipe("", health=health)
         apps = build_local_services(processes, Image(), recipe)
     else:
-        first, *others = build_services(processes, "", None)
-        port = first.port or (DEFAULT_PORT if first.name == SERVING else None)
-        apps = (replace(first, port=port), *others)
+        apps = complete_services(build_services(processes, "", None))
     counts = read_formation(section)
     idle = [app.name for app in apps if counts.get(app.name) == 0]
     for name in idle:
