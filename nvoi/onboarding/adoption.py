@@ -204,11 +204,8 @@ def adopt_checkout(source: Source, checkout: Checkout) -> Adopted:
     place = source.known
     answers = replace(place.answers, name=source.name or checkout.name)
     recipe = checkout.recipe if answers.is_local else None
-    apps = (
-        checkout.local
-        if answers.is_local
-        else complete_services(checkout.services, checkout.health)
-    )
+    served = complete_services(checkout.services, checkout.health)
+    apps = checkout.local if answers.is_local else served
     variables = divide(read_dotenv(checkout.dotenv))
     secrets = {**(recipe.secrets if recipe else {}), **variables.secrets}
     answers = replace(answers, apps=apps, env=variables.env, secrets=secrets)
