@@ -142,14 +142,11 @@ class Meeting:
         )
         if answers is None:
             return None
-        if self.dashboard.project not in {"", answers.name}:
-            url = self.dashboard.rename(answers.callback_url or "", answers.name)
-            answers = replace(answers, callback_url=url)
-        return build(answers)
+        url = self.dashboard.settle(answers.callback_url, answers.name)
+        return build(replace(answers, callback_url=url))
 
 
 def build_source(options: argparse.Namespace, environ: Mapping[str, str]) -> Source:
-    """Where answers may come from: the file and the servers that the command line names."""
     check_folder(options.dir)
     folder = options.dir.absolute()
     file = options.source
@@ -269,7 +266,6 @@ def save(draft: Draft, text: str, prompts: Prompts, signals: Signals) -> None:
 
 
 def write(draft: Draft, text: str) -> None:
-    """Write the config, and what a new one needs."""
     if draft.text is None:
         known = draft.key.path if draft.key.path and draft.key.path.name == KEY_FILE else None
         create_config(
@@ -299,7 +295,6 @@ def tell_next(say: Say, show: Say, options: argparse.Namespace, draft: Draft, te
 
 
 def describe_key(draft: Draft) -> str:
-    """Where the key is, and who has to have it."""
     ci = "A CI gets the key as the secret DEPLOY_KEY."
     if draft.key_file is None:
         return f"Its key is that of {draft.key.source}. {ci}"
@@ -310,7 +305,6 @@ def describe_key(draft: Draft) -> str:
 
 
 def list_commands(options: argparse.Namespace, config: Config) -> list[str]:
-    """The commands that come next, each with what it is for."""
     place = "".join(
         f" {flag} {shlex.quote(str(value))}"
         for flag, value, usual in (

@@ -49,8 +49,9 @@ class OwnDashboard:
         self._key = key
         self._environ = environ
         self._process: subprocess.Popen[bytes] | None = None
-        #: The name of the project that was added, as is the app.
+        #: The name of the project that was added, as is the app, and the callback URLs it has had.
         self.project = ""
+        self._urls: list[str] = []
         self.log_file: Path | None = None
 
     @property
@@ -60,18 +61,29 @@ class OwnDashboard:
     def start(self, name: str) -> StartedDashboard:
         """Have a dashboard take the deploys of the app ``name``; one that runs does that too."""
         try:
+            if self.project != name:
+                self._remove_project()
             token_path = self._add_project(name)
             url = self._find_running() or self._start_server()
         except NvoiError as error:
             self.undo()
             return StartedDashboard("", f"No dashboard could be started: {error}")
-        return StartedDashboard(f"{url}{token_path}", f"Its page: {url}/projects/{name}")
+        self._urls.append(f"{url}{token_path}")
+        return StartedDashboard(self._urls[-1], f"Its page: {url}/projects/{name}")
 
-    def rename(self, url: str, name: str) -> str:
-        """The callback URL of a project of another name, in the place of the one of ``url``."""
-        self._remove_project()
-        parts = urlsplit(url)
-        return f"{parts.scheme}://{parts.netloc}{self._add_project(name)}"
+    def settle(self, url: str | None, name: str) -> str | None:
+        """The callback URL that an app ``name`` is saved with in the place of ``url``.
+
+        The project is called as the app is; nothing is left of a dashboard that is not called.
+        """
+        if url not in self._urls:
+            self.undo()
+            return url
+        if self.project not in {"", name}:
+            self._remove_project()
+            parts = urlsplit(url)
+            self._urls.append(f"{parts.scheme}://{parts.netloc}{self._add_project(name)}")
+        return self._urls[-1]
 
     def undo(self) -> None:
         """Leave nothing of it: nothing was saved."""

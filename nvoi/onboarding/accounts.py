@@ -53,29 +53,26 @@ class Account:
         kind: its record in the config.
         needs: what one has to have, in a sentence.
         fields: its questions.
-        check: tries what was answered, and returns what the account has; raises NvoiError.
-        take: completes what was answered by what the account has; raises NvoiError.
+        settle: tries what was answered, and completes it by what the account has; raises NvoiError.
     """
 
     title: str
     kind: type[Any]
     needs: str
     fields: tuple[Field, ...] = ()
-    check: Callable[[Any, Environ], Sequence[Any]] = lambda _, __: ()
-    take: Callable[[Prompts, Any, Sequence[Any], Environ], Any] = lambda _, record, *__: record
+    settle: Callable[[Prompts, Any, Environ], Any] = lambda _, record, __: record
 
 
-def check_local(_: LocalProvider, __: Environ) -> tuple[()]:
+def settle_local(_: Prompts, record: LocalProvider, __: Environ) -> LocalProvider:
     """Services on this machine are kept by supervisord, which an extra brings."""
     if importlib.util.find_spec("supervisor") is None:
         raise ExtraError("supervisor is not installed", "local")
-    return ()
+    return record
 
 
-def choose_region(
-    prompts: Prompts, record: AWSProvider, regions: Sequence[str], environ: Environ
-) -> Any:
-    """As :func:`choose_type`: a region says what is on sale there once it is chosen."""
+def settle_aws(prompts: Prompts, record: AWSProvider, environ: Environ) -> Any:
+    """As :func:`settle_rented`: a region says what is on sale there once it is chosen."""
+    regions = try_out(prompts, list_regions, record, environ)
     choices = [Choice(region, region) for region in regions]
     record = replace(record, region=prompts.choose("Region:", choices, record.region))
     types = try_out(prompts, list_types, record, environ)
@@ -84,10 +81,14 @@ def choose_region(
             "  There are no prices: the key may lack the right to pricing:GetProducts, or AWS' "
             "price list does not answer. See https://aws.amazon.com/ec2/pricing/on-demand/"
         )
-    return choose_type(prompts, record, types, environ)
+    return choose_type(prompts, record, types)
 
 
-def choose_type(prompts: Prompts, record: Any, types: Sequence[ServerType], _: Environ) -> Any:
+def settle_rented(prompts: Prompts, record: Any, environ: Environ) -> Any:
+    return choose_type(prompts, record, try_out(prompts, list_types, record, environ))
+
+
+def choose_type(prompts: Prompts, record: Any, types: Sequence[ServerType]) -> Any:
     """``record`` with the location and the server type that are chosen of those on sale."""
     location, kind = LISTED[type(record)]
     places = sorted({one.location for one in types})
@@ -123,9 +124,8 @@ def check_cloudflare(record: Cloudflare, environ: Environ) -> Sequence[Zone]:
     return zones
 
 
-def tell_zones(
-    prompts: Prompts, record: Cloudflare, zones: Sequence[Zone], _: Environ
-) -> Cloudflare:
+def settle_cloudflare(prompts: Prompts, record: Cloudflare, environ: Environ) -> Cloudflare:
+    zones = try_out(prompts, check_cloudflare, record, environ)
     names = ", ".join(sorted(zone.name for zone in zones))
     if names:
         prompts.say(f"  Domains of the account: {names}")
@@ -146,7 +146,7 @@ ACCOUNTS: tuple[Account, ...] = (
         "this machine",
         LocalProvider,
         "This machine: no account, no root, no containers.",
-        check=check_local,
+        settle=settle_local,
     ),
     Account(
         "own servers",
@@ -163,8 +163,7 @@ ACCOUNTS: tuple[Account, ...] = (
             Field("server_location", "Location:", "nbg1", is_listed=True),
             Field(ARCHITECTURE, "Architecture:", "x86", is_listed=True),
         ),
-        check=list_types,
-        take=choose_type,
+        settle=settle_rented,
     ),
     Account(
         "AWS",
@@ -177,8 +176,7 @@ ACCOUNTS: tuple[Account, ...] = (
             Field("instance_type", "Instance type:", "t3.small", is_listed=True),
             Field(ARCHITECTURE, "Architecture:", "x86", is_listed=True),
         ),
-        check=list_regions,
-        take=choose_region,
+        settle=settle_aws,
     ),
     Account(
         "Scaleway",
@@ -191,8 +189,7 @@ ACCOUNTS: tuple[Account, ...] = (
             Field("server_type", "Server type:", "DEV1-S", is_listed=True),
             Field(ARCHITECTURE, "Architecture:", "x86", is_listed=True),
         ),
-        check=list_types,
-        take=choose_type,
+        settle=settle_rented,
     ),
 )
 
@@ -204,8 +201,7 @@ CLOUDFLARE = Account(
         Field("api_token", "Cloudflare API token", secret=True),
         Field("account_id", "Account id:"),
     ),
-    check=check_cloudflare,
-    take=tell_zones,
+    settle=settle_cloudflare,
 )
 AFTER_TROUBLE = (
     Choice("type them again", value=True),
@@ -231,8 +227,7 @@ def ask_account(
                 known[field.name] = ask_field(prompts, field, known)
         record = account.kind(**known)
         try:
-            found = try_out(prompts, account.check, record, environ)
-            return account.take(prompts, record, found, environ)
+            return account.settle(prompts, record, environ)
         except NvoiError as error:
             prompts.say(f"! {account.title}: {error}")
         if not account.fields or prompts.choose("What now?", AFTER_TROUBLE, default=True) is False:

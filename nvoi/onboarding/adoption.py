@@ -8,21 +8,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nvoi.config.fields import RejectedError, parse_host, parse_port, parse_user
-from nvoi.config.schema import AppService, Healthcheck, ServerGroup, SSHProvider
+from nvoi.config.schema import ServerGroup, SSHProvider
 from nvoi.config.sensitive import collect_secrets
 from nvoi.config.ssh_keys import generate_ssh_keys
 from nvoi.errors import UsageError
 from nvoi.log import masking
 from nvoi.log.rendering import format_count
 from nvoi.onboarding.answers import Answers, build_config, build_groups
-from nvoi.onboarding.checkout import DEFAULT_PORT, SERVING, Checkout
+from nvoi.onboarding.checkout import Checkout, complete_services
 from nvoi.onboarding.databases import is_unreachable
 from nvoi.onboarding.prompts import Choice, Interview, Prompts, ask_secret_value, ask_value
 from nvoi.onboarding.proposals import Proposal, find_files, read_proposal
 from nvoi.onboarding.proposals.variables import divide, is_secret, read_dotenv
 from nvoi.onboarding.services import find_free_port
 from nvoi.onboarding.wizard import Known, ask_answers
-from nvoi.secret import Secret
 
 #: A file that the checkout's own suggestions say all of already.
 PROCFILE = "Procfile"
@@ -41,14 +40,9 @@ HOST = re.compile(
 
 @dataclass(frozen=True)
 class Source:
-    """Where answers may come from.
+    """Where answers may come from: the checkout's folder, and what the command line names.
 
-    Attributes:
-        folder: the checkout.
-        file: the file that the user named; None where none was.
-        variables: values that it may ask for, nvoi's own environment.
-        groups: the servers that the user named; none of them stands for this machine.
-        name: the app's name, where the user gave one.
+    ``variables`` are values that a file may ask for; without ``groups`` this machine is meant.
     """
 
     folder: Path
@@ -121,7 +115,6 @@ def begin(interview: Interview, source: Source) -> Known:
 
 
 def choose_file(prompts: Prompts, folder: Path) -> str | None:
-    """One of the checkout's files that the user wants to take; None where none is wanted."""
     files = [file for file in find_files(folder) if file != PROCFILE]
     if not files:
         return None
@@ -164,15 +157,6 @@ def ensure_keys(known: Known) -> Known:
     return replace(known, answers=replace(answers, ssh_keys=keys))
 
 
-def complete(checkout: Checkout) -> tuple[AppService, ...]:
-    """The services on servers, with what is offered for the one that serves."""
-    first, *others = checkout.services
-    if first.name == SERVING:
-        check = Healthcheck(path=checkout.health) if checkout.health else None
-        first = replace(first, port=first.port or DEFAULT_PORT, healthcheck=check)
-    return (first, *others)
-
-
 @dataclass(frozen=True)
 class Adopted:
     """What is known without a question, what is told of it, and what lacks."""
@@ -203,7 +187,6 @@ def choose_ports(adopted: Adopted) -> Adopted:
 
 
 def adopt_file(source: Source, checkout: Checkout, file: str | Path) -> Adopted:
-    """What a file of another tool says."""
     proposal = source.read(source.known, file)
     known = merge(source.known, proposal)
     answers = replace(known.answers, name=known.answers.name or checkout.name)
@@ -218,19 +201,17 @@ def adopt_file(source: Source, checkout: Checkout, file: str | Path) -> Adopted:
 
 
 def adopt_checkout(source: Source, checkout: Checkout) -> Adopted:
-    """What the files of a framework, a Dockerfile or a Procfile say."""
     place = source.known
     answers = replace(place.answers, name=source.name or checkout.name)
     recipe = checkout.recipe if answers.is_local else None
-    apps = checkout.local if answers.is_local else complete(checkout)
+    served = complete_services(checkout.services, checkout.health)
+    apps = checkout.local if answers.is_local else served
     variables = divide(read_dotenv(checkout.dotenv))
-    made = {name: Secret(value) for name, value in (recipe.secrets if recipe else {}).items()}
-    secrets = {**made, **{name: Secret(value) for name, value in variables.secrets.items()}}
+    secrets = {**(recipe.secrets if recipe else {}), **variables.secrets}
     answers = replace(answers, apps=apps, env=variables.env, secrets=secrets)
     told = [f"The checkout has {recipe.title}."] if recipe and recipe.title else []
     if variables:
-        count = format_count(len(variables.env) + len(variables.secrets), "variable")
-        told.append(f"The config has the {count} of .env.")
+        told.append(f"The config has the {format_count(len(variables), 'variable')} of .env.")
     known = ensure_keys(replace(place, answers=answers))
     is_startable = any(app.command for app in apps) or not answers.is_local
     lacking = () if is_startable else (NOTHING_TO_START,)

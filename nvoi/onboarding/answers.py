@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
+from nvoi.config.environment import parse_database_url
 from nvoi.config.schema import (
     EMPTY,
     Application,
@@ -22,14 +25,21 @@ from nvoi.config.schema import (
     SSHProvider,
     Volume,
 )
-from nvoi.onboarding.hosts import build_addresses, rename_all
+from nvoi.naming import build_database_name, build_workload_name
 from nvoi.secret import Secret
 
 #: The group of the first server, which is the master and holds the volumes, and that of the rest.
 MAIN, WORKERS = "main", "workers"
-
+#: What stands for the app's database among its services.
+DATABASE_HOST = "database:"
+THIS_MACHINE = "localhost"
+#: Variables whose whole value may be a host.
+HOST_NAME = re.compile(
+    r"(?:HOST|HOSTS|HOSTNAME|SERVER|SERVERS|ADDR|ADDRESS|BROKER|BROKERS|ENDPOINT|NODES)$"
+)
 
 Mounting = AppService | AuxiliaryService
+Service = TypeVar("Service", AppService, AuxiliaryService)
 
 
 @dataclass(frozen=True)
@@ -91,9 +101,14 @@ def build_config(answers: Answers) -> Config:
     home = find_home(answers)
     addresses = build_addresses(answers.hosts, answers.name, answers.database, answers.is_local)
     secrets = {
-        name: Secret(rename_all({name: value.reveal()}, addresses)[name])
+        name: Secret(rename_hosts(name, value.reveal(), addresses))
         for name, value in answers.secrets.items()
     }
+
+    def settle(service: Service) -> Service:
+        env = rename_all(service.env, addresses)
+        return replace(service, servers=place(service, home, answers), env=env)
+
     application = Application(
         name=answers.name,
         compute_provider=answers.provider,
@@ -103,18 +118,8 @@ def build_config(answers: Answers) -> Config:
         cloudflare=answers.cloudflare,
         ingress=answers.ingress,
         servers={group.name: complete_group(group, home, answers) for group in answers.groups},
-        app={
-            app.name: replace(
-                app, servers=place(app, home, answers), env=rename_all(app.env, addresses)
-            )
-            for app in answers.apps
-        },
-        services={
-            one.name: replace(
-                one, servers=place(one, home, answers), env=rename_all(one.env, addresses)
-            )
-            for one in answers.services
-        },
+        app={app.name: settle(app) for app in answers.apps},
+        services={one.name: settle(one) for one in answers.services},
         database=place_database(answers.database, home, answers),
     )
     return Config(application, answers.callback_url)
@@ -124,22 +129,23 @@ def complete_group(group: ServerGroup, home: ServerGroup | None, answers: Answer
     """A group with the volumes that hang there; how servers are reached is for own ones only."""
     if not answers.is_local:
         known = {name for each in answers.groups for name in each.volumes}
-        mounts: list[tuple[Mounting, Mapping[str, str]]]
-        mounts = [(app, app.mounts) for app in answers.apps]
-        mounts += [(service, service.mount) for service in answers.services]
-        wanted = [
-            name
-            for service, volumes in mounts
-            for name in volumes
+        services: list[Mounting] = [*answers.apps, *answers.services]
+        fresh = {
+            name: Volume(name)
+            for service in services
+            for name in get_mounts(service)
             if name not in known and place(service, home, answers)[:1] == (group.name,)
-        ]
-        fresh = {name: Volume(name) for name in wanted}
+        }
         if group is home and answers.volume and answers.database:
             fresh[answers.volume.name] = answers.volume
         group = replace(group, volumes={**group.volumes, **fresh})
     if isinstance(answers.provider, SSHProvider | LocalProvider):
         return group
     return replace(group, hosts=(), user=None, port=None, private_ip=None, host_keys=())
+
+
+def get_mounts(service: Mounting) -> Mapping[str, str]:
+    return service.mounts if isinstance(service, AppService) else service.mount
 
 
 def place(service: Mounting, home: ServerGroup | None, answers: Answers) -> tuple[str, ...]:
@@ -149,10 +155,9 @@ def place(service: Mounting, home: ServerGroup | None, answers: Answers) -> tupl
     if answers.is_local:
         return wanted
     is_app = isinstance(service, AppService)
-    mounts = service.mounts if isinstance(service, AppService) else service.mount
     # A file, or a volume, is on one server's disk.
     is_file = is_app and answers.database is not None and answers.database.engine == "sqlite3"
-    if home and (is_file or (not wanted and (mounts or not is_app))):
+    if home and (is_file or (not wanted and (get_mounts(service) or not is_app))):
         return (home.name,)
     return wanted or names
 
@@ -204,3 +209,51 @@ def find_home(answers: Answers) -> ServerGroup | None:
     own = [group for group in answers.groups if group.name in wanted]
     masters = [group for group in answers.groups if group.master]
     return next(iter([*own, *masters, *answers.groups]), None)
+
+
+def build_addresses(
+    hosts: Mapping[str, str], name: str, database: Database | None, is_local: bool
+) -> dict[str, str]:
+    """The host that stands for each name: a Service in the cluster, or this machine."""
+
+    def find(service: str) -> str:
+        if is_local:
+            return find_server(database) if service == DATABASE_HOST else THIS_MACHINE
+        if service == DATABASE_HOST:
+            return build_database_name(name)
+        return build_workload_name(name, service)
+
+    return {host: find(service) for host, service in hosts.items()}
+
+
+def find_server(database: Database | None) -> str:
+    """The host of a database that runs elsewhere; this machine where it is not known."""
+    if database is None or database.url is None or database.engine not in {"postgres", "mysql"}:
+        return THIS_MACHINE
+    try:
+        address = parse_database_url(database.url.reveal(), database.engine)
+    except ValueError:
+        return THIS_MACHINE
+    return address.host or THIS_MACHINE
+
+
+def rename_all(variables: Mapping[str, str], addresses: Mapping[str, str]) -> dict[str, str]:
+    return {name: rename_hosts(name, value, addresses) for name, value in variables.items()}
+
+
+def rename_hosts(variable: str, value: str, addresses: Mapping[str, str]) -> str:
+    """A variable's value with other names for the hosts in it.
+
+    A host is all of a value whose variable is called after one; or stands behind ``://``, ``@``
+    or a comma, or first, and in front of a port, a path or the end.
+    """
+    if HOST_NAME.search(variable) and value in addresses:
+        return addresses[value]
+    names = "|".join(map(re.escape, sorted(addresses, key=len, reverse=True)))
+    if not names:
+        return value
+    in_url = rf"(?:(?<=://)|(?<=@))(?P<url>{names})(?=[:/,?]|$)"
+    in_list = rf"(?:^|(?<=,))(?P<list>{names})(?=:\d+(?:[/,]|$))"
+    return re.sub(
+        rf"{in_url}|{in_list}", lambda found: addresses[found["url"] or found["list"]], value
+    )

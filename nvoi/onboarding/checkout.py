@@ -9,12 +9,11 @@ from pathlib import Path
 
 from nvoi.ci import ask_git
 from nvoi.config.fields import SERVICE_NAME
-from nvoi.config.schema import AppService
-from nvoi.onboarding.dockerfile import Image, read_dockerfile
+from nvoi.config.schema import AppService, Healthcheck
 from nvoi.onboarding.recipes import Recipe, find_recipe, prepare_app
 from nvoi.onboarding.recipes.node import find_start, read_package
 from nvoi.onboarding.recipes.python import find_project_name
-from nvoi.onboarding.shell import use_port
+from nvoi.onboarding.shell import Image, read_dockerfile, use_port
 from nvoi.onboarding.sources import find_health, read_text
 
 ENTRY = re.compile(r"^\s*([A-Za-z0-9_-]+):\s*(\S.*)$")
@@ -25,15 +24,9 @@ DEFAULT_PORT = 8000
 
 @dataclass(frozen=True)
 class Checkout:
-    """Good first answers.
+    """Good first answers: services on servers and on this machine, the one that serves first.
 
-    Attributes:
-        name: the app's name.
-        services: the app's services on servers, the one that serves first.
-        local: the same on this machine, where no image has what they depend on.
-        recipe: what prepares and starts the app on this machine, where that is known.
-        health: the path of its health page, "" where none is known.
-        dotenv: the text of the file with its variables.
+    ``dotenv`` is the text of the file with its variables.
     """
 
     name: str
@@ -87,6 +80,15 @@ def build_services(
     return (first, *others)
 
 
+def complete_services(services: tuple[AppService, ...], health: str = "") -> tuple[AppService, ...]:
+    """The services on servers, with what is offered for the one that serves."""
+    first, *others = services
+    if first.name == SERVING:
+        check = Healthcheck(path=health) if health else None
+        first = replace(first, port=first.port or DEFAULT_PORT, healthcheck=check)
+    return (first, *others)
+
+
 def build_local_services(
     processes: Mapping[str, str], image: Image, recipe: Recipe
 ) -> tuple[AppService, ...]:
@@ -104,9 +106,10 @@ def build_local_services(
 
 def read_procfile(text: str) -> dict[str, str]:
     """The commands of a Procfile by their names, as service names are spelled."""
-    found = (ENTRY.match(line) for line in text.splitlines())
-    named = {match[1].lower().strip("-_"): match[2].strip() for match in found if match}
-    return {name: command for name, command in named.items() if SERVICE_NAME.fullmatch(name)}
+    found = [match for line in text.splitlines() if (match := ENTRY.match(line))]
+    # The first of two counts.
+    named = {match[1].lower().strip("-_"): match[2].strip() for match in reversed(found)}
+    return {name: named[name] for name in reversed(named) if SERVICE_NAME.fullmatch(name)}
 
 
 def find_remote(directory: Path, environ: Mapping[str, str]) -> str:

@@ -122,6 +122,10 @@ def hide_password(url: str) -> str:
     return USERINFO.sub(hide, url)
 
 
+def describe_streaming(answers: Answers) -> list[str]:
+    return [hide_password(answers.callback_url) if answers.callback_url else "none"]
+
+
 def call_dashboard(url: str, key: Secret, environ: Mapping[str, str]) -> Verdict:
     """Send a batch without lines, which a dashboard takes and does not store."""
     from nvoi.log.transport import Transport, TransportError  # noqa: PLC0415 - slow to import
@@ -149,7 +153,6 @@ def call_dashboard(url: str, key: Secret, environ: Mapping[str, str]) -> Verdict
 
 
 def explain_answer(answer: Answer) -> Verdict:
-    """What a status means. Pure."""
     status = answer.status
     if 200 <= status < 300:  # noqa: PLR2004 - the successful ones
         return Verdict(ok=True, text=f"The dashboard answers ({status}) and takes this app's key.")
@@ -178,7 +181,8 @@ def describe_target(location: str) -> str:
 
 
 def explain_failure(error: TransportError, url: str) -> Verdict:
-    """What it means that no answer came. Pure."""
+    parts = urlsplit(url)
+    place = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
     advice = {
         "unreachable": f"Is the address right, and does the dashboard run? {START}",
         "timeout": "Is the address right? A firewall may drop what is sent there.",
@@ -187,13 +191,7 @@ def explain_failure(error: TransportError, url: str) -> Verdict:
         "proxy": "See $HTTP_PROXY, $HTTPS_PROXY and $NO_PROXY.",
         "environment": "",
         "garbage": "Is this the port of a web server? One that speaks TLS needs https://",
-        "reset": f"A server that speaks TLS needs https:// in front of it: {hide_path(url)}",
+        "reset": f"A server that speaks TLS needs https:// in front of it: {place}",
     }
     text = f"No answer: {error}. {advice.get(error.kind, '')}"
     return Verdict(ok=False, text=text.strip())
-
-
-def hide_path(url: str) -> str:
-    """The scheme and host of a URL, without user, password and path."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")

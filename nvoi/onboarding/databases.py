@@ -10,7 +10,7 @@ from nvoi.config.environment import SECRETS, parse_database_url
 from nvoi.config.fields import RejectedError, parse_positive
 from nvoi.config.schema import Database, Volume
 from nvoi.onboarding.answers import Answers, find_home
-from nvoi.onboarding.prompts import Choice, Interview, ask, ask_secret
+from nvoi.onboarding.prompts import DOTS, Choice, Interview, ask, ask_secret
 from nvoi.secret import Secret
 
 VOLUME = "database"
@@ -107,7 +107,6 @@ def find_kind(database: Database | None) -> Kind | None:
 def ask_running(
     interview: Interview, answers: Answers, kind: Kind, before: Database | None
 ) -> Answers:
-    """A server that runs already."""
     if kind is PGVECTOR:
         interview.prompts.say("  The server must have the extension `vector`.")
     message = f"URL ({kind.adapter}://USER:PASSWORD@HOST/NAME)"
@@ -137,7 +136,6 @@ def build_url_parser(kind: Kind) -> Callable[[str], object]:
 def ask_volume(
     interview: Interview, answers: Answers, kind: Kind, before: Database | None
 ) -> Answers:
-    """A database that nvoi runs, on a volume of its own."""
     database = complete(before or Database(), kind)
     volume = Volume(next(iter(database.mount)))
     if answers.volume and before:
@@ -163,3 +161,19 @@ def complete(database: Database, kind: Kind) -> Database:
         mount=database.mount or {VOLUME: kind.folder},
         secrets={**wanted, **given},
     )
+
+
+def describe_database(answers: Answers) -> list[str]:
+    database = answers.database
+    if database is None:
+        return ["none"]
+    kind = find_kind(database)
+    lines = [kind.title if kind else "a database"]
+    if database.url:
+        lines.append(f"URL {DOTS}")
+    elif database.secrets:
+        lines.append(f"{', '.join(database.secrets)}: {DOTS}")
+    if answers.volume and not database.url:
+        size = "" if answers.is_local else f", {answers.volume.size} GB"
+        lines.append(f"volume {answers.volume.name}{size}")
+    return lines

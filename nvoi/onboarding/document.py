@@ -70,7 +70,6 @@ def check_target(config: Config, directory: Path) -> None:
 
 
 def build_document(answers: Answers) -> str:
-    """The text of a new config. Pure."""
     tree = build_tree(build_config(answers))
     above = {key: tree.pop(key) for key in ("callback_url",) if key in tree}
     lines = "\n".join(write_tree({**above, **tree}))

@@ -13,19 +13,21 @@ from nvoi.config.fields import (
     parse_positive,
     parse_user,
 )
-from nvoi.config.schema import Ingress, SSHKeys, SSHProvider
+from nvoi.config.schema import Ingress, LocalProvider, SSHKeys, SSHProvider
 from nvoi.config.ssh_keys import KeyPairError, derive_ssh_keys, generate_ssh_keys
 from nvoi.errors import NvoiError
 from nvoi.files import read_file
+from nvoi.log.rendering import format_count
 from nvoi.onboarding.accounts import (
     ACCOUNTS,
     CLOUDFLARE,
+    LISTED,
     Account,
     ask_account,
     get_account,
 )
 from nvoi.onboarding.answers import Answers, build_groups
-from nvoi.onboarding.prompts import Choice, Interview, ask
+from nvoi.onboarding.prompts import DOTS, Choice, Interview, ask
 
 DEFAULT_USER, DEFAULT_PORT = "root", 22
 #: What brings domains to the services.
@@ -50,9 +52,17 @@ def ask_place(interview: Interview, answers: Answers) -> Answers:
     return ask_keys(interview, ask_servers(interview, answers, account))
 
 
-def can_have_domains(answers: Answers) -> bool:
-    """Whether a domain would be served."""
-    return not answers.is_local
+def describe_place(answers: Answers) -> list[str]:
+    provider = answers.provider
+    title = get_account(provider).title
+    if isinstance(provider, LocalProvider):
+        return [title]
+    if isinstance(provider, SSHProvider):
+        logins = ((group.user or "root", host) for group in answers.groups for host in group.hosts)
+        return [title, *(f"{user}@{host}" for user, host in logins)]
+    location, kind = (getattr(provider, name) for name in LISTED[type(provider)])
+    count = format_count(sum(group.count for group in answers.groups), "server")
+    return [title, f"{count}, {kind} in {location}, {provider.architecture}", f"credentials {DOTS}"]
 
 
 def ask_servers(interview: Interview, answers: Answers, account: Account) -> Answers:
@@ -135,3 +145,11 @@ def ask_domains(interview: Interview, answers: Answers) -> Answers:
         return replace(answers, cloudflare=None, ingress=ingress)
     apps = tuple(replace(app, domain=None, subdomain=None) for app in answers.apps)
     return replace(answers, cloudflare=None, ingress=None, apps=apps)
+
+
+def describe_domains(answers: Answers) -> list[str]:
+    if answers.ingress is not None:
+        return ["the servers themselves", f"certificates for {answers.ingress.email}"]
+    if answers.cloudflare is None:
+        return ["none"]
+    return [f"Cloudflare, account {answers.cloudflare.account_id}", f"API token {DOTS}"]

@@ -5,16 +5,18 @@ from __future__ import annotations
 import getpass
 import re
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from prompt_toolkit.utils import get_cwidth
 
 from nvoi.config.fields import RejectedError
 from nvoi.config.schema import EMPTY
 from nvoi.log import masking
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import Checkout
-from nvoi.onboarding.layout import clamp_width, fold_lines, write
 from nvoi.secret import Secret
 
 T = TypeVar("T")
@@ -23,6 +25,8 @@ T = TypeVar("T")
 DOTS = "••••"
 #: What is typed for no answer where a blank one takes the default, and to go back.
 NONE, BACK = "-", "<"
+# Narrower than this and nothing is folded any more; wider, and lines are tiring to read.
+NARROWEST, WIDEST = 20, 100
 NEEDED = "an answer is needed here"
 # What a value in a config cannot have, or has by accident: line ends, control characters, byte
 # order marks, halves of surrogate pairs.
@@ -117,6 +121,58 @@ def read_line(prompt: str, read: Callable[[str], str] = input) -> str:
             return line
 
 
+def clamp_width(columns: int) -> int:
+    return max(NARROWEST, min(columns, WIDEST))
+
+
+def fold_lines(text: str, width: int) -> str:
+    """``text`` with its long lines in several, each indented as the line was; words stay whole."""
+    return "\n".join(part for line in text.split("\n") for part in fold(line, width))
+
+
+def fold(line: str, width: int, hang: str = "", *, cut: bool = False) -> list[str]:
+    """``line`` in as many as it needs; those that follow are indented as it is, and by ``hang``.
+
+    ``cut`` is whether words that are wider than that are cut, or stick out.
+    """
+    indent = line[: len(line) - len(line.lstrip())] + hang
+    parts: list[str] = []
+    current = ""
+    for word in re.findall(r"\s*\S+", line):
+        if get_cwidth(current + word) <= width:
+            current += word
+            continue
+        if current:
+            parts.append(current)
+            word = indent + word.lstrip()  # noqa: PLW2901 - now it begins a line
+        while cut and get_cwidth(word) > width:
+            head = find_head(word, width)
+            parts.append(head)
+            word = indent + word[len(head) :]  # noqa: PLW2901 - what is left of it
+        current = word
+    return [*parts, current]
+
+
+def find_head(text: str, width: int) -> str:
+    columns = 0
+    for index, letter in enumerate(text):
+        columns += get_cwidth(letter)
+        if columns > width:
+            return text[:index]
+    return text
+
+
+def pad(text: str, width: int) -> str:
+    return text + " " * (width - get_cwidth(text))
+
+
+def write(text: str) -> None:
+    """Prints ``text``; a character that the terminal's encoding lacks shows as ``?``."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(f"{text}\n".encode(encoding, "replace").decode(encoding))
+    sys.stdout.flush()
+
+
 @dataclass(frozen=True)
 class Verdict:
     ok: bool
@@ -136,8 +192,6 @@ class Interview:
     """The terminal, and what is known beside the answers.
 
     Args:
-        prompts: where it is asked.
-        checkout: what the app's files suggest.
         original: the answers of the config that is being edited; None where there is none.
         call_dashboard: makes a signed test call to a callback URL.
         start_dashboard: has a dashboard of this machine take the deploys of the app of this name;

@@ -51,7 +51,6 @@ class RetracingPrompts(Prompts):
                 self._take_back()
 
     def _take_back(self) -> None:
-        """Forget the last answer, and what was done since."""
         if not any(event.is_answer for event in self._events):
             self._prompts.say("! this is the first question")
         while self._events:

@@ -29,7 +29,6 @@ from nvoi.onboarding.prompts import (
     ask_blank,
     ask_command,
 )
-from nvoi.secret import Secret
 from nvoi.targets.local.processes import is_port_free
 
 INTRODUCTION = (
@@ -111,12 +110,10 @@ def take_secrets(interview: Interview, answers: Answers) -> Answers:
     recipe = interview.checkout.recipe
     if recipe is None or not answers.is_local:
         return answers
-    made = {name: Secret(value) for name, value in recipe.secrets.items()}
-    return replace(answers, secrets={**made, **answers.secrets})
+    return replace(answers, secrets={**recipe.secrets, **answers.secrets})
 
 
 def find_suggestions(interview: Interview, answers: Answers) -> list[AppService]:
-    """The checkout's services that were not taken yet."""
     taken = {app.name for app in answers.apps}
     checkout = interview.checkout
     services = checkout.local if answers.is_local else checkout.services
@@ -142,20 +139,16 @@ def ask_service(interview: Interview, others: Answers, draft: AppService) -> App
             prompts, "Port (blank: none):", build_port_parser(others), str(draft.port or "")
         ),
     )
-    offered = find_offered_health(interview) if is_new else ""
-    draft = replace(draft, healthcheck=ask_healthcheck(prompts, draft, offered))
+    checkout = interview.checkout
+    # Where its code was read and has no page, none is offered.
+    found = checkout.health or ("" if checkout.recipe else DEFAULT_HEALTH)
+    draft = replace(draft, healthcheck=ask_healthcheck(prompts, draft, found if is_new else ""))
     draft = ask_domain(interview, others, draft)
     message = "Command before each release (blank: none):"
     if is_new and "\n" in (draft.pre_run_command or ""):
         prompts.show(textwrap.indent(draft.pre_run_command or "", "    ").rstrip())
     release = ask_command(prompts, message, draft.pre_run_command or "", needed=False)
     return replace(draft, pre_run_command=release)
-
-
-def find_offered_health(interview: Interview) -> str:
-    """The page that the checkout has; where its code was read and has none, none is offered."""
-    checkout = interview.checkout
-    return checkout.health or ("" if checkout.recipe else DEFAULT_HEALTH)
 
 
 def ask_healthcheck(prompts: Prompts, draft: AppService, offered: str) -> Healthcheck | None:
@@ -170,7 +163,6 @@ def ask_healthcheck(prompts: Prompts, draft: AppService, offered: str) -> Health
 
 
 def ask_domain(interview: Interview, answers: Answers, draft: AppService) -> AppService:
-    """The domain, where one can be served."""
     if answers.is_local:
         # It counts for nothing here, and is not lost.
         return draft
@@ -204,7 +196,6 @@ def find_owner(answers: Answers, hostnames: tuple[str, ...]) -> str | None:
 
 
 def build_name_parser(others: Answers) -> Callable[[str], str]:
-    """A parser of a name that no other service has."""
     taken = {build_label(app.name) for app in others.apps}
 
     def parse(text: str) -> str:
@@ -228,3 +219,31 @@ def build_port_parser(others: Answers) -> Callable[[str], int]:
         return port
 
     return parse
+
+
+def describe_services(answers: Answers) -> list[str]:
+    return [line for app in answers.apps for line in describe_service(app)] or ["none"]
+
+
+def describe_service(app: AppService) -> list[str]:
+    lines = [f"{app.name}: {shorten(app.command or 'the command of its image')}"]
+    if app.port:
+        lines.append(f"  port {app.port}")
+    if app.healthcheck:
+        check = app.healthcheck
+        asked = check.command if check.type == "exec" else check.path
+        lines.append(f"  health: {check.type if check.type == 'tcp' else shorten(asked or '')}")
+    if app.domain:
+        lines.append(f"  {', '.join(build_hostnames(app.domain, app.subdomain))}")
+    if app.pre_run_command:
+        lines.append(f"  before each release: {shorten(app.pre_run_command)}")
+    return lines
+
+
+def shorten(command: str) -> str:
+    first, _, rest = command.strip().partition("\n")
+    return f"{first} …" if rest else first
+
+
+def describe_auxiliaries(answers: Answers) -> list[str]:
+    return [f"{service.name}: {service.image}" for service in answers.services]

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -18,8 +19,15 @@ from prompt_toolkit.output import ColorDepth, Output, create_output
 from prompt_toolkit.output.vt100 import Vt100_Output
 from questionary import Question
 
-from nvoi.onboarding.layout import clamp_width
-from nvoi.onboarding.prompts import BACK, NONE, BackError, Choice, Prompts, find_index
+from nvoi.onboarding.prompts import (
+    BACK,
+    NONE,
+    BackError,
+    Choice,
+    Prompts,
+    clamp_width,
+    find_index,
+)
 from nvoi.signals import ENDING
 
 T = TypeVar("T")
@@ -69,7 +77,6 @@ class TerminalPrompts(Prompts):
         return bool(self._ask(question))
 
     def choose(self, message: str, choices: Sequence[Choice[T]], default: T | None) -> T:
-        """One of ``choices``, by the arrow keys or its number."""
         # By their numbers: questionary takes a value of None for the title.
         items = [questionary.Choice(choice.title, index) for index, choice in enumerate(choices)]
         question = questionary.select(
@@ -96,50 +103,34 @@ class TerminalPrompts(Prompts):
                 raise KeyboardInterrupt from None
 
 
-class Ending:
-    """What a signal's handler raises while a question is asked.
-
-    It ends the question and is raised after that: raised where the signal finds the event
-    loop, it may get past what gives the terminal back.
-    """
-
-    def __init__(self, application: Application[Any]) -> None:
-        self._application = application
-        self._raised: KeyboardInterrupt | None = None
-        # For a signal that came before there was a loop.
-        application.pre_run_callables.append(self._end)
-
-    def build_handler(self, before: Handler) -> Handler:
-        """A signal's handler that keeps what the one ``before`` it raises."""
-
-        def handle(number: int, frame: FrameType | None) -> None:
-            try:
-                before(number, frame)
-            except KeyboardInterrupt as interruption:
-                self._raised = interruption
-                if self._application.loop:
-                    self._application.loop.call_soon_threadsafe(self._end)
-
-        return handle
-
-    def raise_kept(self) -> None:
-        if self._raised:
-            raise self._raised
-
-    def _end(self) -> None:
-        future = self._application.future
-        if self._raised and future and not future.done():
-            self._application.exit(exception=self._raised)
-
-
 @contextmanager
 def ended_by_signals(application: Application[Any]) -> Iterator[None]:
-    """Inside, a signal that nvoi handles ends the question that ``application`` asks."""
-    ending = Ending(application)
+    """Inside, a signal that nvoi handles ends the question that ``application`` asks.
+
+    What the signal's handler raises is raised after that: raised where the signal finds the event
+    loop, it may get past what gives the terminal back.
+    """
+    raised: list[KeyboardInterrupt] = []
+
+    def end() -> None:
+        future = application.future
+        if raised and future and not future.done():
+            application.exit(exception=raised[-1])
+
+    def handle(before: Handler, number: int, frame: FrameType | None) -> None:
+        try:
+            before(number, frame)
+        except KeyboardInterrupt as interruption:
+            raised.append(interruption)
+            if application.loop:
+                application.loop.call_soon_threadsafe(end)
+
+    # For a signal that came before there was a loop.
+    application.pre_run_callables.append(end)
     handlers = {number: signal.getsignal(number) for number in ENDING}
     taken = {number: before for number, before in handlers.items() if callable(before)}
     for number, before in taken.items():
-        signal.signal(number, ending.build_handler(before))
+        signal.signal(number, partial(handle, before))
     try:
         yield
     finally:
@@ -147,7 +138,8 @@ def ended_by_signals(application: Application[Any]) -> Iterator[None]:
             # A first Ctrl-C sets what the second one does.
             if signal.getsignal(number) is not signal.SIG_DFL:
                 signal.signal(number, before)
-        ending.raise_kept()
+        if raised:
+            raise raised[-1]
 
 
 def build_bindings() -> KeyBindings:

@@ -11,6 +11,7 @@ from nvoi.log import masking
 from nvoi.log.rendering import format_count
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.prompts import (
+    DOTS,
     Choice,
     Interview,
     Prompts,
@@ -37,7 +38,7 @@ def ask_variables(interview: Interview, answers: Answers) -> Answers:
     if interview.original is None and (offered := find_offered(interview, answers)):
         taken = take_dotenv(prompts, offered)
         env |= taken.env
-        secrets |= {name: Secret(value) for name, value in taken.secrets.items()}
+        secrets |= taken.secrets
     while name := ask_env_name(prompts, "Variable (blank: no more):", env, secrets):
         if name in env and not wants_change(prompts, name):
             del env[name]
@@ -63,7 +64,9 @@ def ask_env_name(
         if text in others and text not in known:
             kind = "secret" if isinstance(others[text], Secret) else "variable"
             raise RejectedError(f"is the name of a {kind}: remove that first")
-        return parse_env_name(text)
+        if not ENV_NAME.fullmatch(text):
+            raise RejectedError(f"must be {ENV_RULE}")
+        return text
 
     if known:
         prompts.say(f"  {', '.join(known)}")
@@ -75,18 +78,12 @@ def wants_change(prompts: Prompts, name: str) -> bool:
     return prompts.choose(f"{name} is there:", choices, default=True)
 
 
-def parse_env_name(text: str) -> str:
-    if not ENV_NAME.fullmatch(text):
-        raise RejectedError(f"must be {ENV_RULE}")
-    return text
-
-
 def find_offered(interview: Interview, answers: Answers) -> Variables:
     """What the checkout's ``.env`` has and was not answered yet; its values are masked from now."""
     found = dict(read_dotenv(interview.checkout.dotenv))
     known = {*answers.env, *answers.secrets}
     offered = divide((name, value) for name, value in found.items() if name not in known)
-    masking.add_secrets(*offered.secrets.values())
+    masking.add_secrets(*(secret.reveal() for secret in offered.secrets.values()))
     return offered
 
 
@@ -95,8 +92,7 @@ def take_dotenv(prompts: Prompts, offered: Variables) -> Variables:
     for title, names in (("variables", offered.env), ("secrets", offered.secrets)):
         if names:
             prompts.say(f"  .env has as {title}: {', '.join(names)}")
-    count = format_count(len(offered.env) + len(offered.secrets), "variable")
-    choices = [Choice(f"take {count} from .env", TAKE)]
+    choices = [Choice(f"take {format_count(len(offered), 'variable')} from .env", TAKE)]
     if offered.env:
         choices.append(Choice("take all of them as secrets", SECRETS_ONLY))
     choices.append(Choice("leave .env out", LEAVE))
@@ -104,5 +100,11 @@ def take_dotenv(prompts: Prompts, offered: Variables) -> Variables:
     if chosen == LEAVE:
         return Variables({}, {})
     if chosen == SECRETS_ONLY:
-        return Variables({}, {**offered.env, **offered.secrets})
+        made = {name: Secret(value) for name, value in offered.env.items()}
+        return Variables({}, {**made, **offered.secrets})
     return offered
+
+
+def describe_variables(answers: Answers) -> list[str]:
+    lines = [f"{name}={value}" for name, value in answers.env.items()]
+    return [*lines, *(f"{name}={DOTS}" for name in answers.secrets)] or ["none"]

@@ -5,17 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from prompt_toolkit.utils import get_cwidth
+
 from nvoi.config.fields import parse_application_name
+from nvoi.config.sensitive import find_embedded
 from nvoi.errors import ConfigError, InputError
-from nvoi.onboarding import summary
-from nvoi.onboarding.answers import Answers
-from nvoi.onboarding.dashboards import ask_streaming
-from nvoi.onboarding.databases import ask_database
-from nvoi.onboarding.layout import lay_out
-from nvoi.onboarding.place import ask_domains, ask_place, can_have_domains
-from nvoi.onboarding.prompts import Choice, Interview, ask
-from nvoi.onboarding.services import ask_services
-from nvoi.onboarding.variables import ask_variables
+from nvoi.log.masking import REDACTED, Masker
+from nvoi.onboarding.answers import Answers, build_config
+from nvoi.onboarding.dashboards import ask_streaming, describe_streaming
+from nvoi.onboarding.databases import ask_database, describe_database
+from nvoi.onboarding.place import (
+    ask_domains,
+    ask_place,
+    describe_domains,
+    describe_place,
+)
+from nvoi.onboarding.prompts import DOTS, Choice, Interview, ask, find_head, fold, pad
+from nvoi.onboarding.services import ask_services, describe_auxiliaries, describe_services
+from nvoi.onboarding.variables import ask_variables, describe_variables
+
+# Longer lines are cut: nobody reads a value of thousands of letters in the summary.
+LONGEST = 240
+# Below this a second column holds no line that makes sense.
+NARROW = 60
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+Row = tuple[str, list[str]]
 
 SAVE, RESTART, CANCEL = "save", "restart", "cancel"
 ANOTHER_NAME = "Another name is another app: what runs under the present one goes on running."
@@ -57,32 +71,32 @@ SECTIONS = (
     Section(
         "Place",
         ask_place,
-        summary.describe_place,
+        describe_place,
         ("application.compute_provider", "application.servers", "application.ssh_keys"),
     ),
     Section(
         "Domains",
         ask_domains,
-        summary.describe_domains,
+        describe_domains,
         ("application.domain_provider",),
-        matters=can_have_domains,
+        matters=lambda answers: not answers.is_local,
     ),
-    Section("Apps", ask_services, summary.describe_services, ("application.app",)),
+    Section("Apps", ask_services, describe_services, ("application.app",)),
     Section(
         "Beside the app",
         None,
-        summary.describe_auxiliaries,
+        describe_auxiliaries,
         ("application.services",),
         matters=lambda answers: bool(answers.services),
     ),
-    Section("Database", ask_database, summary.describe_database, ("application.database",)),
+    Section("Database", ask_database, describe_database, ("application.database",)),
     Section(
         "Variables",
         ask_variables,
-        summary.describe_variables,
+        describe_variables,
         ("application.env", "application.secrets"),
     ),
-    Section("Dashboard", ask_streaming, summary.describe_streaming, ("callback_url",)),
+    Section("Dashboard", ask_streaming, describe_streaming, ("callback_url",)),
 )
 
 
@@ -95,12 +109,28 @@ def find_section(path: str) -> Section | None:
 
 
 def build_summary(answers: Answers, width: int) -> str:
-    clean = summary.build_cleaner(answers)
+    clean = build_cleaner(answers)
     rows = [
         (section.title, [clean(line) for line in section.describe(answers)])
         for section in list_sections(answers)
     ]
     return lay_out(rows, width)
+
+
+def build_cleaner(answers: Answers) -> Callable[[str], str]:
+    """What makes a line fit to be shown: no password of a URL, no control character, not long."""
+    passwords = list(find_embedded(build_config(answers)))
+    masker = Masker(passwords)
+
+    def clean(line: str) -> str:
+        for password in passwords:
+            # Short ones too, which are words that occur elsewhere.
+            line = line.replace(f":{password}@", f":{DOTS}@")
+        line = masker.mask_text(line).replace(REDACTED, DOTS)
+        shown = "".join(letter if letter.isprintable() else REPLACEMENT for letter in line)
+        return shown if len(shown) <= LONGEST else f"{find_head(shown, LONGEST)}…"
+
+    return clean
 
 
 def list_sections(answers: Answers) -> list[Section]:
@@ -144,7 +174,6 @@ def ask_all(interview: Interview, known: Known) -> Answers:
 
 
 def ask_answers(interview: Interview, known: Known, title: str) -> Known:
-    """What is known, with the answers of the section of that title."""
     (section,) = (section for section in SECTIONS if section.title == title)
     answers = ask_section(interview, section, known.answers)
     return Known(answers, known.answered | {title})
@@ -192,7 +221,41 @@ def describe_trouble(trouble: InputError) -> str:
 
 
 def find_faulty_section(trouble: InputError | None) -> Section | None:
-    """The section that mends the first fault."""
     faults = trouble.faults if isinstance(trouble, ConfigError) else ()
     sections = (find_section(fault.path) for fault in faults)
     return next((section for section in sections if section), None)
+
+
+def lay_out(rows: list[Row], width: int) -> str:
+    """Titles, each with its lines: a table, or a list where the terminal is too narrow for one."""
+    return build_list(rows, width) if width < NARROW else build_table(rows, width)
+
+
+def build_table(rows: list[Row], width: int) -> str:
+    first = max(len(title) for title, _ in rows)
+    most = width - first - len("│  │  │")
+    folded = [
+        (title, [part for line in lines for part in fold(line, most, "  ", cut=True)])
+        for title, lines in rows
+    ]
+    second = max(get_cwidth(line) for _, lines in folded for line in lines)
+
+    def rule(left: str, middle: str, right: str) -> str:
+        return f"{left}{'─' * (first + 2)}{middle}{'─' * (second + 2)}{right}"
+
+    parts = [rule("┌", "┬", "┐")]
+    for number, (title, lines) in enumerate(folded):
+        parts += [rule("├", "┼", "┤")] if number else []
+        parts += [
+            f"│ {pad('' if index else title, first)} │ {pad(line, second)} │"
+            for index, line in enumerate(lines)
+        ]
+    return "\n".join([*parts, rule("└", "┴", "┘")])
+
+
+def build_list(rows: list[Row], width: int) -> str:
+    parts = []
+    for title, lines in rows:
+        parts.append(title)
+        parts += [f"  {part}" for line in lines for part in fold(line, width - 2, "  ", cut=True)]
+    return "\n".join(parts)

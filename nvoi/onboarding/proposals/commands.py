@@ -77,15 +77,12 @@ def read_cpus(text: str) -> str | None:
 def build_check(command: str, port: int | None) -> Healthcheck:
     """The check that a command makes: one that asks a page of this service is of type http."""
     try:
-        found = [urlsplit(url) for url in ASKED.findall(command)]
+        found = [(url, url.port or 80) for url in map(urlsplit, ASKED.findall(command))]
     except ValueError:
-        return Healthcheck(type="exec", command=command)
-    if ASKING.search(command) and len(found) == 1 and found[0].hostname in LOCAL_HOSTS:
-        try:
-            asked = found[0].port or 80
-        except ValueError:
-            return Healthcheck(type="exec", command=command)
-        path = f"{found[0].path or '/'}{'?' if found[0].query else ''}{found[0].query}"
-        if path.isascii() and "$" not in path:
+        found = []
+    if ASKING.search(command) and len(found) == 1:
+        [(url, asked)] = found
+        path = f"{url.path or '/'}{'?' if url.query else ''}{url.query}"
+        if url.hostname in LOCAL_HOSTS and path.isascii() and "$" not in path:
             return Healthcheck(path=path, port=None if asked == port else asked)
     return Healthcheck(type="exec", command=command)

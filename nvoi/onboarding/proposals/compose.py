@@ -10,12 +10,11 @@ import posixpath
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from nvoi.config.nodes import Entry, Mapping, Node, Scalar, Sequence, find_child
 from nvoi.errors import ConfigError, Fault
-from nvoi.onboarding.proposals.compose_services import Stack, build_answers
-from nvoi.onboarding.proposals.compose_values import pair
+from nvoi.onboarding.proposals.compose_services import build_answers
+from nvoi.onboarding.proposals.compose_values import Stack, join, pair
 from nvoi.onboarding.proposals.proposal import Proposal, Reading, build_proposal
 from nvoi.onboarding.proposals.tree import (
     FilePlace,
@@ -31,22 +30,17 @@ from nvoi.onboarding.proposals.tree import (
 from nvoi.onboarding.proposals.variables import read_dotenv
 
 NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
-#: What is merged over a file of that name.
-OVERRIDES = {
-    name: tuple(f"{Path(name).stem}.override{suffix}" for suffix in (".yaml", ".yml"))
-    for name in NAMES
-}
 #: Lists that replace each other; others are put together.
 REPLACED = frozenset({"command", "entrypoint", "test"})
 #: Where both forms are met, pairs and mappings.
 PAIRS = frozenset({"environment", "labels", "args", "extra_hosts", "sysctls", "annotations"})
 # So many files are read of one app at most: one might include itself.
 MOST_FILES = 30
-PIECE = re.compile(r"\$(?:(?P<dollar>\$)|(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*))")
-OPERATOR = re.compile(r":?[-?+]")
-BRACKET = re.compile(r"\$\{|\}")
-#: Defaults in defaults: nobody writes more.
-MOST_DEPTH = 20
+#: `$$`, `$NAME`, `${NAME` with its operator, a bracket that no name follows, and one that closes.
+PIECE = re.compile(
+    r"(?P<dollar>\$\$)|\$(?P<name>[A-Za-z_]\w*)"
+    r"|\$\{(?P<braced>[A-Za-z_]\w*)(?P<operator>:?[-?+])?|\$\{|(?P<end>\})"
+)
 
 #: The value of a variable, or None where it has none.
 Find = Callable[[str], str | None]
@@ -56,10 +50,9 @@ Want = Callable[[str], str]
 
 @dataclass
 class Files:
-    """The files of an app that were read so far."""
-
     reading: Reading
     seen: list[str] = field(default_factory=list)
+    trees: dict[str, Mapping] = field(default_factory=dict)
 
     def read(self, name: str) -> Mapping:
         self.seen.append(name)
@@ -68,7 +61,8 @@ class Files:
         text = self.reading.read_text(name)
         if not text.strip():
             raise ConfigError(name, [Fault(0, 0, "", "is missing or empty")])
-        return read_tree(text, name, self.reading.notes, self.expand)
+        self.trees[name] = read_tree(text, name, self.reading.notes, self.expand)
+        return self.trees[name]
 
     def expand(self, text: str, place: FilePlace, path: str) -> str:
         if "$" not in text:
@@ -101,9 +95,11 @@ def read_compose(reading: Reading, file: str) -> Proposal:
 
 
 def find_overrides(reading: Reading, file: str) -> list[str]:
-    folder, name = posixpath.split(file)
-    names = [posixpath.join(folder, other) for other in OVERRIDES.get(name, ())]
-    return [other for other in names if reading.read_text(other)][:1]
+    stem = posixpath.splitext(file)[0]
+    if posixpath.basename(file) not in NAMES:
+        return []
+    names = (f"{stem}.override{suffix}" for suffix in (".yaml", ".yml"))
+    return [name for name in names if reading.read_text(name)][:1]
 
 
 def include(files: Files, root: Mapping, folder: str) -> Mapping:
@@ -112,7 +108,7 @@ def include(files: Files, root: Mapping, folder: str) -> Mapping:
     whole: Mapping | None = None
     for item in list_items(entry.value if entry else None):
         for path in list_texts(find_child(item, "path") if isinstance(item, Mapping) else item):
-            name = posixpath.normpath(posixpath.join(folder, path.text))
+            name = join(folder, path.text)
             other = include(files, files.read(name), posixpath.dirname(name))
             whole = other if whole is None else merge(whole, other)
     return root if whole is None else merge(whole, root)
@@ -134,8 +130,9 @@ def extend(files: Files, root: Mapping, name: str, folder: str, depth: int = 0) 
         raise ConfigError(files.seen[0], [fault])
     base_root = root
     if file:
-        file = posixpath.normpath(posixpath.join(folder, file))
-        base_root, folder = files.read(file), posixpath.dirname(file)
+        file = join(folder, file)
+        # Many services may extend those of one file.
+        base_root, folder = files.trees.get(file) or files.read(file), posixpath.dirname(file)
     base = extend(files, base_root, other, folder, depth + 1)
     own = Mapping(service.place, {k: v for k, v in service.entries.items() if k != "extends"})
     return merge(base, own)
@@ -175,56 +172,43 @@ def get_target(volume: Node) -> str:
     return find_text(volume, "target")
 
 
-def interpolate(text: str, find: Find, want: Want, depth: int = 0) -> str:
+def interpolate(text: str, find: Find, want: Want) -> str:
     """``text`` with values in the place of ``$NAME``, ``${NAME:-default}`` and so on."""
-    parts: list[str] = []
+    opened: list[re.Match[str]] = []
+    # What stands before the first open bracket, and in each.
+    parts: list[list[str]] = [[]]
     position = 0
-    ends = find_ends(text)
-    while match := PIECE.search(text, position):
-        parts.append(text[position : match.start()])
+    for match in PIECE.finditer(text):
+        parts[-1].append(text[position : match.start()])
         position = match.end()
         if match["dollar"]:
-            parts.append("$")
+            parts[-1].append("$")
         elif match["name"]:
-            parts.append(get(match["name"], find, want))
-        elif (end := ends.get(match.start("braced") - 1)) is None or depth > MOST_DEPTH:
-            # No variable: there is no bracket that closes it.
-            parts.append(match[0])
-        else:
-            rest = text[position:end]
-            parts.append(expand(match["braced"], rest, find, want, depth + 1))
-            position = end + 1
-    return "".join([*parts, text[position:]])
-
-
-def find_ends(text: str) -> dict[int, int]:
-    """Where each bracket of a variable closes, by where it opens."""
-    opened: list[int] = []
-    ends: dict[int, int] = {}
-    for match in BRACKET.finditer(text):
-        if match[0] == "${":
-            opened.append(match.end() - 1)
+            value = find(match["name"])
+            parts[-1].append(want(match["name"]) if value is None else value)
+        elif not match["end"]:
+            opened.append(match)
+            parts.append([])
         elif opened:
-            ends[opened.pop()] = match.start()
-    return ends
+            word = "".join(parts.pop())
+            parts[-1].append(expand(opened.pop(), word, find, want))
+        else:
+            parts[-1].append("}")
+    # What is not closed is no variable.
+    beginnings = ["", *(match[0] for match in opened)]
+    whole = [a + "".join(b) for a, b in zip(beginnings, parts, strict=True)]
+    return "".join([*whole, text[position:]])
 
 
-def get(name: str, find: Find, want: Want) -> str:
+def expand(opening: re.Match[str], word: str, find: Find, want: Want) -> str:
+    """``${NAME word}``; an operator with a colon takes an empty value for none."""
+    name, operator = opening["braced"], opening["operator"] or ""
+    if name is None:
+        return f"{opening[0]}{word}}}"
     value = find(name)
-    return want(name) if value is None else value
-
-
-def expand(name: str, rest: str, find: Find, want: Want, depth: int) -> str:
-    """``${name rest}``; an operator with a colon takes an empty value for none."""
-    value = find(name)
-    operator = OPERATOR.match(rest)
-    if operator is None:
-        return get(name, find, want)
-    word = rest[operator.end() :]
-    is_set = value is not None and (value != "" or operator[0][0] != ":")
-    match operator[0][-1]:
-        case "-":
-            return (value or "") if is_set else interpolate(word, find, want, depth)
-        case "+":
-            return interpolate(word, find, want, depth) if is_set else ""
-    return (value or "") if is_set else want(name)
+    is_set = value is not None and (value != "" or not operator.startswith(":"))
+    if operator.endswith("+"):
+        return word if is_set else ""
+    if value is not None and is_set:
+        return value
+    return word if operator.endswith("-") else want(name)

@@ -6,24 +6,30 @@ import posixpath
 import shlex
 from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as AnyMapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from nvoi.config.nodes import Mapping, Scalar, Sequence
 from nvoi.config.schema import AppService, AuxiliaryService, Database, Volume
-from nvoi.onboarding.answers import Answers
+from nvoi.onboarding.answers import DATABASE_HOST, Answers
 from nvoi.onboarding.checkout import build_slug
-from nvoi.onboarding.dockerfile import Image, read_dockerfile
-from nvoi.onboarding.hosts import DATABASE_HOST
-from nvoi.onboarding.proposals import compose_values as values
-from nvoi.onboarding.proposals.commands import read_words
-from nvoi.onboarding.proposals.compose_volumes import read_volumes
+from nvoi.onboarding.proposals.commands import find_count, read_words
+from nvoi.onboarding.proposals.compose_values import (
+    Stack,
+    join,
+    read_check,
+    read_environment,
+    read_port,
+    read_resources,
+    read_volumes,
+    settle_variables,
+)
 from nvoi.onboarding.proposals.images import (
     build_database,
     find_database_kind,
     find_image_port,
     read_program,
 )
-from nvoi.onboarding.proposals.proposal import Reading, build_service_name
+from nvoi.onboarding.proposals.proposal import build_service_name
 from nvoi.onboarding.proposals.tree import (
     Section,
     find_node,
@@ -32,7 +38,7 @@ from nvoi.onboarding.proposals.tree import (
     list_texts,
 )
 from nvoi.onboarding.recipes import find_recipe, prepare_app
-from nvoi.onboarding.shell import find_told_port, use_port
+from nvoi.onboarding.shell import Image, find_told_port, read_dockerfile, use_port
 
 #: Why something of a file has no place in nvoi's config. One without words is so in nvoi anyway.
 TOP = {
@@ -78,24 +84,13 @@ AUXILIARY = {
 PROFILED = "is of a profile, which `docker compose up` leaves out, and so does nvoi"
 
 
-@dataclass
-class Stack:
-    """An app's files put together, and what was found of its services.
+@dataclass(frozen=True)
+class Build:
+    """Where an image is built: the folder and the file, from the checkout on, and the stage."""
 
-    Attributes:
-        folder: that of the file, from the checkout on.
-        hosts: how services call each other, with the name in the config.
-        variables: the variables of each app service.
-        context: the folder that the app's image is built from, from the checkout on.
-    """
-
-    reading: Reading
-    folder: str
-    root: Section
-    services: AnyMapping[str, Mapping]
-    hosts: dict[str, str] = field(default_factory=dict)
-    variables: dict[str, dict[str, Scalar]] = field(default_factory=dict)
-    context: str = ""
+    context: str
+    file: str
+    target: str = ""
 
 
 def build_answers(stack: Stack) -> Answers:
@@ -167,7 +162,7 @@ def choose_database(sections: AnyMapping[str, tuple[str, Section]]) -> str | Non
 
 def choose_context(stack: Stack, sections: Iterable[Section]) -> str:
     """The folder of the one image that nvoi builds: the checkout's own where a service has that."""
-    contexts = [values.find_context(stack, one) for one in sections if "build" in one]
+    contexts = [find_context(stack, one) for one in sections if "build" in one]
     own = [context for context in contexts if context == stack.reading.root]
     return next(iter([*own, *contexts]), stack.reading.root)
 
@@ -187,7 +182,7 @@ def find_names(stack: Stack, section: Section, name: str, service: str) -> None:
 
 def read_database(stack: Stack, section: Section) -> tuple[Database, Volume]:
     image = section.text("image")
-    settings = values.read_environment(stack, section)
+    settings = read_environment(stack, section)
     mounts = read_volumes(stack, section, is_app=False)
     tell_service(section, DATABASE)
     return build_database(section, image, settings, mounts)
@@ -197,15 +192,15 @@ def read_auxiliary(stack: Stack, section: Section, service: str) -> AuxiliarySer
     image = section.text("image")
     if find_database_kind(image):
         section.add_note(None, "is one more database, and runs beside the app as its image does")
-    env = values.read_environment(stack, section)
-    texts = values.settle_variables(section, env)
+    env = read_environment(stack, section)
+    texts = settle_variables(section, env)
     command = read_words(section.take("entrypoint", Scalar, Sequence))
     if command:
         arguments = read_words(section.take("command", Scalar, Sequence))
         command = f"{command} {arguments}".strip()
     else:
         command = read_program(section, "command", image)
-    port = values.read_port(section, env, find_image_port(image)).inside
+    port = read_port(section, env, find_image_port(image)).inside
     if port is None:
         section.add_note(None, "has no port that is known: others reach it once `port` is set")
     mount = read_volumes(stack, section, is_app=False)
@@ -220,12 +215,12 @@ def read_app(
 ) -> Iterator[AppService]:
     """The app service of one that is built; nothing where nvoi cannot build it."""
     is_local = stack.reading.is_local
-    build, image = values.read_build(stack, section), section.text("image")
+    build, image = read_build(stack, section), section.text("image")
     if not is_local and not tell_build(stack, section, build.context, image):
         return
     dockerfile = read_dockerfile(stack.reading.read_text(build.file), build.target) or Image()
-    env = values.read_environment(stack, section)
-    ports = values.read_port(section, env)
+    env = read_environment(stack, section)
+    ports, scale = read_port(section, env), section.text("scale")
     command = read_command(section, dockerfile, is_local=is_local)
     if ports.inside is None:
         ports = replace(ports, inside=find_told_port(command) if command else dockerfile.port)
@@ -234,10 +229,10 @@ def read_app(
         image=image if not is_local and build.context != stack.context else None,
         command=use_port(command, ports.inside) or None,
         port=ports.choose(is_local=is_local),
-        healthcheck=values.read_check(stack, section, ports.inside),
+        healthcheck=read_check(stack, section, ports.inside),
         mounts=read_volumes(stack, section, is_app=True),
-        replicas=values.read_replicas(section),
-        resources=values.read_resources(section),
+        replicas=find_count(find_text(section.node, "deploy", "replicas") or scale) or None,
+        resources=read_resources(section),
     )
     tell_service(section, SERVICE)
     stack.variables[service] = env
@@ -251,6 +246,34 @@ def read_app(
             folder=folder,
         )
     yield app
+
+
+def find_context(stack: Stack, section: Section) -> str:
+    """The folder that a service is built from, which is left to be read."""
+    build = find_node(section.node, "build")
+    return join(stack.folder, find_text(build) or find_text(build, "context") or ".")
+
+
+def read_build(stack: Stack, section: Section) -> Build:
+    context = find_context(stack, section)
+    node = section.take("build", Scalar, Mapping)
+    build = Section(section.notes, f"{section.path}.build", node)
+    _, file, target = (build.text(key) for key in ("context", "dockerfile", "target"))
+    whole = join(context, file or "Dockerfile")
+    if file and whole != "Dockerfile" and not stack.reading.is_local:
+        command = f"nvoi deploy --dockerfile-path {shlex.quote(whole)}"
+        build.add_note(node, f"is deployed with: {command}")
+    if target and not stack.reading.is_local:
+        build.add_note(node, f"stage {target}: nvoi builds the last stage of a Dockerfile")
+    build.tell_all(
+        {
+            "args": "nvoi gives a build no arguments: defaults belong into the Dockerfile",
+            **dict.fromkeys(("cache_from", "cache_to", "pull"), "caches are the builder's own"),
+            "platforms": "an image is built for the servers' architecture",
+            "tags": "nvoi names the image itself",
+        }
+    )
+    return Build(context, whole, target)
 
 
 def tell_build(stack: Stack, section: Section, context: str, image: str) -> bool:

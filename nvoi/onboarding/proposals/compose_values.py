@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import posixpath
 import re
-import shlex
 from collections.abc import Mapping as AnyMapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from nvoi.config.fields import ENV_NAME
 from nvoi.config.nodes import Entry, Mapping, Node, Scalar, Sequence, find_child, join_path
 from nvoi.config.schema import Healthcheck, Resources
+from nvoi.onboarding.checkout import build_slug
 from nvoi.onboarding.proposals.commands import (
     build_check,
     find_count,
@@ -21,7 +21,7 @@ from nvoi.onboarding.proposals.commands import (
     read_words,
 )
 from nvoi.onboarding.proposals.images import FILE_SUFFIX
-from nvoi.onboarding.proposals.proposal import MARKED
+from nvoi.onboarding.proposals.proposal import MARKED, Reading
 from nvoi.onboarding.proposals.tree import (
     Note,
     Section,
@@ -35,9 +35,6 @@ from nvoi.onboarding.proposals.variables import is_secret, read_dotenv
 from nvoi.onboarding.shell import find_port
 from nvoi.onboarding.sources import is_file
 
-if TYPE_CHECKING:
-    from nvoi.onboarding.proposals.compose_services import Stack
-
 # Below it only root may listen on this machine (ip(7)).
 UNPRIVILEGED_PORT = 1024
 SHORT_PORT = re.compile(
@@ -45,15 +42,30 @@ SHORT_PORT = re.compile(
 )
 SHOWN_PORT = re.compile(r"[\d.:\[\]-]+(?:/\w{1,4})?")
 SECRET_FOLDER = "/run/secrets/"  # noqa: S105 - a folder
+#: Folders of this machine whose content no server has.
+SYSTEM = re.compile(r"/(?:var/run|run|etc|dev|proc|sys|tmp|usr|lib|boot)(?:/|$)")
+#: Where an image's settings go, or what begins with a database: files, and no data.
+SETTINGS = re.compile(r"/(?:etc|docker-entrypoint[\w.-]*|usr|opt/[\w-]+/(?:conf|etc)\w*)(?:/|$)")
 
 
-@dataclass(frozen=True)
-class Build:
-    """Where an image is built: the folder and the file, from the checkout on, and the stage."""
+@dataclass
+class Stack:
+    """An app's files put together, and what was found of its services.
 
-    context: str
-    file: str
-    target: str = ""
+    Attributes:
+        folder: that of the file, from the checkout on.
+        hosts: how services call each other, with the name in the config.
+        variables: the variables of each app service.
+        context: the folder that the app's image is built from, from the checkout on.
+    """
+
+    reading: Reading
+    folder: str
+    root: Section
+    services: AnyMapping[str, Mapping]
+    hosts: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, dict[str, Scalar]] = field(default_factory=dict)
+    context: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,39 +83,6 @@ class Ports:
         return next(iter(allowed), self.inside)
 
 
-def find_context(stack: Stack, section: Section) -> str:
-    """The folder that a service is built from, which is left to be read."""
-    build = find_node(section.node, "build")
-    return join(stack.folder, find_text(build) or find_text(build, "context") or ".")
-
-
-def read_build(stack: Stack, section: Section) -> Build:
-    node = section.take("build", Scalar, Mapping)
-    if isinstance(node, Scalar):
-        context = join(stack.folder, node.text)
-        return Build(context, posixpath.join(context, "Dockerfile"))
-    build = Section(section.notes, f"{section.path}.build", node)
-    context = join(stack.folder, build.text("context") or ".")
-    file = build.text("dockerfile")
-    target = build.text("target")
-    whole = posixpath.normpath(posixpath.join(context, file or "Dockerfile"))
-    if file and whole != "Dockerfile" and not stack.reading.is_local:
-        build.add_note(
-            node, f"is deployed with: nvoi deploy --dockerfile-path {shlex.quote(whole)}"
-        )
-    if target and not stack.reading.is_local:
-        build.add_note(node, f"stage {target}: nvoi builds the last stage of a Dockerfile")
-    build.tell_all(
-        {
-            "args": "nvoi gives a build no arguments: defaults belong into the Dockerfile",
-            **dict.fromkeys(("cache_from", "cache_to", "pull"), "caches are the builder's own"),
-            "platforms": "an image is built for the servers' architecture",
-            "tags": "nvoi names the image itself",
-        }
-    )
-    return Build(context, whole, target)
-
-
 def join(folder: str, path: str) -> str:
     """A folder from the checkout on; "" is the checkout itself."""
     joined = posixpath.normpath(posixpath.join(folder, path))
@@ -118,7 +97,7 @@ def read_environment(stack: Stack, section: Section) -> dict[str, Scalar]:
         if not isinstance(path, Scalar) or path.is_null:
             continue
         is_needed = find_text(item, "required").lower() != "false"
-        name = posixpath.normpath(posixpath.join(stack.folder, path.text))
+        name = join(stack.folder, path.text)
         text = stack.reading.read_text(name)
         if not text and is_needed and not is_file(stack.reading.folder / name):
             asked = Note(path.place, f"{section.path}.env_file", "")
@@ -127,12 +106,14 @@ def read_environment(stack: Stack, section: Section) -> dict[str, Scalar]:
             found[key] = Scalar(value, plain=False, place=path.place)
     node = section.take("environment", Mapping, Sequence)
     for key, given in list_entries(pair(node) if node else None):
-        if isinstance(given, Scalar):
-            found[key] = given
-            if given.is_null:
-                where = f"{section.path}.environment"
-                text = stack.reading.find_variable(key, given.place, where)
-                found[key] = Scalar(text, plain=False, place=given.place)
+        if not isinstance(given, Scalar):
+            section.add_note(given, f"environment: {join_path('', key)} is no text")
+            continue
+        found[key] = given
+        if given.is_null:
+            where = f"{section.path}.environment"
+            text = stack.reading.find_variable(key, given.place, where)
+            found[key] = Scalar(text, plain=False, place=given.place)
     return read_secret_files(stack, section, found)
 
 
@@ -179,7 +160,7 @@ def read_secret(stack: Stack, secret: str, name: str, at: Scalar) -> Scalar:
     node = find_node(stack.root.node, "secrets", secret)
     text = ""
     if file := find_text(node, "file"):
-        text = stack.reading.read_text(posixpath.normpath(join(stack.folder, file))).strip()
+        text = stack.reading.read_text(join(stack.folder, file)).strip()
     if not text:
         wanted = find_text(node, "environment") or name
         text = stack.reading.find_variable(wanted, at.place, f"secrets.{name}")
@@ -188,20 +169,14 @@ def read_secret(stack: Stack, secret: str, name: str, at: Scalar) -> Scalar:
 
 def settle_variables(section: Section, env: AnyMapping[str, Scalar]) -> dict[str, str]:
     """The variables of what runs beside the app: only the app's own secrets are masked."""
-    for name, scalar in env.items():
-        if not ENV_NAME.fullmatch(name):
-            section.add_note(scalar, f"{join_path('', name)} is no name that a variable can have")
-    names = [
-        name
-        for name, scalar in env.items()
-        if ENV_NAME.fullmatch(name) and is_secret(name, scalar.text)
-    ]
-    if names:
-        section.add_note(
-            None,
-            f"{', '.join(names)}: encrypted in the config as all of it is, but not masked in logs",
-        )
-    return {name: scalar.text for name, scalar in env.items() if ENV_NAME.fullmatch(name)}
+    texts = {name: one.text for name, one in env.items() if ENV_NAME.fullmatch(name)}
+    for name, one in env.items():
+        if name not in texts:
+            section.add_note(one, f"{join_path('', name)} is no name that a variable can have")
+    if names := [name for name, text in texts.items() if is_secret(name, text)]:
+        reason = "encrypted in the config as all of it is, but not masked in logs"
+        section.add_note(None, f"{', '.join(names)}: {reason}")
+    return texts
 
 
 def read_port(section: Section, env: AnyMapping[str, Scalar], usual: int | None = None) -> Ports:
@@ -211,7 +186,7 @@ def read_port(section: Section, env: AnyMapping[str, Scalar], usual: int | None 
     """
     found: list[tuple[Ports, Node]] = []
     for item in section.items("ports"):
-        ports = read_long_port(item) if isinstance(item, Mapping) else read_short_port(item)
+        ports = read_one_port(item)
         if ports is None:
             # Whatever else stands there may be a value of something else.
             told = find_text(item)
@@ -225,27 +200,27 @@ def read_port(section: Section, env: AnyMapping[str, Scalar], usual: int | None 
             found.append((Ports(port), text))
     found.sort(key=lambda one: one[0].inside != usual)
     for ports, item in found[1:]:
-        section.add_note(
-            item, f"port {ports.inside}: a service has one port here, and it is the first"
-        )
+        reason = "a service has one port here, and it is the first"
+        section.add_note(item, f"port {ports.inside}: {reason}")
     if found:
         return found[0][0]
     return Ports((find_port(env["PORT"].text) if "PORT" in env else None) or usual)
 
 
-def read_short_port(node: Node) -> Ports | None:
-    match = SHORT_PORT.fullmatch(MARKED.sub("", find_text(node)))
-    if match is None or (match["protocol"] or "tcp").lower() != "tcp":
+def read_one_port(node: Node) -> Ports | None:
+    """A port of the short or the long form; None for one that is not of TCP."""
+    if isinstance(node, Mapping):
+        keys = ("target", "published", "protocol")
+        inside, outside, protocol = (find_text(node, key) for key in keys)
+    else:
+        match = SHORT_PORT.fullmatch(MARKED.sub("", find_text(node)))
+        if match is None:
+            return None
+        inside, outside, protocol = match.group("inside", "outside", "protocol")
+    port = find_port(inside)
+    if port is None or (protocol or "tcp").lower() != "tcp":
         return None
-    inside = find_port(match["inside"])
-    return Ports(inside, find_port(match["outside"] or "")) if inside else None
-
-
-def read_long_port(node: Mapping) -> Ports | None:
-    inside = find_port(find_text(node, "target"))
-    if inside is None or (find_text(node, "protocol") or "tcp").lower() != "tcp":
-        return None
-    return Ports(inside, find_port(find_text(node, "published")))
+    return Ports(port, find_port(outside or ""))
 
 
 def read_check(stack: Stack, section: Section, port: int | None) -> Healthcheck | None:
@@ -280,11 +255,6 @@ def read_check(stack: Stack, section: Section, port: int | None) -> Healthcheck 
     return replace(found, retries=retries)
 
 
-def read_replicas(section: Section) -> int | None:
-    scale = section.text("scale")
-    return find_count(find_text(section.node, "deploy", "replicas") or scale) or None
-
-
 def read_resources(section: Section) -> Resources:
     """Limits in the newer form, below `deploy`, or in the older one."""
     deploy = section.section("deploy")
@@ -309,3 +279,71 @@ def read_resources(section: Section) -> Resources:
         }
     )
     return found
+
+
+def read_volumes(stack: Stack, section: Section, *, is_app: bool) -> dict[str, str]:
+    """The paths of a service's volumes by their names; folders of this machine are told of."""
+    mounts: dict[str, str] = {}
+    for item in section.items("volumes"):
+        kind, source, target = read_volume(item)
+        target = target.rstrip("/") or target
+        if not target.startswith("/") or kind not in {"volume", "bind"}:
+            section.add_note(item, f"volume {source or target or '?'}: {kind} is not kept")
+        elif kind == "bind":
+            message, name = judge_bind(stack, source, target, is_app=is_app)
+            section.add_note(item, message)
+            if name:
+                mounts.setdefault(name, target)
+        elif not source:
+            reason = "what is there goes with a release"
+            section.add_note(item, f"volume at {target} has no name: {reason}")
+        elif clean_volume(source) in mounts:
+            section.add_note(item, f"volume {source} at {target}: a volume has one path here")
+        elif target not in mounts.values():
+            mounts[clean_volume(source)] = target
+    section.tell("tmpfs", "what is kept in memory is not mounted")
+    return mounts
+
+
+def read_volume(node: Node) -> tuple[str, str, str]:
+    """The kind, source and target of a volume, of the short or the long form."""
+    if isinstance(node, Mapping):
+        source, target = (
+            find_text(node, key) or find_text(node, short)
+            for key, short in (("source", "src"), ("target", "dst"))
+        )
+        return find_text(node, "type") or "volume", source, target
+    parts = find_text(node).split(":")
+    if len(parts) == 1:
+        return "volume", "", parts[0]
+    source, target = parts[:2]
+    is_folder = source.startswith((".", "/", "~")) or target.startswith("\\")
+    return "bind" if is_folder else "volume", source, target
+
+
+def judge_bind(stack: Stack, source: str, target: str, *, is_app: bool) -> tuple[str, str]:
+    """What becomes of a folder of this machine in a service, and its volume's name or nothing."""
+    shown = f"{source} at {target}"
+    if is_app:
+        reason = "a release has the checkout's files, and data needs a volume (`mounts`)"
+        return f"{shown}: is not mounted: {reason}", ""
+    path = join(stack.folder, source)
+    has_suffix = bool(re.search(r"\.\w{1,5}$", posixpath.basename(target)))
+    is_outside = path.startswith("..") or source.startswith(("/", "~"))
+    is_file = bool(has_suffix or SYSTEM.match(source) or SETTINGS.match(target))
+    if is_file or (not is_outside and holds_files(stack.reading.folder / path)):
+        return f"{shown}: files of this machine cannot be put into an image here", ""
+    name = clean_volume(path if not is_outside else posixpath.basename(source.rstrip("/")))
+    return f"{shown}: is volume {name}, which begins empty", name
+
+
+def holds_files(place: Path) -> bool:
+    """Whether a path of the checkout is a file, or a folder with something in it."""
+    try:
+        return place.is_file() or (place.is_dir() and any(place.iterdir()))
+    except OSError:
+        return False
+
+
+def clean_volume(name: str) -> str:
+    return build_slug(name) or "data"

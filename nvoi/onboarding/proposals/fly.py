@@ -9,25 +9,26 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import replace
 
-from nvoi.config.nodes import Mapping, Scalar
+from nvoi.config.nodes import Scalar
 from nvoi.config.schema import AppService, Healthcheck, Resources
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import build_slug
-from nvoi.onboarding.dockerfile import Image, read_dockerfile
 from nvoi.onboarding.proposals.commands import read_memory, read_times, read_words
 from nvoi.onboarding.proposals.proposal import (
+    NO_NAME,
     Proposal,
     Reading,
     build_proposal,
     build_service_name,
 )
-from nvoi.onboarding.proposals.tree import FilePlace, Note, Section, list_entries, read_tree
+from nvoi.onboarding.proposals.tree import FilePlace, Note, Section, read_tree
 from nvoi.onboarding.recipes import find_recipe, prepare_app
-from nvoi.onboarding.shell import find_port, use_port
+from nvoi.onboarding.shell import Image, find_port, read_dockerfile, use_port
 
 NAMES = ("fly.toml",)
 #: What the only process is called, and the port that it has without another.
 DEFAULT_PROCESS, DEFAULT_PORT = "app", 8080
+ONE_CHECK = "a service has one check here"
 SCALING = "nvoi runs as many as `replicas` says, and stops none that is idle"
 TRAFFIC = "how traffic comes to a service from outside is nothing that fly.toml can say here"
 REASONS = {
@@ -81,8 +82,9 @@ def read_fly(reading: Reading, file: str) -> Proposal:
     if release := deploy.text("release_command"):
         apps[first] = replace(apps[first], pre_run_command=release)
     deploy.tell_all({"strategy": "nvoi replaces one release by the next once that is well"})
-    env = list_entries(section.take("env", Mapping))
-    variables = {key: one for key, one in env if isinstance(one, Scalar)}
+    env = section.section("env")
+    given = {key: env.take(key, Scalar) for key in env.list_keys()}
+    variables = {key: one for key, one in given.items() if isinstance(one, Scalar)}
     section.tell_all(REASONS)
     reading.notes.append(Note(FilePlace(0, 0, file), "", NO_SECRETS))
     finished = tuple(
@@ -118,10 +120,11 @@ def read_processes(section: Section) -> dict[str, str]:
     processes = section.section("processes")
     found: dict[str, str] = {}
     for key in processes.list_keys():
-        if name := build_service_name(key):
+        name = build_service_name(key)
+        if name and name not in found:
             found[name] = processes.text(key)
         else:
-            processes.tell(key, "no service can have this name")
+            processes.tell(key, NO_NAME)
     return found
 
 
@@ -147,11 +150,13 @@ def read_services(section: Section, apps: dict[str, AppService]) -> None:
         port = find_port(service.text("internal_port")) or DEFAULT_PORT
         kinds = ("checks", "http_checks", "tcp_checks")
         checks = [check for kind in kinds for check in service.sections(kind)]
-        found = [read_check(check) for check in checks]
+        known = next((one for name in names if (one := apps[name].healthcheck)), None)
+        made = known or next(map(read_check, checks), None)
+        for check in checks if known else checks[1:]:
+            check.add_note(None, ONE_CHECK)
         for name in names:
             if apps[name].port in {None, port}:
-                check = next(iter(found), None)
-                apps[name] = replace(apps[name], port=port, healthcheck=check)
+                apps[name] = replace(apps[name], port=port, healthcheck=made)
             else:
                 reason = "a service has one port here, and it is the first"
                 service.add_note(None, f"port {port}: {reason}")
@@ -169,13 +174,12 @@ def read_check(check: Section, port: int | None = None) -> Healthcheck:
 def read_checks(section: Section, apps: dict[str, AppService]) -> None:
     """Checks that are of no service's port: the first becomes the first process's."""
     checks = section.section("checks")
-    name = next(iter(apps))
     for key in checks.list_keys():
-        if apps[name].healthcheck is not None:
-            checks.tell(key, "a service has one check here")
-            continue
         check = checks.section(key)
-        name = next(iter(take_processes(check, apps)), name)
+        name = next(iter([*take_processes(check, apps), *apps]))
+        if apps[name].healthcheck is not None:
+            check.add_note(None, ONE_CHECK)
+            continue
         port = find_port(check.text("port"))
         made = read_check(check, None if port == apps[name].port else port)
         apps[name] = replace(apps[name], healthcheck=made)

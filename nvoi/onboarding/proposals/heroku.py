@@ -19,14 +19,15 @@ from nvoi.onboarding.checkout import (
     build_local_services,
     build_services,
     build_slug,
+    complete_services,
     read_procfile,
 )
 from nvoi.onboarding.databases import MYSQL, POSTGRES, VOLUME, Kind, complete
-from nvoi.onboarding.dockerfile import Image
 from nvoi.onboarding.proposals.commands import find_count
-from nvoi.onboarding.proposals.proposal import Proposal, Reading, build_proposal
+from nvoi.onboarding.proposals.proposal import NO_NAME, Proposal, Reading, build_proposal
 from nvoi.onboarding.proposals.tree import FilePlace, Note, Section, find_text, read_tree
 from nvoi.onboarding.recipes import Recipe, find_recipe
+from nvoi.onboarding.shell import Image
 from nvoi.onboarding.sources import find_health
 
 NAMES = ("app.json", "Procfile")
@@ -98,14 +99,17 @@ def read_processes(reading: Reading, file: str) -> dict[str, str]:
     """The processes of a Procfile; a line that is none is told of."""
     text = reading.read_text(file)
     processes = read_procfile(text)
+    left = set(processes)
     for number, line in enumerate(text.splitlines(), 1):
         match = ENTRY.match(line)
         if line.strip() and not line.lstrip().startswith("#"):
             place = FilePlace(number, 1, file)
             if match is None:
                 reading.notes.append(Note(place, "", "is no process: NAME: COMMAND"))
-            elif match[1].lower().strip("-_") not in processes:
-                reading.notes.append(Note(place, match[1], "no service can have this name"))
+            elif (name := match[1].lower().strip("-_")) in left:
+                left.remove(name)
+            else:
+                reading.notes.append(Note(place, match[1], NO_NAME))
     return processes
 
 
@@ -117,9 +121,7 @@ def read_apps(
         recipe = find_recipe(reading.folder) or Recipe("", health=health)
         apps = build_local_services(processes, Image(), recipe)
     else:
-        first, *others = build_services(processes, "", None)
-        port = first.port or (8000 if first.name == "web" else None)
-        apps = (replace(first, port=port), *others)
+        apps = complete_services(build_services(processes, "", None))
     counts = read_formation(section)
     idle = [app.name for app in apps if counts.get(app.name) == 0]
     for name in idle:
@@ -127,10 +129,8 @@ def read_apps(
     left = [replace(app, replicas=counts.get(app.name)) for app in apps if app.name not in idle]
     # What goes before a release does so whatever runs then.
     before = next((app.pre_run_command for app in apps if app.pre_run_command), None)
-    return tuple(
-        replace(app, pre_run_command=before) if index == 0 else app
-        for index, app in enumerate(left)
-    )
+    left[:1] = [replace(app, pre_run_command=before) for app in left[:1]]
+    return tuple(left)
 
 
 def read_formation(section: Section) -> dict[str, int]:

@@ -81,7 +81,6 @@ def get_base(image: str) -> str:
 
 
 def find_image_port(image: str) -> int | None:
-    """The port of an image that is known; None for others."""
     return PORTS.get(get_base(image))
 
 

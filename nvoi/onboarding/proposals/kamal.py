@@ -19,11 +19,10 @@ from nvoi.config.schema import (
     SSHProvider,
     Volume,
 )
-from nvoi.onboarding.answers import Answers
+from nvoi.onboarding.answers import DATABASE_HOST, Answers, build_addresses
 from nvoi.onboarding.checkout import build_slug
-from nvoi.onboarding.hosts import DATABASE_HOST, build_addresses
 from nvoi.onboarding.proposals.commands import read_times, read_words
-from nvoi.onboarding.proposals.compose_volumes import clean_volume
+from nvoi.onboarding.proposals.compose_values import clean_volume
 from nvoi.onboarding.proposals.images import (
     build_database,
     find_database_kind,
@@ -32,6 +31,7 @@ from nvoi.onboarding.proposals.images import (
 )
 from nvoi.onboarding.proposals.kamal_servers import Servers, wrap_hosts
 from nvoi.onboarding.proposals.proposal import (
+    NO_NAME,
     Proposal,
     Reading,
     build_proposal,
@@ -152,13 +152,15 @@ def read_accessories(
         if database is None and find_database_kind(image):
             add_names(plan, accessory, key, DATABASE_HOST)
             plan.servers.read_hosts(accessory, DATABASE_HOST, is_single=True)
-            mounts = read_mounts(accessory)
+            mounts = read_volumes(accessory, "directories", "volumes")
             database, volume = build_database(accessory, image, read_env(plan, accessory), mounts)
             told = {**ACCESSORY, "cmd": "nvoi starts a database as its image does", "port": ""}
             accessory.tell_all(told)
-        elif service:
+        elif service and service not in {one.name for one in others}:
             add_names(plan, accessory, key, service)
             others.append(read_accessory(plan, accessory, service, image))
+        else:
+            accessory.add_note(None, NO_NAME)
     return others, database, volume
 
 
@@ -218,8 +220,8 @@ def read_roles(
     variables: dict[str, dict[str, Scalar]] = {}
     for key, role in roles.items():
         name = build_service_name(key)
-        if not name:
-            role.add_note(None, "no service can have this name")
+        if not name or name in variables:
+            role.add_note(None, NO_NAME)
             continue
         own = role.section("proxy") if "proxy" in role and key != primary else None
         command = read_words(role.take("cmd", Scalar, Sequence))
@@ -277,16 +279,17 @@ def read_env(plan: Plan, section: Section) -> dict[str, Scalar]:
     env.tell("tags", "which host a container is on is nothing that it is told")
     for part in (clear, env):
         for key in part.list_keys():
-            node = part.take(key)
+            node = part.take(key, Scalar)
             if isinstance(node, Scalar):
                 found[key] = node
     return found
 
 
-def read_volumes(section: Section, key: str) -> dict[str, str]:
+def read_volumes(section: Section, *keys: str) -> dict[str, str]:
     """``NAME:/path``; a folder of the server becomes a volume, which begins empty."""
     mounts: dict[str, str] = {}
-    for text in section.texts(key):
+    given = [(one, text) for one in keys for text in section.texts(one)]
+    for key, text in given:
         source, _, rest = text.text.partition(":")
         target = rest.partition(":")[0].rstrip("/")
         name = clean_volume(posixpath.basename(source.rstrip("/")))
@@ -299,15 +302,11 @@ def read_volumes(section: Section, key: str) -> dict[str, str]:
     return mounts
 
 
-def read_mounts(accessory: Section) -> dict[str, str]:
-    return {**read_volumes(accessory, "directories"), **read_volumes(accessory, "volumes")}
-
-
 def read_accessory(plan: Plan, accessory: Section, service: str, image: str) -> AuxiliaryService:
     env = {name: one.text for name, one in read_env(plan, accessory).items()}
     command = read_program(accessory, "cmd", image) or None
     port = find_port(accessory.text("port").rpartition(":")[2]) or find_image_port(image)
-    mount = read_mounts(accessory)
+    mount = read_volumes(accessory, "directories", "volumes")
     plan.servers.read_hosts(accessory, service, is_single=True)
     accessory.tell_all(ACCESSORY)
     return AuxiliaryService(service, image, port=port, command=command, env=env, mount=mount)

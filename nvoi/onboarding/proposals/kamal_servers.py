@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 from nvoi.config.nodes import Entry, Mapping, Node, Scalar
 from nvoi.config.schema import ServerGroup
-from nvoi.onboarding.answers import MAIN
-from nvoi.onboarding.hosts import rename_hosts
+from nvoi.onboarding.answers import MAIN, rename_hosts
 from nvoi.onboarding.proposals.proposal import Variables, build_service_name
 from nvoi.onboarding.proposals.tree import Note, Section, list_entries, list_items, list_texts
 from nvoi.onboarding.shell import find_port

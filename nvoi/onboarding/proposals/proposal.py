@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from nvoi.config.environment import SECRETS, parse_database_url
 from nvoi.config.fields import ENV_NAME, SERVICE_NAME
 from nvoi.config.nodes import Place, Scalar, join_path
 from nvoi.config.schema import AppService, Database
-from nvoi.onboarding.answers import Answers
+from nvoi.onboarding.answers import DATABASE_HOST, Answers, rename_hosts
 from nvoi.onboarding.checkout import build_slug
-from nvoi.onboarding.hosts import DATABASE_HOST, rename_hosts
+from nvoi.onboarding.document import build_document
 from nvoi.onboarding.proposals.tree import FilePlace, Note
 from nvoi.onboarding.proposals.variables import is_secret
 from nvoi.onboarding.recipes import find_recipe
@@ -32,6 +31,7 @@ NO_APP = (
     "an app: the file has none that is built from the checkout, and finished images run on servers "
     "alone"
 )
+NO_NAME = "no service can have this name, or another has it already"
 MARKED = re.compile(f"{MARK}([^{MARK}]*){MARK}")
 #: What nvoi sets itself where the app has a database.
 SET_BY_NVOI = re.compile(r"DATABASE_URL|(?:POSTGRES|MYSQL)_(?:HOST|PORT|USER|PASSWORD|DB|DATABASE)")
@@ -45,15 +45,10 @@ Variables = Mapping[str, Mapping[str, Scalar]]
 
 @dataclass(frozen=True)
 class Proposal:
-    """Answers that a file has.
+    """Answers that a file has; ``answered`` are the titles of the sections that need not be asked.
 
-    Attributes:
-        file: its name, from the checkout on.
-        answers: what it says, and defaults for the rest.
-        answered: the titles of the sections that need not be asked.
-        notes: what is not carried over, or not as it stands, in the order of the lines.
-        missing: what a variable's value is needed for, by the variable's name.
-        faults: what else the file needs, and is not here.
+    ``missing`` says where each variable without a value is needed; ``faults`` are what else the
+    file needs, and is not here.
     """
 
     file: str
@@ -69,9 +64,6 @@ class Reading:
     """What is known while a file is read, and what is gathered.
 
     Attributes:
-        folder: the checkout.
-        variables: values that the file may ask for: the environment's, and what was answered.
-        is_local: whether the app will run on this machine.
         root: the folder that stands for the checkout; a file that is elsewhere has its own.
         wanted: where each variable without a value is asked for first.
         faults: what else the user has to mend before the file can be used.
@@ -95,24 +87,6 @@ class Reading:
 
     def read_text(self, name: str) -> str:
         return read_text(self.folder / name)
-
-
-def find_marks(value: Any) -> Iterator[str]:
-    """The names of the variables that a record's texts still want."""
-    if isinstance(value, str):
-        yield from MARKED.findall(value)
-    elif isinstance(value, Secret):
-        yield from MARKED.findall(value.reveal())
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from find_marks(key)
-            yield from find_marks(item)
-    elif isinstance(value, tuple):
-        for item in value:
-            yield from find_marks(item)
-    elif is_dataclass(value):
-        for each in fields(value):
-            yield from find_marks(getattr(value, each.name))
 
 
 def build_proposal(
@@ -144,12 +118,11 @@ def build_proposal(
     if reading.is_local:
         answers = replace(answers, apps=tuple(divide_ports(reading, file, answers.apps)))
     if reading.is_local and (recipe := find_recipe(reading.folder)):
-        made = {name: Secret(value) for name, value in recipe.secrets.items()}
-        answers = replace(answers, secrets={**made, **answers.secrets})
-    needed = dict.fromkeys(find_marks(answers))
+        answers = replace(answers, secrets={**recipe.secrets, **answers.secrets})
+    needed = dict.fromkeys(MARKED.findall(build_document(answers)))
     missing = {name: reading.wanted.get(name, f"${name}") for name in needed}
     notes = sorted(dict.fromkeys(reading.notes), key=lambda note: note.position)
-    cleaned = tuple(Note(note.place, note.path, show_marks(note.message)) for note in notes)
+    cleaned = tuple(replace(one, message=MARKED.sub(r"$\1", one.message)) for one in notes)
     faults = tuple(reading.faults.values())
     return Proposal(file, answers, frozenset(answered), cleaned, missing, faults)
 
@@ -224,10 +197,6 @@ def find_running(reading: Reading, database: Database, hosts: Mapping[str, str])
         host = None
     is_elsewhere = host is not None and host not in hosts
     return Database(adapter=database.adapter, url=Secret(url) if is_elsewhere else None)
-
-
-def show_marks(text: str) -> str:
-    return MARKED.sub(r"$\1", text)
 
 
 def build_service_name(name: str) -> str:

@@ -30,7 +30,6 @@ from nvoi.config.nodes import (
 from nvoi.errors import ConfigError, Fault
 
 NOTHING_ALIKE = "nvoi has nothing like it"
-TOO_DEEP = "is nested too deep"
 START = Place(1, 1)
 NAMES: AnyMapping[type[Node], str] = {Scalar: "text", Sequence: "list", Mapping: "mapping"}
 
@@ -79,7 +78,7 @@ def read_tree(
     """
     suffix = Path(file).suffix.lower()
     if suffix in {".toml", ".json"}:
-        root = build_whole_tree(text, file, suffix)
+        root = load_tree(text, file, suffix)
     else:
         try:
             root, faults = compose(text, file)
@@ -94,21 +93,15 @@ def read_tree(
     return settled
 
 
-def build_whole_tree(text: str, file: str, suffix: str) -> Node:
-    try:
-        return build_tree(load_data(text, file, suffix), Locator(text))
-    except RecursionError:
-        raise ConfigError(file, [Fault(1, 1, "", TOO_DEEP)]) from None
-
-
 def clean_fault(fault: Fault) -> Fault:
     message = re.split(r"; a (?:config|document) begins", fault.message)[0]
     return Fault(fault.line, fault.column, fault.path, message)
 
 
-def load_data(text: str, file: str, suffix: str) -> Any:
+def load_tree(text: str, file: str, suffix: str) -> Node:
     try:
-        return tomllib.loads(text) if suffix == ".toml" else load_json(text)
+        data = tomllib.loads(text) if suffix == ".toml" else load_json(text)
+        return build_tree(data, Locator(text))
     except json.JSONDecodeError as error:
         fault = Fault(error.lineno, error.colno, "", f"not JSON: {error.msg.lower()}")
     except tomllib.TOMLDecodeError as error:
@@ -118,6 +111,8 @@ def load_data(text: str, file: str, suffix: str) -> Any:
     except ValueError:
         # int() refuses numbers of thousands of digits.
         fault = Fault(1, 1, "", "has a number that is too long, or half of a character")
+    except RecursionError:
+        fault = Fault(1, 1, "", "is nested too deep")
     raise ConfigError(file, [fault])
 
 
@@ -224,11 +219,11 @@ class Section:
         return list_texts(self.take(key))
 
     def section(self, key: str) -> Section:
-        return Section(self.notes, self._join(key), self.take(key, Mapping))
+        return Section(self.notes, join_path(self.path, key), self.take(key, Mapping))
 
     def sections(self, key: str) -> list[Section]:
         """The mappings of a list, or the only one."""
-        path = self._join(key)
+        path = join_path(self.path, key)
         return [Section(self.notes, path, item) for item in list_items(self.take(key))]
 
     def list_keys(self) -> list[str]:
@@ -239,7 +234,7 @@ class Section:
         """Note what becomes of ``key``, if it is there; it is taken by that."""
         entry = self._entries.pop(key, None)
         if entry is not None:
-            self.notes.append(Note(entry.key.place, self._join(key), message))
+            self.notes.append(Note(entry.key.place, join_path(self.path, key), message))
 
     def tell_all(self, reasons: AnyMapping[str, str]) -> None:
         """Note every key that was not taken, with its reason or that nvoi has nothing like it.
@@ -259,12 +254,8 @@ class Section:
         place = (node or self.node or Scalar("", plain=True, place=Place(0, 0))).place
         self.notes.append(Note(place, self.path, message))
 
-    def _join(self, key: str) -> str:
-        return join_path(self.path, key)
-
 
 def find_node(node: Node | None, *keys: str) -> Node | None:
-    """What stands at a path of keys."""
     for key in keys:
         node = find_child(node, key)
     return node
@@ -289,6 +280,5 @@ def list_texts(node: Node | None) -> list[Scalar]:
 
 
 def list_entries(node: Node | None) -> list[tuple[str, Node]]:
-    """The names and values of a mapping."""
     entries = node.entries if isinstance(node, Mapping) else {}
     return [(name, entry.value) for name, entry in entries.items()]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from nvoi.config.fields import ENV_NAME
 from nvoi.config.sensitive import find_passwords
+from nvoi.secret import Secret
 
 #: A line of a ``.env`` file, as the dotenv libraries, Compose and a shell read it.
 ENTRY = re.compile(
@@ -55,13 +56,11 @@ RANDOM = re.compile(r"[A-Za-z0-9+/_=-]+")
 
 @dataclass(frozen=True)
 class Variables:
-    """Variables, each a secret or not."""
-
     env: Mapping[str, str]
-    secrets: Mapping[str, str]
+    secrets: Mapping[str, Secret]
 
-    def __bool__(self) -> bool:
-        return bool(self.env or self.secrets)
+    def __len__(self) -> int:
+        return len(self.env) + len(self.secrets)
 
 
 def read_dotenv(text: str) -> Iterator[tuple[str, str]]:
@@ -79,7 +78,7 @@ def read_dotenv(text: str) -> Iterator[tuple[str, str]]:
 def divide(variables: Iterable[tuple[str, str]]) -> Variables:
     """Variables apart from secrets; what no environment can hold is left out."""
     known = {name: value for name, value in variables if ENV_NAME.fullmatch(name)}
-    secrets = {name: value for name, value in known.items() if is_secret(name, value)}
+    secrets = {name: Secret(value) for name, value in known.items() if is_secret(name, value)}
     env = {name: value for name, value in known.items() if name not in secrets}
     return Variables(env, secrets)
 

@@ -40,6 +40,7 @@ set -e
 python3 -m venv --clear .venv
 {install}
 """
+KEPT_PYTHON = '"$venv/bin/python"'
 PIP = "-m pip install --disable-pip-version-check --progress-bar off"
 #: The packages of a pyproject.toml without those of tools, a line each.
 READ_DEPENDENCIES = (
@@ -85,27 +86,27 @@ def read_project(folder: Path) -> dict[str, Any]:
         content = tomllib.loads(read_text(folder / "pyproject.toml"))
     except (tomllib.TOMLDecodeError, RecursionError):
         return {}
-    tool = content.get("tool")
-    is_poetry = isinstance(tool, dict) and "poetry" in tool
-    return content if isinstance(content.get("project"), dict) or is_poetry else {}
+    return content if find_table(content, "project") or find_table(content, "tool.poetry") else {}
+
+
+def find_table(content: Any, path: str) -> dict[str, Any]:
+    """The table at a path of keys; an empty one where there is none."""
+    for key in path.split("."):
+        content = content.get(key) if isinstance(content, dict) else None
+    return content if isinstance(content, dict) else {}
 
 
 def find_project_name(folder: Path) -> str:
-    """The name in pyproject.toml; "" where there is none."""
-    project = read_project(folder).get("project")
-    return str(project.get("name") or "") if isinstance(project, dict) else ""
+    return str(find_table(read_project(folder), "project").get("name") or "")
 
 
 def find_packages(requirements: str, project: dict[str, Any]) -> frozenset[str]:
     """The names of the packages that the app itself names, in small letters."""
     names = {match[1] for match in PACKAGE.finditer(requirements)}
-    section = project.get("project")
-    listed = section.get("dependencies") if isinstance(section, dict) else None
+    listed = find_table(project, "project").get("dependencies")
     for text in listed if isinstance(listed, list) else []:
         names |= {match[1] for match in [PACKAGE.match(str(text))] if match}
-    poetry = project.get("tool", {}).get("poetry", {})
-    named = poetry.get("dependencies") if isinstance(poetry, dict) else None
-    names |= set(named) if isinstance(named, dict) else set()
+    names |= set(find_table(project, "tool.poetry.dependencies"))
     return frozenset(re.sub(r"[._]+", "-", name.lower()) for name in names)
 
 
@@ -114,42 +115,35 @@ def build_preparation(
 ) -> tuple[str, Recipe]:
     """The file that names the packages, and the recipe that installs them, with the ``server``."""
     extra = f" {server}" if server else ""
-    is_package = bool(project.get("build-system") or not isinstance(project.get("project"), dict))
     if project and (folder / "uv.lock").is_file():
         flags = "" if (folder / "src").is_dir() else " --no-install-project"
         sync = f"-m uv sync --frozen --no-dev --inexact{flags}"
         if not flags:
-            return "uv.lock", build_fresh([f"{PIP} uv{extra}", sync])
-        lines = [f"{PIP} uv{extra}", sync]
-        return "uv.lock", build_kept("uv.lock", [], lines, 'UV_PROJECT_ENVIRONMENT="$venv" ')
+            return "uv.lock", build_fresh(f"{PIP} uv{extra}", sync)
+        sync = f'UV_PROJECT_ENVIRONMENT="$venv" {KEPT_PYTHON} {sync}'
+        return "uv.lock", build_kept(["uv.lock"], f"{KEPT_PYTHON} {PIP} uv{extra}", sync)
     if requirements:
-        install = [f"{PIP} -r requirements.txt{extra}"]
+        install = f"{PIP} -r requirements.txt{extra}"
         if ITSELF.search(requirements):
             return "requirements.txt", build_fresh(install)
         included = [name for name in INCLUDED.findall(requirements) if is_file(folder / name)]
-        return "requirements.txt", build_kept("requirements.txt", included, install)
-    if is_package:
-        return "pyproject.toml", build_fresh([f"{PIP} .{extra}"])
-    read = f'"$venv/bin/python" -c {shlex.quote(READ_DEPENDENCIES)} > "$venv/requirements.txt"'
-    install = [f'{PIP} -r "$venv/requirements.txt"{extra}']
-    return "pyproject.toml", build_kept("pyproject.toml", [], install, before=read)
+        files = ["requirements.txt", *included]
+        return "requirements.txt", build_kept(files, f"{KEPT_PYTHON} {install}")
+    if project.get("build-system") or not find_table(project, "project"):
+        return "pyproject.toml", build_fresh(f"{PIP} .{extra}")
+    read = f'{KEPT_PYTHON} -c {shlex.quote(READ_DEPENDENCIES)} > "$venv/requirements.txt"'
+    install = f'{KEPT_PYTHON} {PIP} -r "$venv/requirements.txt"{extra}'
+    return "pyproject.toml", build_kept(["pyproject.toml"], read, install)
 
 
-def build_kept(
-    lock: str,
-    included: Sequence[str],
-    commands: Sequence[str],
-    variables: str = "",
-    before: str = "",
-) -> Recipe:
-    files = " ".join(map(shlex.quote, [lock, *included]))
-    lines = [before] if before else []
-    lines += [f'{variables if "uv sync" in c else ""}"$venv/bin/python" {c}' for c in commands]
-    prepare = KEPT.format(lock=lock, files=files, install="\n  ".join(lines))
+def build_kept(files: Sequence[str], *lines: str) -> Recipe:
+    """A venv that is kept while the ``files`` are unchanged, the first of which names packages."""
+    quoted = " ".join(map(shlex.quote, files))
+    prepare = KEPT.format(lock=files[0], files=quoted, install="\n  ".join(lines))
     return Recipe("", prepare, mounts={VOLUME: MOUNT})
 
 
-def build_fresh(commands: Sequence[str]) -> Recipe:
+def build_fresh(*commands: str) -> Recipe:
     install = "\n".join(f".venv/bin/python {command}" for command in commands)
     return Recipe("", FRESH.format(install=install))
 

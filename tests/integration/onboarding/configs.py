@@ -46,8 +46,8 @@ def read_text(folder: Path) -> str:
     return decrypt((folder / "deploy.enc").read_bytes(), get_key(folder, environ={}).value).decode()
 
 
-def read_config(folder: Path) -> Config:
+def read_config(folder: Path, **environ: str) -> Config:
     """The config, whose key nobody else may read."""
-    key = get_key(folder, environ={})
+    key = get_key(folder, environ=environ)
     assert key.warning is None
     return load_file(folder / "deploy.enc", key=key, environ={})

@@ -13,6 +13,7 @@ from nvoi.config.schema import SSHProvider
 from tests.integration.commands import call_nvoi
 from tests.integration.onboarding.configs import make_config, read_config
 from tests.integration.onboarding.wizard import Wizard, list_files, without_key
+from tests.integration.streams import KEY
 
 COMPOSE = """\
 services:
@@ -125,50 +126,13 @@ def test_a_file_of_another_folder_is_read_where_it_is(
     )
     (other / "web.env").write_text("A=1\n")
     words = ("onboard", "--from", str(other / "docker-compose.yml"), "--host", "a.example")
-    done = call_nvoi(*words, folder=checkout, environ=environ)
+    done = call_nvoi(*words, folder=checkout, environ=environ | {"DEPLOY_KEY": KEY})
     assert done.returncode == 0, done.stderr
-    application = read_config(checkout).application
+    # Nothing is left of a key that the environment has.
+    assert "Its key is that of $DEPLOY_KEY." in done.stdout
+    assert [path.name for path in checkout.iterdir() if "key" in path.name] == []
+    application = read_config(checkout, DEPLOY_KEY=KEY).application
     assert (application.name, dict(application.env)) == ("shop", {"A": "1"})
-
-
-def test_at_a_terminal_a_file_leaves_few_questions(tmp_path: Path) -> None:
-    (tmp_path / "compose.yaml").write_text(f"name: tiny\n{COMPOSE}")
-    subprocess.run(
-        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "id_ed25519")],
-        check=True,
-    )
-    with Wizard(tmp_path, "onboard", "--from", "compose.yaml") as wizard:
-        wizard.pick("Where does it run?", "own servers")
-        wizard.follow(
-            (
-                ("Hosts, separated by commas:", "one.example.com, 10.0.0.2"),
-                ("User:", "deploy"),
-                ("SSH port:", "2222"),
-                ("SSH key:", ">use a key file of mine"),
-                ("Private key file:", "~/id_ed25519"),
-                ("Value of API_TOKEN:", "t0ken-5ecret"),
-            )
-        )
-        wizard.wait_for("services.web.tty: is for somebody at a terminal")
-        wizard.follow((("What brings domains to the apps?", ">no domains"),))
-        wizard.follow((("Stream deploy logs to a dashboard?", "n"), ("? What now?", ">save it")))
-        assert wizard.end() == 0
-    assert "Application name:" not in wizard.seen
-    assert "5ecret" not in wizard.seen
-    application = read_config(tmp_path).application
-    assert application.name == "tiny"
-    assert application.secrets["API_TOKEN"].reveal() == "t0ken-5ecret"
-    groups = application.servers
-    assert {name: group.hosts for name, group in groups.items()} == {
-        "main": ("one.example.com",),
-        "workers": ("10.0.0.2",),
-    }
-    assert {(group.user, group.port) for group in groups.values()} == {("deploy", 2222)}
-    public = (tmp_path / "id_ed25519.pub").read_text().split()[1]
-    assert application.ssh_keys
-    assert public in application.ssh_keys.public_key
-    assert public in wizard.seen.replace("\r\n", "")
-    assert (tmp_path / "id_ed25519").read_text().splitlines()[2] not in wizard.seen
 
 
 def test_a_config_that_is_there_is_not_made_of_a_file(tmp_path: Path) -> None:

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from nvoi.config.schema import AppService
 from nvoi.onboarding.checkout import read_checkout
-from nvoi.onboarding.dockerfile import Image, read_dockerfile
+from nvoi.onboarding.shell import Image, read_dockerfile
 from tests.unit.onboarding.examples import build_service
+from tests.unit.onboarding.proposals.reading import write
 
 
 @pytest.fixture
@@ -15,12 +17,6 @@ def checkout(tmp_path: Path) -> Path:
     folder = tmp_path / "My Shop!"
     folder.mkdir()
     return folder
-
-
-def test_an_empty_checkout_suggests_its_folders_name_and_a_web_service(checkout: Path) -> None:
-    found = read_checkout(checkout, {})
-    assert found.name == "my-shop"
-    assert found.services == (build_service("web"),)
 
 
 @pytest.mark.parametrize(
@@ -48,33 +44,40 @@ def test_the_remotes_name_comes_first(checkout: Path, url: str, name: str) -> No
     assert read_checkout(checkout, {"GIT_DIR": "/"}).name == name
 
 
-def test_a_procfile_has_a_service_for_each_process_and_what_runs_before(checkout: Path) -> None:
-    (checkout / "Procfile").write_text(
-        "# processes\nweb: bin/serve -p $PORT\nrelease: bin/migrate\nMail_Worker: bin/work\n"
-        "broken\n: x\nempty:\n"
-    )
-    assert read_checkout(checkout, {}).services == (
-        build_service("web", "bin/serve -p $PORT", None, "bin/migrate"),
-        build_service("mail_worker", "bin/work"),
-    )
-
-
-def test_a_procfile_of_workers_alone_suggests_no_web_service(checkout: Path) -> None:
-    (checkout / "Procfile").write_text("worker: bin/work\nrelease: bin/migrate\n")
-    assert read_checkout(checkout, {}).services == (
-        build_service("worker", "bin/work", None, "bin/migrate"),
-    )
-
-
-def test_a_dockerfile_gives_the_port_also_to_what_a_procfile_starts(checkout: Path) -> None:
-    (checkout / "Dockerfile").write_text("FROM a\nEXPOSE 3000\nCMD bin/other\n")
-    (checkout / "Procfile").write_text("web: bin/serve\n")
-    assert read_checkout(checkout, {}).services == (build_service("web", "bin/serve", 3000),)
-
-
-def test_a_start_script_is_run_by_npm(checkout: Path) -> None:
-    (checkout / "package.json").write_text('{"scripts": {"start": "node index.js"}}')
-    assert read_checkout(checkout, {}).services == (build_service("web", "npm start"),)
+@pytest.mark.parametrize(
+    ("files", "services"),
+    [
+        ({}, (build_service("web"),)),
+        (
+            {
+                "Procfile": "# processes\nweb: bin/serve -p $PORT\nrelease: bin/migrate\n"
+                "Mail_Worker: bin/work\nbroken\n: x\nempty:\n"
+            },
+            (
+                build_service("web", "bin/serve -p $PORT", None, "bin/migrate"),
+                build_service("mail_worker", "bin/work"),
+            ),
+        ),
+        (
+            {"Procfile": "worker: bin/work\nrelease: bin/migrate\n"},
+            (build_service("worker", "bin/work", None, "bin/migrate"),),
+        ),
+        (
+            {"Dockerfile": "FROM a\nEXPOSE 3000\nCMD bin/other\n", "Procfile": "web: bin/serve\n"},
+            (build_service("web", "bin/serve", 3000),),
+        ),
+        (
+            {"package.json": '{"scripts": {"start": "node index.js"}}'},
+            (build_service("web", "npm start"),),
+        ),
+    ],
+)
+def test_the_services_are_those_of_a_procfile_else_what_is_started(
+    checkout: Path, files: dict[str, str], services: tuple[AppService, ...]
+) -> None:
+    write(checkout, files)
+    found = read_checkout(checkout, {})
+    assert (found.name, found.services) == ("my-shop", services)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +100,7 @@ def test_what_is_no_file_or_not_utf_8_is_no_error(checkout: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "image"),
     [
+        ("CMD a", None),
         ('CMD ["a"]\nFROM x', Image()),
         ("from x\nexpose 80/tcp 443\ncmd exec a --flag", Image("", "exec a --flag", 80)),
         ('FROM x\nCMD ["serve", "--name", "two words"]', Image("", "serve --name 'two words'")),
@@ -112,19 +116,10 @@ def test_what_is_no_file_or_not_utf_8_is_no_error(checkout: Path) -> None:
         ("FROM x\nRUN <<-A <<'B'\nCMD b\n\tA\nCMD c\nB\nEXPOSE 1", Image("", "", 1)),
     ],
 )
-def test_a_dockerfiles_last_stage_says_what_runs(text: str, image: Image) -> None:
+def test_a_dockerfiles_last_stage_says_what_runs(text: str, image: Image | None) -> None:
     assert read_dockerfile(text) == image
 
 
-@pytest.mark.parametrize(
-    ("entrypoint", "command"),
-    [("/app/bin/docker-entrypoint.sh", "bin/serve"), ("python", "python bin/serve")],
-)
-def test_what_wraps_the_command_in_an_image_is_left_out(entrypoint: str, command: str) -> None:
-    image = read_dockerfile(f'FROM x\nENTRYPOINT ["{entrypoint}"]\nCMD ["bin/serve"]')
-    assert image
-    assert image.command == command
-
-
-def test_a_dockerfile_without_a_stage_says_nothing() -> None:
-    assert read_dockerfile("CMD a\n") is None
+def test_what_wraps_the_command_in_an_image_is_left_out() -> None:
+    assert Image("/app/bin/docker-entrypoint.sh", "bin/serve").command == "bin/serve"
+    assert Image("python", "bin/serve").command == "python bin/serve"

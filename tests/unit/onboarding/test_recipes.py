@@ -16,6 +16,7 @@ from nvoi.onboarding.document import compose
 from nvoi.onboarding.recipes import find_recipe
 from nvoi.onboarding.sources import find_health
 from tests.apps import APPS, write_app
+from tests.unit.onboarding.proposals.reading import write
 
 PAGE = (Path(__file__).parents[3] / "docs/recipes.md").read_text()
 SECTIONS = {
@@ -34,13 +35,6 @@ def checkout(tmp_path: Path) -> Path:
     folder = tmp_path / "shop"
     folder.mkdir()
     return folder
-
-
-def write(folder: Path, **files: str) -> None:
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
 
 
 def propose(folder: Path) -> Application:
@@ -69,7 +63,7 @@ def test_the_page_on_recipes_shows_what_is_offered(checkout: Path, kind: str, ti
 def test_without_a_question_the_port_is_one_that_is_free(checkout: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
-        write(checkout, Dockerfile=f"FROM scratch\nEXPOSE {taken}\nCMD serve\n")
+        write(checkout, {"Dockerfile": f"FROM scratch\nEXPOSE {taken}\nCMD serve\n"})
         adopted = adopt(Source(checkout, None, {}), read_checkout(checkout, {}))
     [web] = adopted.answers.apps
     assert web.port
@@ -133,7 +127,7 @@ NEXT = '{"scripts": {"start": "next start", "build": "next build"}}'
             "npm run build",
         ),
         (
-            {"Gemfile.lock": "    puma (6)\n", "config.ru": ""},
+            {"Gemfile.lock": "GEM\n    puma (6)\n", "config.ru": ""},
             "bundle exec puma --bind",
             "bundle install",
         ),
@@ -148,7 +142,7 @@ NEXT = '{"scripts": {"start": "next start", "build": "next build"}}'
 def test_each_kind_of_checkout_is_prepared_and_started(
     checkout: Path, files: dict[str, str], command: str, install: str
 ) -> None:
-    write(checkout, **files)
+    write(checkout, files)
     recipe = find_recipe(checkout)
     assert recipe
     assert command in recipe.command
@@ -157,17 +151,19 @@ def test_each_kind_of_checkout_is_prepared_and_started(
 
 def test_a_file_that_others_include_makes_another_venv_too(checkout: Path) -> None:
     text = "-r base.txt\n-r missing.txt\nflask\n"
-    write(checkout, **{"requirements.txt": text, "base.txt": "x\n"})
+    write(checkout, {"requirements.txt": text, "base.txt": "x\n"})
     recipe = find_recipe(checkout)
     assert recipe
     assert "cat requirements.txt base.txt;" in recipe.prepare
 
 
 def test_settings_of_tools_alone_are_no_app(checkout: Path) -> None:
-    write(checkout, **{"pyproject.toml": "[tool.ruff]\nline-length = 100\n"})
+    write(checkout, {"pyproject.toml": "[tool.ruff]\nline-length = 100\n"})
     assert find_recipe(checkout) is None
-    write(checkout, **{"pyproject.toml": "broken"})
+    write(checkout, {"pyproject.toml": "broken"})
     assert find_recipe(checkout) is None
+    write(checkout, {"pyproject.toml": "tool = 1\n[project]\nname = 'x'\n"})
+    assert find_recipe(checkout)
 
 
 def test_a_procfiles_commands_find_the_programs_of_the_recipe(checkout: Path) -> None:
@@ -175,7 +171,7 @@ def test_a_procfiles_commands_find_the_programs_of_the_recipe(checkout: Path) ->
     procfile = (
         "web: gunicorn app:app\nrelease: flask db upgrade\nworker: python work.py && echo x\n"
     )
-    write(checkout, Procfile=procfile)
+    write(checkout, {"Procfile": procfile})
     web, worker = propose(checkout).app.values()
     path = 'PATH="$PWD/.venv/bin:$PATH" && '
     assert web.command == f"{path}exec gunicorn app:app"
@@ -188,7 +184,7 @@ def test_a_procfiles_commands_find_the_programs_of_the_recipe(checkout: Path) ->
 
 def test_a_rails_app_with_its_key_has_no_other(checkout: Path) -> None:
     write_app(checkout, "rails")
-    write(checkout, **{"config/master.key": "0123456789abcdef\n"})
+    write(checkout, {"config/master.key": "0123456789abcdef\n"})
     secrets = propose(checkout).secrets
     assert {name: value.reveal() for name, value in secrets.items()} == {
         "RAILS_MASTER_KEY": "0123456789abcdef"
@@ -197,7 +193,7 @@ def test_a_rails_app_with_its_key_has_no_other(checkout: Path) -> None:
 
 def test_what_an_image_starts_is_started_here_with_the_port_it_is_told(checkout: Path) -> None:
     dockerfile = 'FROM x\nWORKDIR /app\nEXPOSE 3000\nCMD ["/app/bin/serve", "--port=3000"]\n'
-    write(checkout, Dockerfile=dockerfile)
+    write(checkout, {"Dockerfile": dockerfile})
     (web,) = propose(checkout).app.values()
     assert web.command == "./bin/serve --port=$PORT"
     assert web.port == 3000
@@ -215,7 +211,7 @@ def test_what_an_image_starts_is_started_here_with_the_port_it_is_told(checkout:
     ],
 )
 def test_a_health_page_is_found_in_the_code(checkout: Path, text: str, path: str) -> None:
-    write(checkout, **{"app.py": text, "node_modules/x/i.js": '"/health"', "tests/a.py": '"/up"'})
+    write(checkout, {"app.py": text, "node_modules/x/i.js": '"/health"', "tests/a.py": '"/up"'})
     assert find_health(checkout) == path
 
 

@@ -23,6 +23,7 @@ from nvoi.onboarding.prompts import (
     ask,
 )
 from nvoi.onboarding.retracing import RetracingPrompts
+from nvoi.onboarding.services import HEALTH
 from nvoi.onboarding.wizard import hold_interview
 from tests.unit.onboarding.proposals.reading import write
 from tests.unit.onboarding.script import ENTER, Script
@@ -121,26 +122,6 @@ def test_each_question_leads_back_to_the_one_before(
         assert script.asked[number - 1] == script.asked[number]
 
 
-def test_an_answer_that_was_taken_back_is_offered_again(checkout: Path) -> None:
-    script = Script("typo")
-
-    prompts = RetracingPrompts(script)
-    offered: list[str] = []
-    answers = iter(["typo", None, "right", "x"])
-
-    def text(message: str, default: str) -> str:
-        offered.append(default)
-        answer = next(answers)
-        if answer is None:
-            raise BackError
-        return answer
-
-    script.text = text  # type: ignore[method-assign]  # a user who looks at what is offered
-    result = prompts.retrace(lambda: (prompts.text("Name:", "first"), prompts.text("Next:", "")))
-    assert result == ("right", "x")
-    assert offered == ["first", "", "typo", ""]
-
-
 def test_a_refused_answer_is_no_question_to_go_back_to() -> None:
     class Going(Script):
         def text(self, message: str, default: str) -> str:
@@ -158,29 +139,6 @@ def test_a_refused_answer_is_no_question_to_go_back_to() -> None:
     assert script.asked == ["Name:", "Port:", "Port:", "Port:", "Name:", "Port:"]
 
 
-def test_at_the_first_question_there_is_nothing_to_go_back_to() -> None:
-    script = Wavering(["a"], 0)
-    prompts = RetracingPrompts(script)
-    assert prompts.retrace(lambda: prompts.text("Name:", "")) == "a"
-    assert script.said == ["! this is the first question"]
-
-
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, EOFError])
-def test_an_interview_that_ends_at_any_question_has_written_nothing(
-    checkout: Path, kind: type[BaseException]
-) -> None:
-    class Ending(Script):
-        def _next(self, message: str) -> Answer:
-            if not self._answers:
-                raise kind
-            return super()._next(message)
-
-    for length in range(0, len(WHOLE), 3):
-        with pytest.raises(kind):
-            hold(Ending(*WHOLE[:length]), checkout)
-    assert [path.name for path in checkout.iterdir()] == [".env"]
-
-
 #: An interview with somebody who gets everything wrong first; a refusal is what is said of it.
 WRONG_FIRST: tuple[tuple[str, Answer, str], ...] = (
     ("Application name:", "My Shop", "must be lower-case letters"),
@@ -188,11 +146,7 @@ WRONG_FIRST: tuple[tuple[str, Answer, str], ...] = (
     ("Where does it run?", "own servers", ""),
     ("Hosts, separated by commas:", "", "an answer is needed here"),
     ("Hosts, separated by commas:", "no good", "must be a host name"),
-    (
-        "Hosts, separated by commas:",
-        "a.example, A.example",
-        "must be host names or IP addresses, each",
-    ),
+    ("Hosts, separated by commas:", "a.example, A.example", "must be host names or IP addresses"),
     ("Hosts, separated by commas:", "a.example", ""),
     ("User:", "-oProxyCommand=x", "must be a login name"),
     ("User:", "root", ""),
@@ -208,12 +162,8 @@ WRONG_FIRST: tuple[tuple[str, Answer, str], ...] = (
     ("Command (blank: the image's):", ENTER, ""),
     ("Port (blank: none):", "99999", "must be a port, 1 to 65535"),
     ("Port (blank: none):", "3000", ""),
-    (
-        "Health page (blank: none, only the port is looked at):",
-        "up",
-        "must be a path that begins with",
-    ),
-    ("Health page (blank: none, only the port is looked at):", "/up", ""),
+    (HEALTH, "up", "must be a path that begins with"),
+    (HEALTH, "/up", ""),
     ("Command before each release (blank: none):", ENTER, ""),
     ("Another app?", True, ""),
     ("App name:", "Web", "must be lower-case letters"),

@@ -57,7 +57,7 @@ def checkout(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_whole_file_becomes_apps_a_database_and_what_runs_beside_them(checkout: Path) -> None:
+def test_a_whole_file_becomes_apps_and_what_they_need_and_the_rest_is_told(checkout: Path) -> None:
     adopted, application = read_compose(checkout, SHOP, API_KEY="key-5ecret-word")
     assert adopted.lacking == ()
     assert application.name == "shop"
@@ -86,10 +86,6 @@ def test_a_whole_file_becomes_apps_a_database_and_what_runs_beside_them(checkout
     assert dict(worker.env) == {"QUEUES": "a,b"}
     assert reveal(application) == {"API_KEY": "key-5ecret-word"}
     assert set(application.servers["main"].volumes) == {"uploads", "pg", "redis-data"}
-
-
-def test_what_is_not_carried_over_is_told_with_its_line(checkout: Path) -> None:
-    adopted, _ = read_compose(checkout, SHOP, API_KEY="key-5ecret-word")
     check_told(
         adopted,
         "compose.yaml:3: web: DATABASE_URL: nvoi sets it",
@@ -141,89 +137,52 @@ def test_a_variable_without_a_value_lacks_where_it_is_asked_for(checkout: Path) 
     assert reveal(application) == {"TOKEN": "t0ken-5ecret"}
 
 
-@pytest.mark.parametrize(
-    ("ports", "port"),
-    [
-        ('["3000"]', 3000),
-        ("[3000]", 3000),
-        ('["8080:3000"]', 3000),
-        ('["127.0.0.1:8080:3000"]', 3000),
-        ('["[::1]:8080:3000/tcp"]', 3000),
-        ('["127.0.0.1::3000"]', 3000),
-        ('["3000-3005:3000-3005"]', 3000),
-        ('["${PORT:-8080}:3000"]', 3000),
-        ('["${UNKNOWN}:3000"]', 3000),
-        ("[{target: 3000, published: 8080, protocol: tcp, mode: host}]", 3000),
-        ('["53:53/udp"]', None),
-        ("[{target: 53, protocol: udp}]", None),
-        ("[22:22]", 22),
-    ],
-)
-def test_ports_are_taken_in_all_their_forms(checkout: Path, ports: str, port: int | None) -> None:
-    adopted, application = read_compose(
-        checkout, f"services: {{web: {{build: ., ports: {ports}}}}}\n"
-    )
-    assert application.app["web"].port == port
-    assert adopted.lacking == ()
+#: Where the app's image listens, and what it runs.
+DOCKERFILE = 'FROM x\nENTRYPOINT ["docker-entrypoint.sh"]\nEXPOSE 8000\nCMD own\n'
+WRAPPED = "docker-entrypoint.sh"
 
 
 @pytest.mark.parametrize(
-    ("text", "port"),
+    ("text", "port", "command"),
     [
-        ("expose: ['4000']", 4000),
-        ("environment: {PORT: 5000}", 5000),
-        ("command: uvicorn main:app --host 0.0.0.0 --port 6000", 6000),
-        ("command: gunicorn app:app -b 0.0.0.0:7000", 7000),
-        ("{}", 8000),
-        ("command: sidekiq", None),
+        ('ports: ["3000"]', 3000, None),
+        ("ports: [3000]", 3000, None),
+        ('ports: ["8080:3000"]', 3000, None),
+        ('ports: ["127.0.0.1:8080:3000"]', 3000, None),
+        ('ports: ["[::1]:8080:3000/tcp"]', 3000, None),
+        ('ports: ["127.0.0.1::3000"]', 3000, None),
+        ('ports: ["3000-3005:3000-3005"]', 3000, None),
+        ('ports: ["${PORT:-8080}:3000"]', 3000, None),
+        ('ports: ["${UNKNOWN}:3000"]', 3000, None),
+        ("ports: [{target: 3000, published: 8080, protocol: tcp, mode: host}]", 3000, None),
+        ('ports: ["53:53/udp"]', 8000, None),
+        ("ports: [{target: 53, protocol: udp}]", 8000, None),
+        ("ports: [22:22]", 22, None),
+        ("expose: ['4000']", 4000, None),
+        ("environment: {PORT: 5000}", 5000, None),
+        ("command: uvicorn main:app --port 6000", 6000, f"{WRAPPED} uvicorn main:app --port $PORT"),
+        ("entrypoint: gunicorn app:app -b 0.0.0.0:7000", 7000, "gunicorn app:app -b 0.0.0.0:$PORT"),
+        ("restart: always", 8000, None),
+        ("entrypoint: ''", 8000, None),
+        ("command: npm start", None, f"{WRAPPED} npm start"),
+        ("command: [npm, start]", None, f"{WRAPPED} npm start"),
+        ('entrypoint: sh -c "a && b"', None, "a && b"),
+        ('entrypoint: ["sh", "-c", "a && exec b"]', None, "a && exec b"),
+        ("entrypoint: |\n      serve\n      --all\n", None, "serve --all"),
+        ("entrypoint: >\n      serve\n      --all\n", None, "serve --all"),
+        ("entrypoint: [run]\n    command: [it]", None, "run it"),
     ],
 )
-def test_a_port_that_is_not_published_is_found_elsewhere(
-    checkout: Path, text: str, port: int | None
+def test_ports_and_commands_are_taken_in_all_their_forms(
+    checkout: Path, text: str, port: int | None, command: str | None
 ) -> None:
-    text = text.replace("{}", "restart: always")
-    write(
-        checkout,
-        {
-            "compose.yaml": f"services:\n  web:\n    build: .\n    {text}\n",
-            "Dockerfile": "FROM x\nEXPOSE 8000\nCMD serve\n",
-        },
-    )
-    _, application = read(checkout, "compose.yaml")
+    write(checkout, {"Dockerfile": DOCKERFILE})
+    text = f"services:\n  web:\n    build: .\n    {text}\n"
+    adopted, application = read_compose(checkout, text)
     web = application.app["web"]
-    assert web.port == port
+    assert (web.port, web.command) == (port, command)
     assert "PORT" not in web.env
-
-
-@pytest.mark.parametrize(
-    ("text", "command"),
-    [
-        ("command: npm start", "npm start"),
-        ("command: [npm, start]", "npm start"),
-        ('command: sh -c "a && b"', "a && b"),
-        ('command: ["sh", "-c", "a && exec b"]', "a && exec b"),
-        ("command: |\n      serve\n      --all\n", "serve --all"),
-        ("command: >\n      serve\n      --all\n", "serve --all"),
-        ("entrypoint: [run]\n    command: [it]", "run it"),
-        ("entrypoint: run", "run"),
-        ("command: x", "docker-entrypoint.sh x"),
-        ("restart: always", None),
-        ("entrypoint: ''", None),
-    ],
-)
-def test_commands_are_taken_in_all_their_forms(
-    checkout: Path, text: str, command: str | None
-) -> None:
-    entrypoint = 'ENTRYPOINT ["docker-entrypoint.sh"]\n' if command and "docker" in command else ""
-    write(
-        checkout,
-        {
-            "compose.yaml": f"services:\n  web:\n    build: .\n    {text}\n",
-            "Dockerfile": f"FROM x\n{entrypoint}CMD own\n",
-        },
-    )
-    _, application = read(checkout, "compose.yaml")
-    assert application.app["web"].command == command
+    assert adopted.lacking == ()
 
 
 def test_files_are_put_together_as_compose_does(checkout: Path) -> None:
@@ -256,6 +215,15 @@ def test_files_are_put_together_as_compose_does(checkout: Path) -> None:
     assert dict(application.env) == {"A": "over", "B": "2", "C": "base"}
     assert application.services["mail"].port == 1025
     check_told(adopted, "compose.override.yml: is merged over compose.yaml")
+
+
+def test_a_file_that_many_services_extend_is_one_file(checkout: Path) -> None:
+    services = "".join(
+        f"  s{number}: {{extends: {{service: base, file: base.yaml}}}}\n" for number in range(40)
+    )
+    write(checkout, {"base.yaml": "services: {base: {build: ., command: serve}}\n"})
+    _, application = read_compose(checkout, f"services:\n{services}")
+    assert {app.command for app in application.app.values()} == {"serve"}
 
 
 def test_variables_of_files_are_the_services_own(checkout: Path) -> None:

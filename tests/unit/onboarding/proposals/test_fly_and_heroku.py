@@ -9,6 +9,7 @@ from nvoi.errors import ConfigError, UsageError
 from nvoi.onboarding.proposals import find_files
 from tests.unit.onboarding.proposals.reading import check_told, read, reveal, write
 
+LONG = "9" * 5000
 FLY = """\
 app = "Hello-World"
 primary_region = "ams"
@@ -27,6 +28,7 @@ primary_region = "ams"
 [processes]
   web = "bundle exec rails server -p 8080"
   worker = "bundle exec sidekiq"
+  Worker = "x"
 
 [deploy]
   release_command = "bin/rails db:migrate"
@@ -77,12 +79,13 @@ def test_a_fly_app_has_a_service_for_each_process(tmp_path: Path) -> None:
         "fly.toml:4: build: is deployed with: nvoi deploy --dockerfile-path docker/Dockerfile",
         "fly.toml:6: build.args: ",
         "fly.toml:10: web: PORT: nvoi sets it",
-        "fly.toml:21: deploy.strategy: ",
-        "fly.toml:27: mounts.initial_size: ",
-        "fly.toml:31: http_service.force_https: ",
-        "fly.toml:33: http_service.concurrency: ",
-        "fly.toml:36: http_service.checks.grace_period: ",
-        "fly.toml:41: vm.size: ",
+        "fly.toml:18: processes.Worker: no service can have this name, or another has it",
+        "fly.toml:22: deploy.strategy: ",
+        "fly.toml:28: mounts.initial_size: ",
+        "fly.toml:32: http_service.force_https: ",
+        "fly.toml:34: http_service.concurrency: ",
+        "fly.toml:37: http_service.checks.grace_period: ",
+        "fly.toml:42: vm.size: ",
     )
 
 
@@ -119,6 +122,41 @@ def test_ports_and_checks_of_all_forms_are_taken(
     assert (app.port, app.healthcheck) == (port, check)
 
 
+def test_each_process_has_the_first_of_its_checks_and_others_are_told(tmp_path: Path) -> None:
+    text = """
+    app = "x"
+    [processes]
+    web = "a"
+    job = "b"
+    [http_service]
+    internal_port = 80
+    [[http_service.checks]]
+    path = "/a"
+    [[http_service.checks]]
+    path = "/b"
+    [[services]]
+    internal_port = 80
+    [[services]]
+    internal_port = 90
+    processes = ["job"]
+    [env]
+    LIST = ["a"]
+    [checks.first]
+    path = "/c"
+    processes = ["job"]
+    [checks.second]
+    path = "/d"
+    processes = ["web"]
+    """
+    write(tmp_path, {"fly.toml": text})
+    adopted, application = read(tmp_path, "fly.toml")
+    checks = [(app.port, app.healthcheck) for app in application.app.values()]
+    assert checks == [(80, Healthcheck(path="/a")), (90, Healthcheck(path="/c"))]
+    told = [line for line in adopted.told if line.endswith(": a service has one check here")]
+    check_told(adopted, "fly.toml:17: env.LIST: is no text")
+    assert [line.split(": ")[1] for line in told] == ["http_service.checks", "checks.second"]
+
+
 APP_JSON = """\
 {
 \t"name": "Small Sharp Tool",
@@ -141,6 +179,7 @@ release: python manage.py migrate
 Worker.1: x
 worker: celery -A x
 broken
+WORKER: other
 """
 
 
@@ -168,6 +207,7 @@ def test_an_app_json_and_its_procfile_are_one_app(tmp_path: Path) -> None:
             adopted,
             "Procfile:3: is no process: NAME: COMMAND",
             "Procfile:5: is no process: NAME: COMMAND",
+            "Procfile:6: WORKER: no service can have this name, or another has it already",
             "app.json:3: description: ",
             "app.json:4: scripts: ",
             "app.json:10: env.OPTIONAL: has no value and needs none: it is left out",
@@ -213,6 +253,13 @@ def test_a_process_that_runs_nowhere_is_left_out(tmp_path: Path) -> None:
         ("app.json", '{"a": ', "app.json:1:7: not JSON"),
         ("app.json", "[1]", "a mapping is needed"),
         ("app.json", "[" * 50_000, "nested too deep|not JSON"),
+        (
+            "app.json",
+            f'{{"formation": {{"web": {{"quantity": {LONG}}}}}}}',
+            "number that is too long",
+        ),
+        ("app.json", '{"env": {"A": "\\ud800"}}', "half of a character"),
+        ("fly.toml", f"app = 'a'\nprimary = {LONG}", "number that is too long"),
         ("config/deploy.yml", "service: [", "not YAML"),
         ("notes.txt", "x", "is of no kind that nvoi reads .*compose.yaml"),
         ("other.yaml", "a: 1", "is of no kind that nvoi reads"),

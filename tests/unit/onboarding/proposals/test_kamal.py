@@ -185,14 +185,18 @@ def test_a_variable_with_the_server_of_an_accessory_is_told(tmp_path: Path) -> N
                 DB_HOST: 192.168.0.2
                 REDIS_URL: redis://192.168.0.2:6379/0
                 RELEASE: 192.168.0.2-7
+                LIST: [a, b]
                 APP_HOST: 192.168.0.1
             accessories:
               db: {image: "postgres:15", host: 192.168.0.2, env: {clear: {POSTGRES_PASSWORD: x}}}
               redis: {image: "redis:7", host: 192.168.0.2}
+              Redis: {image: "redis:8"}
             """
         },
     )
     adopted, _ = read(tmp_path, "config/deploy.yml", is_local=True)
     reason = "the app reaches what runs on 192.168.0.2 as db-shop and shop-redis, not by address"
     told = [line.removeprefix("  - config/deploy.yml:") for line in adopted.told if reason in line]
+    check_told(adopted, "config/deploy.yml:8: env.clear.LIST: is no text")
+    check_told(adopted, "accessories.Redis: no service can have this name, or another has it")
     assert told == [f"5: DB_HOST: {reason}", f"6: REDIS_URL: {reason}"]

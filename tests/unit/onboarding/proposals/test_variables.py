@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from nvoi.onboarding.hosts import rename_hosts
+from nvoi.onboarding.answers import rename_hosts
 from nvoi.onboarding.proposals.commands import read_cpus, read_memory, read_seconds
 from nvoi.onboarding.proposals.compose import interpolate
 from nvoi.onboarding.proposals.variables import divide, is_secret, read_dotenv
+from nvoi.secret import Secret
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_a_dotenv_file_is_read_as_its_libraries_do() -> None:
         "J": "last",
     }
     divided = divide([("A", "1"), ("TOKEN", "abc123"), ("a.b", "x")])
-    assert (divided.env, divided.secrets) == ({"A": "1"}, {"TOKEN": "abc123"})
+    assert (divided.env, divided.secrets) == ({"A": "1"}, {"TOKEN": Secret("abc123")})
 
 
 @pytest.mark.parametrize(
