@@ -751,7 +751,6 @@ def test_help_imports_nothing_of_what_a_command_does() -> None:
         "nvoi.cli",
         "nvoi.cli.commands",
         "nvoi.cli.examples",
-        "nvoi.cli.options",
         "nvoi.cli.parser",
         "nvoi.log",
         "nvoi.log.levels",

@@ -8,14 +8,9 @@ from typing import Any
 
 import pytest
 
+from nvoi.cli.commands import build_parser
 from nvoi.cli.dashboard import parse_url
-from nvoi.cli.options import (
-    CALLBACK_BUDGET_SECONDS,
-    parse_amount,
-    parse_count,
-    parse_hours,
-    parse_port,
-)
+from nvoi.cli.parser import parse_amount, parse_count, parse_hours, parse_port
 from nvoi.errors import UsageError
 from nvoi.log.handler import BUDGET_SECONDS
 
@@ -105,4 +100,4 @@ def test_what_is_no_such_number_is_refused(parse: Callable[[str], Any], text: st
 
 
 def test_a_command_s_callback_budget_is_that_of_the_handler() -> None:
-    assert CALLBACK_BUDGET_SECONDS == BUDGET_SECONDS
+    assert build_parser(["deploy"]).parse_args(["deploy"]).callback_budget == BUDGET_SECONDS
