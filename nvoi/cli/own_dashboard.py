@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -16,20 +15,10 @@ from urllib.parse import urlsplit
 
 from nvoi.cli.commands import COMMANDS
 from nvoi.config.credentials import KEY_VARIABLES
+from nvoi.demo.watcher import choose_port, wait_for_dashboard
 from nvoi.errors import NvoiError, UsageError
-from nvoi.log.levels import get_logger
 from nvoi.onboarding.prompts import StartedDashboard
 from nvoi.secret import Secret
-from nvoi.targets.local.processes import is_port_free
-from nvoi.waiting import NotReadyError, wait_for
-
-log = get_logger(__name__)
-
-PORT = 8787
-#: Seconds for it to start on a machine that has much to do.
-START_SECONDS = 60.0
-#: It names its address first, once it answers.
-URL = re.compile(r"^nvoi dashboard: (\S+)$", re.MULTILINE)
 
 
 def is_installed() -> bool:
@@ -132,10 +121,9 @@ class OwnDashboard:
         folder = commands.find_database(build_options(), self._environ).parent
         self.log_file = folder / "dashboard.log"
         environ = {k: v for k, v in self._environ.items() if k not in KEY_VARIABLES}
-        port = PORT if is_port_free(PORT) else 0
         with os.fdopen(os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)) as out:
             self._process = subprocess.Popen(  # noqa: S603 - our own words, no shell
-                [sys.executable, "-m", "nvoi", "dashboard", "--port", str(port)],
+                [sys.executable, "-m", "nvoi", "dashboard", "--port", str(choose_port())],
                 # Where no key is: the app's is that of its own project.
                 cwd=folder,
                 env=environ,
@@ -144,19 +132,7 @@ class OwnDashboard:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        try:
-            return wait_for(self._look, what="the dashboard", seconds=START_SECONDS, log=log)
-        except NotReadyError as seen:
-            raise NvoiError(f"the dashboard did not start in {START_SECONDS:.0f} s") from seen
-
-    def _look(self) -> str:
-        assert self._process and self.log_file  # noqa: S101, PT018 - it was started
-        said = self.log_file.read_text("utf-8", "replace")
-        if self._process.poll() is not None:
-            raise NvoiError(said.strip() or f"it ended with exit code {self._process.returncode}")
-        if found := URL.search(said):
-            return found[1]
-        raise NotReadyError("it has not named its address")
+        return wait_for_dashboard(self._process, self.log_file)
 
 
 def build_options() -> argparse.Namespace:

@@ -79,15 +79,19 @@ def watch(place: Place, port: int | None) -> Iterator[Watcher]:
         port: 0 lets the system choose, None takes the usual one where it is free.
     """
     with ExitStack() as stack:
-        if port is None and is_port_free(DASHBOARD_PORT):
-            try:
-                watcher = start_dashboard(place, DASHBOARD_PORT, stack)
-            except UsageError:
-                # Another program was quicker.
-                watcher = start_dashboard(place, 0, stack)
-        else:
-            watcher = start_dashboard(place, port or 0, stack)
+        try:
+            watcher = start_dashboard(place, choose_port() if port is None else port, stack)
+        except UsageError:
+            if port is not None:
+                raise
+            # Another program was quicker.
+            watcher = start_dashboard(place, 0, stack)
         yield watcher
+
+
+def choose_port() -> int:
+    """The usual port of a dashboard where that is free, else 0 for any."""
+    return DASHBOARD_PORT if is_port_free(DASHBOARD_PORT) else 0
 
 
 def start_dashboard(place: Place, port: int, stack: ExitStack) -> Watcher:
@@ -96,6 +100,15 @@ def start_dashboard(place: Place, port: int, stack: ExitStack) -> Watcher:
     words = ["dashboard", "--port", str(port), "--db", str(place.dashboard / "dashboard.sqlite3")]
     words += ["--key-file", str(place.key_file)]
     process = stack.enter_context(start(place, words, output=output))
+    return Watcher(process, wait_for_dashboard(process, output))
+
+
+def wait_for_dashboard(process: subprocess.Popen[bytes], output: Path) -> str:
+    """The URL of an ``nvoi dashboard`` that prints to ``output``, once it answers.
+
+    Raises:
+        NvoiError: it has ended, or does not answer in time.
+    """
 
     def look() -> str:
         if process.poll() is not None:
@@ -112,12 +125,11 @@ def start_dashboard(place: Place, port: int, stack: ExitStack) -> Watcher:
         return found[1]
 
     try:
-        url = wait_for(look, what="the dashboard to start", seconds=START_SECONDS, log=log)
+        return wait_for(look, what="the dashboard to start", seconds=START_SECONDS, log=log)
     except NotReadyError as seen:
         raise NvoiError(
             f"the dashboard did not start in {START_SECONDS:.0f} s: {seen}\n{read(output)}"
         ) from seen
-    return Watcher(process, url)
 
 
 def check_app(place: Place) -> str:
