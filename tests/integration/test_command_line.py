@@ -106,12 +106,6 @@ def test_bad_usage_exits_2_and_shows_the_usage(app: App, words: list[str]) -> No
     assert result.stderr.startswith("usage: nvoi")
 
 
-def test_the_exit_code_is_that_of_the_process(app: App) -> None:
-    result = app.run("bogus")
-    assert result.returncode == 2
-    assert result.stderr.startswith("usage: nvoi")
-
-
 @pytest.mark.parametrize("command", [command.name for command in COMMANDS])
 def test_each_command_explains_itself(app: App, command: str) -> None:
     result = app.call(command, "-h")
@@ -358,15 +352,6 @@ def test_a_failed_deploy_is_reported_and_the_old_release_serves_on(app: App) -> 
     assert app.fetch() == before
 
 
-def test_the_traceback_comes_with_verbose_only(app: App) -> None:
-    app.write_config(**{'echo "prepared"': "exit 3"})
-    assert "Traceback" not in app.run("deploy").stdout
-    for words, environ in ((["--verbose"], {}), ([], {"NVOI_DEBUG": "1"})):
-        result = app.run("deploy", *words, environ=environ)
-        assert result.returncode == 1
-        assert "Traceback" in result.stdout
-
-
 def test_a_secret_never_reaches_console_or_dashboard(app: App) -> None:
     secret = "s3cret/with+signs=="
     with Receiver(KEY) as receiver:
@@ -377,8 +362,9 @@ def test_a_secret_never_reaches_console_or_dashboard(app: App) -> None:
                 'echo "prepared"': 'echo "token $API_TOKEN"; echo $API_TOKEN | base64; env; false',
             },
         )
-        result = app.run("deploy", "--verbose", environ={"DEPLOY_KEY": KEY})
+        result = app.run("deploy", environ={"DEPLOY_KEY": KEY, "NVOI_DEBUG": "1"})
         assert result.returncode == 1
+        assert "Traceback" in result.stdout
         sent = b"".join(request.body for request in receiver.requests).decode()
         receiver.assert_protocol()
     for text in (result.stdout, result.stderr, sent):
@@ -465,15 +451,12 @@ def test_a_branch_has_its_own_app(app: App) -> None:
     assert app.call("deploy", "--branch", "No/Good").returncode == 2
 
 
-@pytest.mark.parametrize("environ", [{"XDG_STATE_HOME": "{tmp}/state"}, {}])
-def test_the_state_folder_follows_the_xdg_rules(
-    app: App, tmp_path: Path, environ: dict[str, str]
-) -> None:
-    del app.environ["NVOI_HOME"]
-    app.environ.update({name: text.format(tmp=tmp_path) for name, text in environ.items()})
-    assert app.run("deploy").returncode == 0
-    base = tmp_path / ("state" if environ else ".local/state")
-    assert (base / "nvoi" / "hello" / "current").is_symlink()
+@pytest.mark.parametrize("place", ["state", ""])
+def test_the_state_folder_follows_the_xdg_rules(app: App, tmp_path: Path, place: str) -> None:
+    environ = {"NVOI_HOME": "", "XDG_STATE_HOME": f"{tmp_path}/{place}" if place else ""}
+    result = app.call("deploy", "--dry-run", **environ)
+    base = tmp_path / (place or ".local/state")
+    assert f"would make a new release in {base}/nvoi/hello/releases" in result.stdout
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -690,17 +673,6 @@ def test_a_mistyped_option_is_a_json_object_too(app: App, form: list[str]) -> No
     assert told["error"] in result.stderr
 
 
-def test_a_key_file_in_the_checkout_is_in_no_release_and_quiet_says_nothing_of_it(app: App) -> None:
-    key = app.directory / "prod.key"
-    key.write_text(KEY)
-    key.chmod(0o600)
-    result = app.run("deploy", "--quiet", "--key-file", "prod.key")
-    assert (result.returncode, result.stdout) == (0, "")
-    (release,) = (app.home / "hello" / "releases").iterdir()
-    assert (release / "app.py").exists()
-    assert not (release / "prod.key").exists()
-
-
 def test_delete_asks_on_a_terminal_and_refuses_without_one_unless_it_is_told_yes(app: App) -> None:
     assert app.run("deploy").returncode == 0
     result = app.call("delete", "--delete-volumes")
@@ -722,10 +694,6 @@ def test_delete_asks_on_a_terminal_and_refuses_without_one_unless_it_is_told_yes
     assert not (app.home / "hello" / "releases").exists()
 
 
-def test_delete_is_content_when_there_is_nothing_to_delete(app: App) -> None:
-    assert app.run("delete", "--yes").returncode == 0
-
-
 def test_the_encrypted_config_of_config_init_deploys(app: App) -> None:
     fresh = app.directory / "fresh"
     fresh.mkdir()
@@ -737,8 +705,9 @@ def test_the_encrypted_config_of_config_init_deploys(app: App) -> None:
         ("application.app.web.command", "python3 app.py"),
     ):
         assert app.run("credentials", "set", path, value, folder=fresh).returncode == 0
-    results = [app.run(*words, folder=fresh) for words in (["deploy"], ["delete", "--yes"])]
-    assert [result.returncode for result in results] == [0, 0], results
+    for words in (["deploy"], ["delete", "--yes"]):
+        result = app.run(*words, "--quiet", folder=fresh)
+        assert (result.returncode, result.stdout) == (0, ""), result
 
 
 def test_help_imports_nothing_of_what_a_command_does() -> None:

@@ -23,8 +23,6 @@ from nvoi.targets.local.client import EndingError, GoneError, Supervisor
 from nvoi.targets.local.processes import (
     NOTICE_SECONDS,
     STOP_SECONDS,
-    describe_process,
-    is_marked,
     look_for_end,
     stop_processes,
 )
@@ -258,8 +256,7 @@ def build_start_error(state: State, reason: str) -> NvoiError:
 
 def shut_down(state: State) -> bool:
     """Stop supervisord with all it runs, and wait until it has gone; whether it ran."""
-    path = get_socket(state)
-    supervisor = Supervisor(path)
+    supervisor = Supervisor(get_socket(state))
     try:
         pid = supervisor.get_pid()
         supervisor.shut_down()
@@ -278,11 +275,5 @@ def shut_down(state: State) -> bool:
             first_notice=NOTICE_SECONDS,
         )
     except NotReadyError:
-        if not is_marked(pid, state.build_marks()):
-            raise NvoiError(
-                f"what answers on {path} names {describe_process(pid)}, which is no process of "
-                "the app's",
-                hint=f"see what listens there, and remove {path}",
-            ) from None
         stop_processes([pid], what="supervisord")
     return True

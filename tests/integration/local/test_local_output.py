@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 
 import pytest
 
@@ -36,11 +35,6 @@ def everything(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
 
 
-def test_stdout_and_stderr_are_logged_in_order(app: App, caplog: pytest.LogCaptureFixture) -> None:
-    run_command(app, "echo one; echo two >&2; printf three")
-    assert get_lines(caplog) == ["one", "two", "three"]
-
-
 def test_a_line_is_logged_while_the_command_still_runs(
     app: App, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -58,24 +52,6 @@ def test_a_line_is_logged_while_the_command_still_runs(
     gate.touch()
     run.join()
     assert get_lines(caplog) == ["early", "late"]
-
-
-def test_a_huge_line_is_logged_in_pieces(app: App, caplog: pytest.LogCaptureFixture) -> None:
-    run_command(app, "head -c 200000 /dev/zero | tr '\\0' x; echo; echo end")
-    *pieces, end = get_lines(caplog)
-    assert end == "end"
-    assert "".join(pieces) == "x" * 200000
-    assert max(map(len, pieces)) == 64 * 1024
-
-
-def test_a_daemon_that_keeps_the_output_open_does_not_hold_up_the_deploy(
-    app: App, caplog: pytest.LogCaptureFixture
-) -> None:
-    began = time.monotonic()
-    run_command(app, "echo before; setsid sleep 60 & echo after")
-    assert time.monotonic() - began < 55
-    assert sorted(get_lines(caplog)) == ["after", "before"]
-    assert len(app.find_processes()) == 1
 
 
 def test_a_command_finds_no_input(app: App, caplog: pytest.LogCaptureFixture) -> None:
@@ -98,9 +74,3 @@ def test_what_a_failed_command_has_left_running_ends_with_its_release(app: App) 
     with pytest.raises(CommandError):
         app.deploy()
     assert app.find_processes() == []
-
-
-def test_a_failure_carries_the_last_twenty_lines(app: App) -> None:
-    with pytest.raises(CommandError) as caught:
-        run_command(app, "seq 50; exit 3")
-    assert caught.value.output == tuple(map(str, range(31, 51)))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from nvoi.config.ssh_keys import generate_ssh_keys
-from nvoi.targets.local.context import LocalContext, open_context
+from nvoi.targets.local.context import open_context
 from nvoi.targets.local.snapshot import SNAPSHOT, build_name
 from tests.integration.local.application import App
 
@@ -307,19 +307,6 @@ def test_a_large_release_says_what_is_copied_and_how_much(
     told = "copying 69 MB in 4 files: node_modules 60 MB, photo 9 MB, server.py"
     assert caplog.messages[0].startswith(told)
     assert caplog.messages[1].endswith(f": 4 files, 69 MB, from {app.directory}")
-
-
-def test_a_failed_snapshot_is_undone(app: App) -> None:
-    app.services["worker"] = {"command": "true"}
-    with open_context(app.build_request()) as context:
-        SNAPSHOT.run(context)
-        undo(context)
-        assert context.state.list_releases() == []
-
-
-def undo(context: LocalContext) -> None:
-    assert SNAPSHOT.undo is not None
-    SNAPSHOT.undo(context)
 
 
 def test_release_names_grow_also_in_one_second_and_with_the_clock_set_back(app: App) -> None:
