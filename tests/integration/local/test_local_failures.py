@@ -223,3 +223,22 @@ def test_a_config_that_cannot_run_here_is_refused_before_anything_is_touched(app
     with pytest.raises(ConfigError, match=r"application\.app\.api\.port"):
         app.deploy()
     assert not app.home.exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_a_mount_below_what_is_no_folder_is_refused_and_leaves_what_a_link_shows(
+    app: App, kind: str
+) -> None:
+    kept = app.home.parent / "important/uploads/kept"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("x")
+    if kind == "file":
+        app.write("public")
+    else:
+        (app.directory / "public").symlink_to(kept.parent.parent)
+    app.add_server(mounts={"store": "public/uploads"})
+    for run in (app.plan, app.deploy):
+        with pytest.raises(NvoiError, match=f"public is a {kind} in the checkout"):
+            run()
+    assert kept.read_text() == "x"
+    assert app.state.list_releases() == []
