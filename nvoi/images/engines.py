@@ -7,11 +7,13 @@ and the pages beside them.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -97,12 +99,9 @@ class Engine(ABC):
     def build(
         self, folder: Path, dockerfile: Path, tag: str, platform: str, cache: str | None
     ) -> Words:
-        """Build ``tag`` from what is deployed of the checkout.
+        """Build ``tag`` from the context ``folder``, for a platform such as ``linux/amd64``.
 
-        Args:
-            folder: the build's context.
-            platform: such as ``linux/amd64``.
-            cache: an image in a registry whose layers may be taken instead of built.
+        Layers of ``cache``, an image in a registry, may be taken instead of built.
         """
 
     @abstractmethod
@@ -235,14 +234,7 @@ class Podman(Engine):
 
 
 def find_engine(environ: Mapping[str, str]) -> Engine:
-    """The engine of this machine: Docker where its engine answers, else Podman.
-
-    Args:
-        environ: the caller's environment: ``PATH``, ``DOCKER_HOST`` and what else they read.
-
-    Raises:
-        UsageError: there is none that works.
-    """
+    """The engine of this machine: Docker where its engine answers, else Podman."""
     path = environ.get("PATH")
     docker, podman = shutil.which("docker", path=path), shutil.which("podman", path=path)
     if docker and _answers((docker, "version", "--format", "{{.Server.Version}}"), environ):
@@ -273,6 +265,13 @@ def _answers(words: Words, environ: Mapping[str, str]) -> bool:
     return ask(words, environ, seconds=ANSWER_SECONDS) is not None
 
 
+def is_away(pid: int, session: int) -> bool:
+    """Whether a process that runs is in another session."""
+    with suppress(ProcessLookupError):
+        return os.getsid(pid) != session
+    return False
+
+
 def end_command(process: subprocess.Popen[bytes]) -> None:
     """End an engine's command and all below it, so that it leaves nothing behind.
 
@@ -281,7 +280,7 @@ def end_command(process: subprocess.Popen[bytes]) -> None:
     an instruction that failed.
     """
     below = list_descendants(process.pid)
-    away = [one for one in below if one.session != process.pid]
+    away = [one for one in below if is_away(one.pid, process.pid)]
     if away:
         signal_each(away, signal.SIGKILL)
     elif below:

@@ -9,7 +9,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +27,7 @@ KEY = "fedcba9876543210" * 4
 EXAMPLE = Path(__file__).parents[2] / "examples" / "hello"
 
 
+Start = Callable[..., subprocess.CompletedProcess[str]]
 TAKES_CONFIG = {"deploy", "delete", "rollback", "releases", "unlock"}
 
 
@@ -48,26 +49,17 @@ class App:
         (self.directory / "deploy.yml").write_text(head + text)
 
     def run(
-        self, *words: str, environ: Mapping[str, str] | None = None, folder: Path | None = None
+        self, *words: str, folder: Path | None = None, start: Start = run_nvoi, **environ: str
     ) -> subprocess.CompletedProcess[str]:
         """A command, in a ``folder`` that has a config of its own or on the app's."""
         takes_config = folder is None and words and words[0] in TAKES_CONFIG
-        return run_nvoi(
-            *words,
-            *(["-c", "deploy.yml"] if takes_config else []),
-            folder=folder or self.directory,
-            environ={**self.environ, **(environ or {})},
-        )
+        place = ["-c", "deploy.yml"] if takes_config else []
+        environ = self.environ | environ
+        return start(*words, *place, folder=folder or self.directory, environ=environ)
 
     def call(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """A command on the app's config in this process: one that ends before any step."""
-        takes_config = words and words[0] in TAKES_CONFIG
-        return call_nvoi(
-            *words,
-            *(["-c", "deploy.yml"] if takes_config else []),
-            folder=self.directory,
-            environ={**self.environ, **environ},
-        )
+        return self.run(*words, start=call_nvoi, **environ)
 
     def fetch(self, path: str = "") -> str:
         return fetch_from(self.port, path)
@@ -97,13 +89,34 @@ def test_the_version_is_printed_by_the_command_and_the_module() -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
-    [[], ["bogus"], ["deploy", "--bogus"], ["resend"], ["deploy", "-q", "-v"], ["completion", "x"]],
+    ("words", "usage", "end"),
+    [
+        ([], "[-h]", "error: name one of these commands"),
+        (["credentials"], "credentials", "error: name one of these commands"),
+        (["bogus"], "[-h]", "bogus is unknown"),
+        (["depoly"], "[-h]", "; did you mean deploy?"),
+        (["deploy", "--bogus"], "deploy", "unknown option: --bogus"),
+        (["deploy", "--dryrun"], "deploy", "; did you mean --dry-run?"),
+        (["deploy", "--log-format", "jsom"], "deploy", "; did you mean json?"),
+        (["deploy", "-q", "-v"], "deploy", "not allowed with argument -q/--quiet"),
+        (["credentials", "gte"], "credentials", "; did you mean get?"),
+        (["dashboard", "project", "add", "shop", "--dbb=x"], "dashboard", "; did you mean --db?"),
+        (["resend"], "resend", "required: FILE"),
+        (["completion", "x"], "completion", "it is one of bash, zsh, fish, powershell"),
+        (["rollback", "v1.2"], "rollback", "its name has 14 digits"),
+        (["demo", "--port=65536"], "demo", "argument --port: 65536 is no port"),
+    ],
 )
-def test_bad_usage_exits_2_and_shows_the_usage(app: App, words: list[str]) -> None:
+def test_bad_usage_exits_2_and_shows_the_usage_and_the_nearest_word(
+    app: App, words: list[str], usage: str, end: str
+) -> None:
     result = app.call(*words)
     assert result.returncode == 2
-    assert result.stderr.startswith("usage: nvoi")
+    assert result.stderr.startswith(f"usage: nvoi {usage}")
+    told = result.stderr.splitlines()[-1]
+    assert told.endswith(end) or (end == "bogus is unknown" and end in told)
+    if "name one" in end:
+        assert f"\n    {'edit' if words else 'onboard'} " in result.stderr
 
 
 @pytest.mark.parametrize("command", [command.name for command in COMMANDS])
@@ -175,33 +188,6 @@ def test_powershell_is_given_a_script(app: App) -> None:
     assert result.stdout.startswith("Register-ArgumentCompleter -Native -CommandName nvoi ")
 
 
-@pytest.mark.parametrize(
-    ("words", "usage", "nearest"),
-    [
-        (["depoly"], "usage: nvoi [-h]", "deploy"),
-        (["deploy", "--dryrun"], "usage: nvoi deploy", "--dry-run"),
-        (["deploy", "--log-format", "jsom"], "usage: nvoi deploy", "json"),
-        (["credentials", "gte"], "usage: nvoi credentials", "get"),
-        (["dashboard", "project", "add", "shop", "--dbb=x"], "usage: nvoi dashboard", "--db"),
-    ],
-)
-def test_a_mistyped_word_is_told_with_the_nearest(
-    app: App, words: list[str], usage: str, nearest: str
-) -> None:
-    result = app.call(*words)
-    assert result.returncode == 2
-    assert result.stderr.startswith(usage)
-    assert result.stderr.endswith(f"; did you mean {nearest}?\n")
-
-
-@pytest.mark.parametrize(("words", "command"), [([], "onboard"), (["credentials"], "edit")])
-def test_who_names_no_command_is_shown_them(app: App, words: list[str], command: str) -> None:
-    result = app.call(*words)
-    assert result.returncode == 2
-    assert f"\n    {command} " in result.stderr
-    assert result.stderr.endswith("error: name one of these commands\n")
-
-
 def test_a_deploy_tells_its_steps_their_times_the_url_and_no_command_of_a_ci(app: App) -> None:
     commands = r"echo prepared; printf 'x\r::add-mask::y\n##[add-mask]z\n'"
     app.write_config(**{'echo "prepared"': commands})
@@ -250,18 +236,10 @@ def test_a_deploy_of_the_smallest_app_is_a_dozen_lines_at_most(app: App) -> None
         assert f", commit {sha} with changes, in " in lines[-1]
 
 
-@pytest.mark.parametrize(
-    ("name", "commands"),
-    [
-        ("supervisor", [["deploy"], ["deploy", "--dry-run"], ["delete", "--yes"]]),
-        ("psutil", [["deploy"]]),
-    ],
-)
-def test_a_missing_extra_exits_2_before_anything_happens(
-    app: App, name: str, commands: list[list[str]]
-) -> None:
+def test_a_missing_extra_exits_2_before_anything_happens(app: App) -> None:
+    commands = [["deploy"], ["deploy", "--dry-run"], ["delete", "--yes"]]
     script = (
-        f"import sys; sys.modules[{name!r}] = None\n"
+        "import sys; sys.modules['supervisor'] = None\n"
         "from nvoi.cli import main\n"
         f"print([main([*words, '-c', 'deploy.yml']) for words in {commands}])"
     )
@@ -278,7 +256,7 @@ def test_a_missing_extra_exits_2_before_anything_happens(
         )
         assert result.stdout == f"{[2] * len(commands)}\n"
         hint = f"in nvoi's checkout: {sys.executable} -m pip install '.[local]'"
-        for told in (f"needs {name}", hint):
+        for told in ("needs supervisor", hint):
             assert result.stderr.count(told) == len(commands)
         assert receiver.requests == []
     assert not app.home.exists()
@@ -308,7 +286,7 @@ def test_a_deploy_streams_its_log_and_its_tunnels(app: App) -> None:
     with Receiver(KEY) as receiver:
         app.write_config(receiver.url)
         environ = {"DEPLOY_KEY": KEY, "NVOI_DEPLOY_ID": "run 1"}
-        result = app.run("deploy", environ=environ)
+        result = app.run("deploy", **environ)
         assert result.returncode == 0, result.stdout
         receiver.assert_protocol()
         started, completed = receiver.statuses
@@ -322,7 +300,7 @@ def test_a_deploy_streams_its_log_and_its_tunnels(app: App) -> None:
         assert "0 lost" in summary
 
         receiver.expect_new_run()
-        assert app.run("delete", "--yes", environ=environ).returncode == 0
+        assert app.run("delete", "--yes", **environ).returncode == 0
         assert receiver.statuses[-1]["status"] == "completed"
         assert receiver.statuses[-1]["tunnels"] == []
         receiver.assert_protocol()
@@ -333,7 +311,7 @@ def test_a_failed_deploy_is_reported_and_the_old_release_serves_on(app: App) -> 
     before = app.fetch()
     with Receiver(KEY) as receiver:
         app.write_config(receiver.url, **{"python3 app.py": "python3 missing.py"})
-        result = app.run("deploy", environ={"DEPLOY_KEY": KEY})
+        result = app.run("deploy", DEPLOY_KEY=KEY)
         assert result.returncode == 1
         receiver.assert_protocol()
         failed = receiver.statuses[-1]
@@ -362,7 +340,7 @@ def test_a_secret_never_reaches_console_or_dashboard(app: App) -> None:
                 'echo "prepared"': 'echo "token $API_TOKEN"; echo $API_TOKEN | base64; env; false',
             },
         )
-        result = app.run("deploy", environ={"DEPLOY_KEY": KEY, "NVOI_DEBUG": "1"})
+        result = app.run("deploy", DEPLOY_KEY=KEY, NVOI_DEBUG="1")
         assert result.returncode == 1
         assert "Traceback" in result.stdout
         sent = b"".join(request.body for request in receiver.requests).decode()
@@ -417,24 +395,20 @@ def test_what_this_machine_does_not_have_exits_2_and_says_what_to_do(
     assert not (app.home / "hello").exists()
 
 
-def test_what_cannot_be_a_release_is_refused_with_the_usage(app: App) -> None:
-    result = app.call("rollback", "v1.2")
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        ({}, "DEPLOY_KEY"),
+        *(({"NVOI_DEPLOY_ID": text}, "NVOI_DEPLOY_ID") for text in ("a\r\nb", "..", "x" * 256)),
+    ],
+)
+def test_a_missing_key_and_a_deploy_id_that_cannot_be_used_exit_2(
+    app: App, environ: dict[str, str], told: str
+) -> None:
+    app.write_config(None if environ else "http://127.0.0.1:9/api")
+    result = app.call("deploy", **environ)
     assert result.returncode == 2
-    assert "14 digits" in result.stderr
-
-
-def test_a_callback_without_a_key_exits_2(app: App) -> None:
-    app.write_config("http://127.0.0.1:9/api")
-    result = app.call("deploy")
-    assert result.returncode == 2
-    assert "DEPLOY_KEY" in result.stderr
-
-
-@pytest.mark.parametrize("deploy_id", ["a\r\nb", "..", "x" * 256])
-def test_a_deploy_id_that_cannot_be_used_exits_2(app: App, deploy_id: str) -> None:
-    result = app.call("deploy", NVOI_DEPLOY_ID=deploy_id)
-    assert result.returncode == 2
-    assert "NVOI_DEPLOY_ID" in result.stderr
+    assert told in result.stderr
 
 
 def test_a_branch_has_its_own_app(app: App) -> None:
@@ -570,7 +544,7 @@ def test_on_a_terminal_a_long_step_has_its_time_urls_are_links_and_yes_is_not_as
 def test_a_deploy_on_github_has_groups_a_summary_and_outputs(app: App, tmp_path: Path) -> None:
     files = {name: tmp_path / name for name in ("GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT")}
     environ = {name: str(path) for name, path in files.items()} | {"GITHUB_ACTIONS": "true"}
-    result = app.run("deploy", environ=environ)
+    result = app.run("deploy", **environ)
     assert result.returncode == 0, result.stdout
     lines = result.stdout.splitlines()
     marks = [line[:9] for line in lines if line.startswith("::")]
@@ -629,17 +603,11 @@ def test_a_fault_of_the_config_is_an_annotation_on_github(app: App) -> None:
     assert re.match(r"::error file=app/deploy\.yml,line=\d+,col=\d+::deploy\.yml:", result.stdout)
 
 
-def test_the_last_json_object_of_a_dry_run_says_that_it_was_one(app: App) -> None:
-    result = app.call("deploy", "--dry-run", "--log-format", "json")
-    *_, last = [json.loads(line) for line in result.stdout.splitlines()]
-    assert last["result"] == {"ok": True, "operation": "deploy", "app": "hello", "dry_run": True}
-
-
 @pytest.mark.parametrize("broken", [False, True])
 def test_each_line_is_a_json_object_and_the_last_has_the_result(app: App, broken: bool) -> None:
     if broken:
         app.write_config(**{"app.py": "none.py"})
-    result = app.run("deploy", "--log-format", "json", environ={"NVOI_DEPLOY_ID": "d-7"})
+    result = app.run("deploy", "--log-format", "json", NVOI_DEPLOY_ID="d-7")
     *lines, last = [json.loads(line) for line in result.stdout.splitlines()]
     told = last["result"]
     assert (told["operation"], told["app"], told["deploy_id"]) == ("deploy", "hello", "d-7")
@@ -653,6 +621,12 @@ def test_each_line_is_a_json_object_and_the_last_has_the_result(app: App, broken
         assert told["urls"] == [f"http://localhost:{app.port}"]
         assert {"time", "level", "message", "logger"} == set(lines[0])
         assert {"info", "step", "ok", "success"} <= {line["level"] for line in lines}
+
+
+def test_the_last_json_object_of_a_dry_run_says_that_it_was_one(app: App) -> None:
+    result = app.call("deploy", "--dry-run", "--log-format", "json")
+    *_, last = [json.loads(line) for line in result.stdout.splitlines()]
+    assert last["result"] == {"ok": True, "operation": "deploy", "app": "hello", "dry_run": True}
 
 
 def test_an_error_before_the_run_is_a_json_object_too(app: App) -> None:

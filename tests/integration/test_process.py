@@ -8,12 +8,13 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from nvoi import process
 from nvoi.errors import CommandError
 from nvoi.parallel import CancelledError, Task
-from nvoi.process import Descendant, ask, find_process, follow
+from nvoi.process import ask, follow, is_running
 from nvoi.waiting import Reminder
 from tests.waiting import PATIENCE
 
@@ -78,13 +79,11 @@ def test_a_cancelled_command_is_ended_with_all_below_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(process, "GRACE_SECONDS", 0.2)
-    found: list[Descendant] = []
+    found: list[psutil.Process] = []
     told = threading.Event()
 
     def listen(line: str) -> None:
-        one = find_process(int(line))
-        assert one is not None
-        found.append(one)
+        found.append(psutil.Process(int(line)))
         if len(found) == 4:
             told.set()
 
@@ -95,7 +94,7 @@ def test_a_cancelled_command_is_ended_with_all_below_it(
     assert task.join(PATIENCE)
     with pytest.raises(CancelledError):
         task.future.result()
-    assert not any(one.is_running for one in found)
+    assert not any(map(is_running, found))
 
 
 def test_a_command_that_ends_well_on_sigterm_is_given_the_time(tmp_path: Path) -> None:

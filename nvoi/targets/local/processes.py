@@ -11,13 +11,12 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+import psutil
+
+from nvoi import process
 from nvoi.errors import NvoiError
 from nvoi.log.levels import get_logger
 from nvoi.waiting import NotReadyError, wait_for
-
-# Without it a config can be written and checked; a run says that it is missing.
-with suppress(ModuleNotFoundError):
-    import psutil
 
 log = get_logger(__name__)
 
@@ -29,18 +28,15 @@ NOTICE_SECONDS = 2.0
 
 def is_running(pid: int) -> bool:
     try:
-        return psutil.Process(pid).status() not in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
+        return process.is_running(psutil.Process(pid))
     except psutil.NoSuchProcess:
         return False
-    except psutil.AccessDenied:
-        return True
 
 
 def list_lineage(pid: int) -> list[int]:
     """``pid``, the process that started it, and so on, as far as they still run."""
     try:
-        process = psutil.Process(pid)
-        return [pid, *(parent.pid for parent in process.parents())]
+        return [pid, *(parent.pid for parent in psutil.Process(pid).parents())]
     except psutil.Error:
         return []
 
@@ -125,9 +121,9 @@ def list_connections() -> Iterator[tuple[int | None, Any]]:
         yield from ((one.pid, one) for one in psutil.net_connections("tcp"))
     except psutil.AccessDenied:
         # macOS tells them all at once to root alone.
-        for process in psutil.process_iter():
+        for each in psutil.process_iter():
             with suppress(psutil.Error, OSError):
-                yield from ((process.pid, one) for one in process.net_connections("tcp"))
+                yield from ((each.pid, one) for one in each.net_connections("tcp"))
 
 
 def is_port_free(port: int) -> bool:

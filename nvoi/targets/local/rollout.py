@@ -10,6 +10,7 @@ from functools import partial
 from nvoi import parallel
 from nvoi.config.schema import AppService
 from nvoi.errors import NvoiError, ServiceError
+from nvoi.folders import remove_tree
 from nvoi.log.levels import get_logger
 from nvoi.operation import PORT_ALONE, Step
 from nvoi.protocol import Tunnel
@@ -36,12 +37,7 @@ from nvoi.targets.local.programs import (
     restore,
     write_launcher,
 )
-from nvoi.targets.local.state import (
-    find_size,
-    read_tail,
-    remove_tree,
-    storage_errors,
-)
+from nvoi.targets.local.state import find_size, read_tail, storage_errors
 from nvoi.targets.local.supervisor import (
     DAEMON_LOG,
     Program,

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 
 from nvoi.errors import NvoiError
+from nvoi.folders import remove_tree
 from nvoi.log.levels import get_logger
 from nvoi.log.rendering import format_count
 from nvoi.operation import Step
@@ -26,7 +27,6 @@ from nvoi.targets.local.state import (
     State,
     find_size,
     make_private,
-    remove_tree,
     replace_link,
     storage_errors,
 )
@@ -67,13 +67,9 @@ def tell_size(sizes: Mapping[str, int]) -> None:
 
 
 def copy(folder: Path, release: Path, sizes: Mapping[str, int]) -> int:
-    """Make a release of a folder's files, and say now and then how far that is.
+    """Make a release of the files that ``sizes`` names, and say now and then how far that is.
 
-    Args:
-        sizes: the files' names, and their bytes.
-
-    Returns:
-        how many of them were still there.
+    Returns how many of them were still there.
     """
     release.mkdir(mode=PRIVATE)
     reminder, total = Reminder("the copy", log), format_bytes(sum(sizes.values()))

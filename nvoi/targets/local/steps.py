@@ -11,6 +11,7 @@ from functools import partial
 from nvoi import process
 from nvoi.config.schema import AppService
 from nvoi.errors import CommandError, ServiceError
+from nvoi.folders import remove_tree
 from nvoi.log.levels import get_logger
 from nvoi.log.rendering import format_count
 from nvoi.operation import Step
@@ -30,7 +31,7 @@ from nvoi.targets.local.programs import (
     stop_leftovers,
     stop_programs,
 )
-from nvoi.targets.local.state import LAST_LINES, list_names, remove_tree, storage_errors
+from nvoi.targets.local.state import LAST_LINES, list_names, storage_errors
 from nvoi.targets.local.supervisor import SERVICE, find_supervisor, remove_socket, shut_down
 from nvoi.waiting import Reminder
 
@@ -176,7 +177,7 @@ def plan_supervise(context: LocalContext) -> Iterator[str]:
 
 def run_stop(context: LocalContext) -> None:
     """Stop supervisord with all it runs, and what a dead one has left."""
-    if context.was_empty:
+    if context.is_empty:
         log.info("nothing to delete: %s is not deployed here", context.application.name)
         return
     state, supervisor = context.state, find_supervisor(context.state)
@@ -189,7 +190,7 @@ def run_stop(context: LocalContext) -> None:
 
 
 def plan_stop(context: LocalContext) -> Iterator[str]:
-    if context.was_empty:
+    if context.is_empty:
         yield f"nothing to delete: {context.application.name} is not deployed here"
         return
     supervisor = find_supervisor(context.state)
@@ -219,7 +220,7 @@ def run_remove(context: LocalContext) -> None:
 
 
 def plan_remove(context: LocalContext) -> Iterator[str]:
-    if context.was_empty:
+    if context.is_empty:
         return
     releases = format_count(len(context.state.list_releases()), "release")
     yield f"would remove {releases} in {context.state.root}"

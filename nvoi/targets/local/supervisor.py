@@ -18,6 +18,8 @@ from functools import partial
 from pathlib import Path
 
 from nvoi.errors import NvoiError, ServiceError
+from nvoi.files import write_whole
+from nvoi.folders import remove_tree
 from nvoi.log.levels import get_logger
 from nvoi.targets.local.client import EndingError, GoneError, Supervisor
 from nvoi.targets.local.processes import (
@@ -33,8 +35,6 @@ from nvoi.targets.local.state import (
     check_private,
     make_private,
     read_tail,
-    remove_tree,
-    write_private,
 )
 from nvoi.waiting import NotReadyError, wait_for
 
@@ -147,7 +147,7 @@ def build_conf(state: State, programs: Iterable[Program]) -> str:
 def write_conf(state: State, programs: Iterable[Program]) -> None:
     for folder in (state.supervisor, state.run, state.logs, state.logs / "trial"):
         make_private(folder)
-    write_private(state.supervisor / "supervisord.conf", build_conf(state, programs))
+    write_whole(state.supervisor / "supervisord.conf", os.fsencode(build_conf(state, programs)))
 
 
 def get_socket(state: State) -> Path:

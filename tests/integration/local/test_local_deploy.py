@@ -152,7 +152,7 @@ def test_the_environment_reaches_the_service_as_it_was_written_and_no_key_does(a
         if path.is_file() and not path.is_symlink() and secret in path.read_text("utf-8", "replace")
     ]
     assert holders
-    assert {stat.S_IMODE(path.stat().st_mode) for path in holders} == {0o700}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in holders} == {0o600}
 
 
 def test_nothing_that_the_app_starts_runs_in_nvois_own_environment(app: App) -> None:

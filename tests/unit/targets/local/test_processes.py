@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 
 import psutil
@@ -37,8 +36,3 @@ def test_a_process_that_has_gone_is_named_by_its_number() -> None:
     with subprocess.Popen(["true"]) as process:
         pass
     assert describe_process(process.pid) == f"pid {process.pid}"
-
-
-def test_a_config_can_be_checked_where_the_extra_is_not_installed() -> None:
-    script = "import sys; sys.modules['psutil'] = None; import nvoi.targets.local"
-    subprocess.run([sys.executable, "-c", script], check=True)

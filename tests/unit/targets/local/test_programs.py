@@ -28,7 +28,7 @@ def build(
     application = Application(name="shop", compute_provider=LocalProvider(), **settings)  # type: ignore[arg-type]
     request = Request(Config(application), Path("/src"), Path("/state"), "1", environ=environ or {})
     state = State(Path("/state/shop"))
-    context = LocalContext(request, state, was_empty=True, previous=None, release="1")
+    context = LocalContext(request, state, release="1")
     return build_service_environment(context, service, ports)
 
 
