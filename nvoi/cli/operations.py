@@ -151,9 +151,7 @@ def confirm_deletion(
 ) -> bool:
     """Say what goes, and ask, unless the options say that it is meant.
 
-    Raises:
-        UsageError: nobody can be asked, as in CI.
-        NvoiError: the deletion would fail with it.
+    A UsageError: nobody can be asked, as in CI. Another error would end the deletion, too.
     """
     if options.yes:
         return True

@@ -27,12 +27,7 @@ def is_installed() -> bool:
 
 
 class OwnDashboard:
-    """What was started and added so far, so that it can be undone where nothing is saved.
-
-    Args:
-        key: the app's deploy key.
-        environ: nvoi's own.
-    """
+    """What was started and added so far, so that it can be undone where nothing is saved."""
 
     def __init__(self, key: Secret, environ: Mapping[str, str]) -> None:
         self._key = key

@@ -371,7 +371,7 @@ def test_an_editor_that_cannot_be_run_is_named(app: Path, command: str, message:
         edit(app, {"EDITOR": command})
 
 
-READY = 'echo changed >> "$1"; echo "$1" > "$NOTES/p"; mv "$NOTES/p" "$NOTES/path"\n'
+READY = 'echo "# mine" >> "$1"; echo "$1" > "$NOTES/p"; mv "$NOTES/p" "$NOTES/path"\n'
 LOOP = "while :; do read line || :; done"
 
 
@@ -446,7 +446,7 @@ def test_an_editor_that_does_not_end_on_a_signal_is_killed(
 def test_an_editor_may_use_ctrl_c_for_itself(
     app: Path, editor: Editor, tmp_path: Path, number: signal.Signals
 ) -> None:
-    expected = text_of(app) + "changed\n"
+    expected = text_of(app) + "# mine\n"
     trap = f"trap 'caught=1' {number.name.removeprefix('SIG')}\n"
     environ = editor(f'{trap}{READY}while [ -z "$caught" ]; do read line || :; done')
     assert signal_edit(app, environ, tmp_path, number, is_typed=True) == (0, "")
