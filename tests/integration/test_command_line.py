@@ -9,9 +9,10 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import pexpect  # type: ignore[import-untyped]  # it has none
 import pytest
@@ -21,7 +22,7 @@ from tests.fakes.receiver import Receiver
 from tests.integration.commands import NVOI, call_nvoi, run_nvoi
 from tests.integration.programs import end_marked
 from tests.ports import find_port
-from tests.waiting import PATIENCE, fetch_from
+from tests.waiting import PATIENCE, fetch_from, run_program
 
 KEY = "fedcba9876543210" * 4
 EXAMPLE = Path(__file__).parents[2] / "examples" / "hello"
@@ -49,17 +50,21 @@ class App:
         (self.directory / "deploy.yml").write_text(head + text)
 
     def run(
-        self, *words: str, folder: Path | None = None, start: Start = run_nvoi, **environ: str
+        self,
+        *words: str,
+        environ: Mapping[str, str] = MappingProxyType({}),
+        folder: Path | None = None,
+        start: Start = run_nvoi,
     ) -> subprocess.CompletedProcess[str]:
         """A command, in a ``folder`` that has a config of its own or on the app's."""
         takes_config = folder is None and words and words[0] in TAKES_CONFIG
         place = ["-c", "deploy.yml"] if takes_config else []
-        environ = self.environ | environ
-        return start(*words, *place, folder=folder or self.directory, environ=environ)
+        whole = {**self.environ, **environ}
+        return start(*words, *place, folder=folder or self.directory, environ=whole)
 
     def call(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """A command on the app's config in this process: one that ends before any step."""
-        return self.run(*words, start=call_nvoi, **environ)
+        return self.run(*words, environ=environ, start=call_nvoi)
 
     def fetch(self, path: str = "") -> str:
         return fetch_from(self.port, path)
@@ -82,10 +87,7 @@ def app(tmp_path: Path) -> Iterator[App]:
 
 def test_the_version_is_printed_by_the_command_and_the_module() -> None:
     for command in ([NVOI], [sys.executable, "-m", "nvoi"]):
-        result = subprocess.run(
-            [*command, "--version"], capture_output=True, text=True, check=True, timeout=PATIENCE
-        )
-        assert re.fullmatch(r"nvoi \d+\.\d+\.\d+\n", result.stdout)
+        assert re.fullmatch(r"nvoi \d+\.\d+\.\d+\n", run_program(*command, "--version"))
 
 
 @pytest.mark.parametrize(
@@ -113,8 +115,7 @@ def test_bad_usage_exits_2_and_shows_the_usage_and_the_nearest_word(
     result = app.call(*words)
     assert result.returncode == 2
     assert result.stderr.startswith(f"usage: nvoi {usage}")
-    told = result.stderr.splitlines()[-1]
-    assert told.endswith(end) or (end == "bogus is unknown" and end in told)
+    assert end in result.stderr.splitlines()[-1]
     if "name one" in end:
         assert f"\n    {'edit' if words else 'onboard'} " in result.stderr
 
@@ -170,13 +171,8 @@ COMPLETED = {
 def test_a_shell_completes_commands_options_values_and_files(app: App, shell: str) -> None:
     lines = "\n".join(f"complete_words {words}\necho '==='" for words in COMPLETED)
     environ = {**app.environ, "PATH": f"{NVOI.parent}:{os.environ['PATH']}"}
-    printed = subprocess.check_output(
-        [shell, "-c", COMPLETING[shell].format(lines=lines)],
-        cwd=app.directory,
-        env=environ,
-        text=True,
-        timeout=PATIENCE,
-    )
+    script = COMPLETING[shell].format(lines=lines)
+    printed = run_program(shell, "-c", script, environ=environ, folder=app.directory)
     *found, end = printed.split("===\n")
     assert end == ""
     told = [{re.split("[\t:]", line)[0] for line in part.splitlines()} for part in found]
@@ -221,9 +217,8 @@ def test_a_deploy_tells_its_steps_their_times_the_url_and_no_command_of_a_ci(app
 def test_a_deploy_of_the_smallest_app_is_a_dozen_lines_at_most(app: App) -> None:
     git = ["git", "-C", str(app.directory), "-c", "user.name=t", "-c", "user.email=t@t"]
     for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"]):
-        subprocess.run([*git, *words], check=True)
-    found = [*git, "rev-parse", "--short=7", "HEAD"]
-    sha = subprocess.run(found, check=True, capture_output=True, text=True).stdout.strip()
+        run_program(*git, *words)
+    sha = run_program(*git, "rev-parse", "--short=7", "HEAD").strip()
     local = "application: {name: hello, compute_provider: {local: {}}, app: {web: {port: %d, %s}}}"
     (app.directory / "deploy.yml").write_text(local % (app.port, "command: python3 app.py"))
     for steps in (4, 3):
@@ -286,7 +281,7 @@ def test_a_deploy_streams_its_log_and_its_tunnels(app: App) -> None:
     with Receiver(KEY) as receiver:
         app.write_config(receiver.url)
         environ = {"DEPLOY_KEY": KEY, "NVOI_DEPLOY_ID": "run 1"}
-        result = app.run("deploy", **environ)
+        result = app.run("deploy", environ=environ)
         assert result.returncode == 0, result.stdout
         receiver.assert_protocol()
         started, completed = receiver.statuses
@@ -300,7 +295,7 @@ def test_a_deploy_streams_its_log_and_its_tunnels(app: App) -> None:
         assert "0 lost" in summary
 
         receiver.expect_new_run()
-        assert app.run("delete", "--yes", **environ).returncode == 0
+        assert app.run("delete", "--yes", environ=environ).returncode == 0
         assert receiver.statuses[-1]["status"] == "completed"
         assert receiver.statuses[-1]["tunnels"] == []
         receiver.assert_protocol()
@@ -311,7 +306,7 @@ def test_a_failed_deploy_is_reported_and_the_old_release_serves_on(app: App) -> 
     before = app.fetch()
     with Receiver(KEY) as receiver:
         app.write_config(receiver.url, **{"python3 app.py": "python3 missing.py"})
-        result = app.run("deploy", DEPLOY_KEY=KEY)
+        result = app.run("deploy", environ={"DEPLOY_KEY": KEY})
         assert result.returncode == 1
         receiver.assert_protocol()
         failed = receiver.statuses[-1]
@@ -340,7 +335,7 @@ def test_a_secret_never_reaches_console_or_dashboard(app: App) -> None:
                 'echo "prepared"': 'echo "token $API_TOKEN"; echo $API_TOKEN | base64; env; false',
             },
         )
-        result = app.run("deploy", DEPLOY_KEY=KEY, NVOI_DEBUG="1")
+        result = app.run("deploy", environ={"DEPLOY_KEY": KEY, "NVOI_DEBUG": "1"})
         assert result.returncode == 1
         assert "Traceback" in result.stdout
         sent = b"".join(request.body for request in receiver.requests).decode()
@@ -543,8 +538,9 @@ def test_on_a_terminal_a_long_step_has_its_time_urls_are_links_and_yes_is_not_as
 
 def test_a_deploy_on_github_has_groups_a_summary_and_outputs(app: App, tmp_path: Path) -> None:
     files = {name: tmp_path / name for name in ("GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT")}
+    files["GITHUB_OUTPUT"].write_text("before=1\n")
     environ = {name: str(path) for name, path in files.items()} | {"GITHUB_ACTIONS": "true"}
-    result = app.run("deploy", **environ)
+    result = app.run("deploy", environ=environ)
     assert result.returncode == 0, result.stdout
     lines = result.stdout.splitlines()
     marks = [line[:9] for line in lines if line.startswith("::")]
@@ -555,7 +551,8 @@ def test_a_deploy_on_github_has_groups_a_summary_and_outputs(app: App, tmp_path:
     assert not any("[SUCCESS]" in line for line in lines[:last])
     url = f"http://localhost:{app.port}"
     assert f"- {url}\n" in files["GITHUB_STEP_SUMMARY"].read_text()
-    assert re.fullmatch(rf"url={url}\nrelease=\d{{14}}\n", files["GITHUB_OUTPUT"].read_text())
+    outputs = rf"before=1\nurl={url}\nrelease=\d{{14}}\n"
+    assert re.fullmatch(outputs, files["GITHUB_OUTPUT"].read_text())
 
 
 #: A runner: it reads what a command prints, and then shows it.
@@ -576,15 +573,8 @@ def test_the_runner_alone_is_told_secrets_that_it_does_not_know(app: App, tmp_pa
     piped = ["sh", "-c", '"$@" | cat', "sh", *deploy]
 
     def read(*words: str) -> list[str]:
-        return subprocess.run(
-            [runner, "-c", RUNNER, *words],
-            capture_output=True,
-            text=True,
-            env=environ,
-            cwd=app.directory,
-            timeout=2 * PATIENCE,
-            check=True,
-        ).stdout.splitlines()
+        told = run_program(runner, "-c", RUNNER, *words, environ=environ, folder=app.directory)
+        return told.splitlines()
 
     told = read(*deploy)
     masks = [line for line in told if line.startswith("::add-mask::")]
@@ -607,7 +597,7 @@ def test_a_fault_of_the_config_is_an_annotation_on_github(app: App) -> None:
 def test_each_line_is_a_json_object_and_the_last_has_the_result(app: App, broken: bool) -> None:
     if broken:
         app.write_config(**{"app.py": "none.py"})
-    result = app.run("deploy", "--log-format", "json", NVOI_DEPLOY_ID="d-7")
+    result = app.run("deploy", "--log-format", "json", environ={"NVOI_DEPLOY_ID": "d-7"})
     *lines, last = [json.loads(line) for line in result.stdout.splitlines()]
     told = last["result"]
     assert (told["operation"], told["app"], told["deploy_id"]) == ("deploy", "hello", "d-7")
@@ -686,10 +676,8 @@ def test_the_encrypted_config_of_config_init_deploys(app: App) -> None:
 
 def test_help_imports_nothing_of_what_a_command_does() -> None:
     code = "import sys; from nvoi.cli import main; main(['deploy', '-h']); print(list(sys.modules))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE
-    )
-    found = set(re.findall(r"'(nvoi\.[\w.]+|dataclasses|urllib3|ruamel)'", done.stdout))
+    told = run_program(sys.executable, "-c", code)
+    found = set(re.findall(r"'(nvoi\.[\w.]+|dataclasses|urllib3|ruamel)'", told))
     assert found <= {
         "nvoi.cli",
         "nvoi.cli.commands",
@@ -708,7 +696,4 @@ def test_a_completion_imports_nothing_of_the_callback() -> None:
         "import sys; from nvoi.cli import main; main(['completion', '--words', 'ro']); "
         "print(sorted({'urllib3', 'nvoi.log.handler', 'ruamel.yaml'} & sys.modules.keys()))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE
-    )
-    assert done.stdout.splitlines()[-1] == "[]"
+    assert run_program(sys.executable, "-c", code).splitlines()[-1] == "[]"

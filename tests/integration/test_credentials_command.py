@@ -20,7 +20,7 @@ from nvoi.config.credentials import get_key
 from nvoi.config.loader import load, load_file
 from nvoi.config.sealing import decrypt, encrypt
 from nvoi.errors import ConfigError, CredentialsError, InputError, UsageError
-from tests.waiting import PATIENCE, wait_for_text
+from tests.waiting import PATIENCE, run_program, wait_for_text
 
 ROOT = Path(__file__).parents[2]
 #: The key, and what a command that was killed may leave of it and of the config.
@@ -88,9 +88,7 @@ def test_the_key_pair_of_a_new_config_is_one_that_ssh_keygen_knows(app: Path) ->
     path = app / "id"
     path.touch(mode=0o600)
     path.write_text(keys.private_key.reveal())
-    derived = subprocess.run(
-        ["ssh-keygen", "-y", "-f", path], check=True, capture_output=True, text=True
-    ).stdout
+    derived = run_program("ssh-keygen", "-y", "-f", path)
     assert derived.split()[:2] == keys.public_key.split()[:2]
 
 
@@ -572,14 +570,7 @@ def test_ruby_reads_what_set_wrote_as_nvoi_does(app: Path) -> None:
     for name, value in words.items():
         run("credentials", "set", "-d", app, f"application.env.{name}", value)
     key = get_key(app, environ={}).value.reveal()
-    result = subprocess.run(
-        ["ruby", "-e", RUBY, app / "deploy.enc", key],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
-    assert json.loads(result.stdout) == words
+    assert json.loads(run_program("ruby", "-e", RUBY, app / "deploy.enc", key)) == words
 
 
 def test_a_plain_file_under_another_name_is_said_to_be_damaged(app: Path, tmp_path: Path) -> None:

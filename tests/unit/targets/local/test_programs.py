@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from nvoi.targets.local.programs import (
     build_service_environment,
 )
 from nvoi.targets.local.state import State
+from tests.waiting import run_program
 
 
 def build(
@@ -32,14 +32,9 @@ def build(
     return build_service_environment(context, service, ports)
 
 
-def run(script: str) -> str:
-    done = subprocess.run(["/bin/sh"], input=script, capture_output=True, text=True, check=True)
-    return done.stdout
-
-
 def test_a_launcher_takes_away_what_an_earlier_caller_had(tmp_path: Path) -> None:
     script = build_launcher("web", tmp_path, 'echo "${TZ-none}"', {"PATH": "/usr/bin:/bin"})
-    assert run(f"export TZ=UTC\n{script}") == "none\n"
+    assert run_program("/bin/sh", given=f"export TZ=UTC\n{script}") == "none\n"
 
 
 def test_the_programs_of_nvois_own_environment_are_not_in_the_path(
