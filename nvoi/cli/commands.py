@@ -62,21 +62,9 @@ DELETE = """
 --cluster  also remove k3s from the servers, if no other app uses it
 """
 
-ROLLBACK = """
-[STAMP]  the release, as `nvoi releases` shows it (default: the one before the current one)
-"""
-
-RESEND = """
-FILE  the file that the run named
-"""
-
-DEMO = """
---port N  the dashboard's port; 0 takes any that is free (default: 8787 where it is free)
-"""
-
-ONBOARD = """
---name NAME  the app's name (default: asked, or what the checkout says)
-"""
+STAMP = (
+    "[STAMP]  the release, as `nvoi releases` shows it (default: the one before the current one)"
+)
 
 INIT = """
 -d --dir DIR=.  the app's checkout
@@ -105,7 +93,7 @@ KEEPING = """
 
 
 class Command(NamedTuple):
-    """A command: ``run(options, environ)`` of a module below ``nvoi.cli``.
+    """A command: ``run(options, environ)`` of its module below ``nvoi.cli``.
 
     ``options`` are texts for :func:`add_options`, or functions that add some. ``packages`` are
     what it cannot do without, and the extra of its name installs.
@@ -113,10 +101,10 @@ class Command(NamedTuple):
 
     name: str
     help: str
-    module: str
     description: str | None
     options: Sequence[str | Callable[[Parser], None]]
     packages: tuple[str, ...] = ()
+    module: str = ""
 
 
 def build_parser(arguments: Sequence[str], *, complete: bool = False) -> Parser:
@@ -137,7 +125,9 @@ def build_parser(arguments: Sequence[str], *, complete: bool = False) -> Parser:
             for each in command.options:
                 add_options(subparser, each) if isinstance(each, str) else each(subparser)
             subparser.set_defaults(
-                command=command.name, module=command.module, packages=command.packages
+                command=command.name,
+                module=command.module or command.name,
+                packages=command.packages,
             )
     return parser
 
@@ -178,7 +168,10 @@ def add_demo_options(parser: Parser) -> None:
         action="store_false",
         help="end when both deploys are done; 0 means that both went as expected",
     )
-    add_options(parser, DEMO)
+    add_options(
+        parser,
+        "--port N  the dashboard's port; 0 takes any that is free (default: 8787 where it is free)",
+    )
     parser.add_argument(
         "--open",
         action=argparse.BooleanOptionalAction,
@@ -195,7 +188,7 @@ def add_onboard_options(parser: Parser) -> None:
         help="take what a file of another tool says: compose.yaml, Kamal's config/deploy.yml, "
         "Procfile, fly.toml, app.json",
     )
-    add_options(parser, ONBOARD)
+    add_options(parser, "--name NAME  the app's name (default: asked, or what the checkout says)")
     parser.add_argument(
         "--host",
         action="append",
@@ -299,7 +292,6 @@ COMMANDS = (
     Command(
         "demo",
         "see two deploys live in a browser, on this machine",
-        "demo",
         "Start a dashboard, deploy an app twice on this machine, once with a mistake in it, and "
         "show both deploys live in a browser.",
         [add_demo_options],
@@ -308,65 +300,61 @@ COMMANDS = (
     Command(
         "onboard",
         "make a config by answering questions",
-        "onboard",
         "Make a config that can be deployed, from your answers or from what the checkout has.",
         [add_onboard_options, add_place_options],
     ),
     Command(
         "deploy",
         "deploy the app",
-        "operations",
         "Deploy the app that the config describes from its checkout.",
         [*_RUNNING, DEPLOY, DATA],
+        module="operations",
     ),
     Command(
         "delete",
         "take the app down",
-        "operations",
         "Take the app down and remove its releases. Its data stays, unless you say otherwise.",
         [*_RUNNING, DELETE],
+        module="operations",
     ),
     Command(
         "rollback",
         "run a kept release again",
-        "operations",
         "Run a kept release again: its image, commands and settings. Data stays as it is.",
-        [ROLLBACK, DATA, *_RUNNING],
+        [STAMP, DATA, *_RUNNING],
+        module="operations",
     ),
     Command(
         "releases",
         "list the releases that are kept",
-        "operations",
         "List the releases that are kept for a rollback.",
         [*_ASKING, BRANCH],
+        module="operations",
     ),
     Command(
         "unlock",
         "end the run that holds the lock of the servers",
-        "operations",
         "End the run that holds the lock of the servers.",
         [*_ASKING, BRANCH],
+        module="operations",
     ),
     Command(
         "resend",
         "send the lines that a run could not deliver",
-        "resend",
         "Send the lines a run could not deliver to its dashboard: in order, with their times, "
         "and nothing twice that was acknowledged.",
-        [RESEND, *_ASKING],
+        ["FILE  the file that the run named", *_ASKING],
     ),
-    Command("config", "make a config and its key", "config", None, [add_config_options]),
+    Command("config", "make a config and its key", None, [add_config_options]),
     Command(
         "credentials",
         "show or change the encrypted config",
-        "credentials",
         None,
         [add_credentials_options],
     ),
     Command(
         "dashboard",
         "receive deploys and show them live in a browser",
-        "dashboard",
         "Receives what deploys send to their callback_url, keeps it in a SQLite file, and shows "
         "it live in a browser. The app's deploy key says which deploys are believed.",
         [add_dashboard_options],
@@ -375,7 +363,6 @@ COMMANDS = (
     Command(
         "completion",
         "print a script that completes commands in a shell",
-        "completion",
         "Print a script that completes nvoi's commands and options in a shell.",
         [add_completion_options],
     ),

@@ -36,9 +36,9 @@ WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Serve until asked to end."""
     open_error_log(environ)
-    settings = build_settings(options, find_database(options, environ))
+    settings = build_settings(options, find_database(options.db, environ))
     server.check_reach(settings)
-    path = prepare_database(options, environ)
+    path = prepare_database(options.db, environ)
     with lock_database(path), open_store(path) as (database, keyring):
         source = ensure_key(options, environ, database, keyring)
 

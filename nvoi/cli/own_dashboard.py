@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import os
 import signal
@@ -72,7 +71,7 @@ class OwnDashboard:
         from nvoi.dashboard import projects  # noqa: PLC0415
 
         with (
-            commands.open_store(commands.prepare_database(build_options(), self._environ)) as store,
+            commands.open_store(commands.prepare_database(None, self._environ)) as store,
             store[0].write() as connection,
         ):
             known = projects.find_project(connection, name)
@@ -91,7 +90,7 @@ class OwnDashboard:
         from nvoi.dashboard import projects  # noqa: PLC0415
 
         if self.project:
-            path = commands.get_database(build_options(), self._environ)
+            path = commands.get_database(None, self._environ)
             with commands.open_store(path) as (database, _), database.write() as connection:
                 projects.remove_project(connection, self.project)
             self.project = ""
@@ -101,7 +100,7 @@ class OwnDashboard:
         from nvoi.cli import projects as commands  # noqa: PLC0415
         from nvoi.dashboard.database import lock_database  # noqa: PLC0415
 
-        path = commands.get_database(build_options(), self._environ)
+        path = commands.get_database(None, self._environ)
         try:
             with lock_database(path):
                 return ""
@@ -113,7 +112,7 @@ class OwnDashboard:
         """The URL of a server that goes on when this command has ended."""
         from nvoi.cli import projects as commands  # noqa: PLC0415
 
-        folder = commands.find_database(build_options(), self._environ).parent
+        folder = commands.find_database(None, self._environ).parent
         self.log_file = folder / "dashboard.log"
         environ = {k: v for k, v in self._environ.items() if k not in KEY_VARIABLES}
         with os.fdopen(os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)) as out:
@@ -128,8 +127,3 @@ class OwnDashboard:
                 start_new_session=True,
             )
         return wait_for_dashboard(self._process, self.log_file)
-
-
-def build_options() -> argparse.Namespace:
-    """The options of `nvoi dashboard` that say where its data is: the usual place."""
-    return argparse.Namespace(db=None)

@@ -166,5 +166,6 @@ def add_options(parser: argparse._ActionsContainer, text: str) -> None:
         if shown.startswith("["):
             settings["nargs"] = "?"
         if default:
+            # To a command below another nothing is given where that has it already.
             settings["default"] = parser.argument_default or default
         parser.add_argument(*(names or [shown.strip("[]").lower()]), **settings)
