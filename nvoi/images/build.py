@@ -134,15 +134,12 @@ class Build:
 
     def _build(self) -> Image:
         with stage(self.source, self._environ) as folder:
-            return self._build_from(folder)
-
-    def _build_from(self, folder: Path) -> Image:
-        platform = self._get_platform()
-        cache = self._find_cache()
-        log.info("building %s for %s with %s", self.tag, platform, self.engine.name)
-        began = time.monotonic()
-        with log_in(self.engine, cache, self._environ, self.logins) as environ:
-            self._build_with(folder, platform, cache, environ)
+            platform = self._get_platform()
+            cache = self._find_cache()
+            log.info("building %s for %s with %s", self.tag, platform, self.engine.name)
+            began = time.monotonic()
+            with log_in(self.engine, cache, self._environ, self.logins) as environ:
+                self._build_with(folder, platform, cache, environ)
         # An engine that was ended by a signal may say that all is well: the image tells.
         found = ask(self.engine.inspect(self.tag), self._environ)
         if not found:
@@ -203,13 +200,11 @@ class Build:
         reference = f"{registry.address}/{repository}:{newest}"
         words = self.engine.fetch_cache(reference)
         # Who has built here before has the layers here, and more of them.
-        if words and (self._has_own(repository) or self._follow(words, EngineLog(), environ) != 0):
+        own = (ask(self.engine.list_tags(repository), self._environ) or "").split() if words else ()
+        if words and (own or self._follow(words, EngineLog(), environ) != 0):
             return None
         log.debug("layers may come from %s", reference)
         return reference
-
-    def _has_own(self, repository: str) -> bool:
-        return bool((ask(self.engine.list_tags(repository), self._environ) or "").split())
 
     def _run_build(
         self, folder: Path, platform: str, cache: str | None, environ: Mapping[str, str]
