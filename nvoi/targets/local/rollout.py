@@ -58,6 +58,12 @@ STAY_PAUSE = 0.2
 #: How a program says EADDRINUSE: by strerror(3), by its name, or in words of its own.
 IN_USE = re.compile("EADDRINUSE|already in use", re.IGNORECASE)
 
+#: Why a shell could not run a command, and what to look at (POSIX, "Exit Status for Commands").
+NOT_RUN = {
+    "exit status 127": ("command not found", "that what it runs is installed"),
+    "exit status 126": ("the command cannot be executed", "the mode of the file that it runs"),
+}
+
 #: Seconds the old release has to listen again after a failed switch.
 BACK_SECONDS = 30.0
 
@@ -296,30 +302,21 @@ def tell(startup: Startup, seconds: float) -> None:
 
 def build_end_error(startup: Startup, seconds: float) -> ServiceError:
     name = startup.service.name
-    key = f"application.app.{name}.command"
+    key, after = f"application.app.{name}.command", f"after {seconds:.1f} s"
     how = find_exit(startup) or "ended"
-    status = re.fullmatch(r"exit status (\d+)", how)
+    marks = startup.state.build_marks(startup.program.release, startup.program.name)
     hint = f"mend what its last lines say, or change {key}"
-    if how == "exit status 127":
-        message = f"{name}: command not found (exit status 127)"
-        hint = f"check {key}, and that what it runs is installed"
-    elif how == "exit status 126":
-        message = f"{name}: the command cannot be executed (exit status 126)"
-        hint = f"check {key}, and the mode of the file that it runs"
-    elif how == "exit status 0" and has_daemon(startup):
-        message = f"{name} ended after {seconds:.1f} s: it put itself into the background"
+    if how in NOT_RUN:
+        what, remedy = NOT_RUN[how]
+        message, hint = f"{name}: {what} ({how})", f"check {key}, and {remedy}"
+    elif how == "exit status 0" and find_marked(marks):
+        message = f"{name} ended {after}: it put itself into the background"
         hint = f"run it in the foreground: {key} must not end while it serves"
-    elif status:
-        message = f"{name} exited with {status[1]} after {seconds:.1f} s"
+    elif how.startswith("exit status"):
+        message = f"{name} exited with {how.split()[-1]} {after}"
     else:
-        message = f"{name} was {how} after {seconds:.1f} s"
+        message = f"{name} was {how} {after}"
     return build_error(startup, message, hint)
-
-
-def has_daemon(startup: Startup) -> bool:
-    """Whether a process runs that a service has started before it ended."""
-    program = startup.program
-    return bool(find_marked(startup.state.build_marks(program.release, program.name)))
 
 
 def find_exit(startup: Startup) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -139,17 +138,6 @@ def make_private(folder: Path) -> None:
     """Make ``folder`` and its parents; the folder itself is 0700 also if it existed."""
     folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
     folder.chmod(PRIVATE)
-
-
-def check_private(folder: Path) -> None:
-    """Make sure that nobody but this user can have put anything into ``folder``."""
-    status = folder.lstat()
-    if stat.S_ISLNK(status.st_mode) or status.st_uid != os.getuid():
-        raise NvoiError(f"{folder} belongs to somebody else", hint="remove it, or set NVOI_HOME")
-    if not stat.S_ISDIR(status.st_mode):
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise NvoiError(f"others may write to {folder}", hint=f"chmod 700 {folder}")
 
 
 def replace_link(link: Path, target: Path) -> None:

@@ -75,8 +75,9 @@ def run_ports(context: LocalContext) -> None:
         listeners = list_listeners(service.port)
         is_strange = bool(listeners) and not is_ours(listeners[0], context.state)
         if is_strange or not is_given_up(context, service.port, listeners):
+            holder = describe_process(listeners[0]) if listeners else "another program"
             raise ServiceError(
-                f"port {service.port} of {service.name} is taken by {describe_holder(listeners)}",
+                f"port {service.port} of {service.name} is taken by {holder}",
                 hint=f"stop that program, or change application.app.{service.name}.port",
             )
 
@@ -99,10 +100,6 @@ def is_given_up(context: LocalContext, port: int, listeners: Sequence[int]) -> b
     # One that has ended may have left running what listens: that is stopped with it.
     is_left = any(is_marked(pid, each) for pid in listeners for each in marks)
     return is_left or not alive.isdisjoint(owners)
-
-
-def describe_holder(listeners: list[int]) -> str:
-    return describe_process(listeners[0]) if listeners else "another program"
 
 
 def run_prepare(context: LocalContext) -> None:

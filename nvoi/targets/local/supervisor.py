@@ -19,7 +19,7 @@ from pathlib import Path
 
 from nvoi.errors import NvoiError, ServiceError
 from nvoi.files import write_whole
-from nvoi.folders import remove_tree
+from nvoi.folders import check_way, remove_tree
 from nvoi.log.levels import get_logger
 from nvoi.targets.local.client import EndingError, GoneError, Supervisor
 from nvoi.targets.local.processes import (
@@ -32,7 +32,6 @@ from nvoi.targets.local.state import (
     PRIVATE,
     PRIVATE_FILE,
     State,
-    check_private,
     make_private,
     read_tail,
 )
@@ -160,7 +159,7 @@ def get_socket(state: State) -> Path:
     if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
         return path
     digest = hashlib.sha256(os.fsencode(state.root)).hexdigest()[:16]
-    return Path("/tmp") / f"nvoi-{os.getuid()}-{digest}" / "supervisor.sock"  # noqa: S108 - 0700, its owner is checked
+    return Path("/tmp") / f"nvoi-{os.getuid()}-{digest}" / "supervisor.sock"  # noqa: S108 - 0700, the way to it is checked
 
 
 def remove_socket(state: State) -> None:
@@ -210,7 +209,7 @@ def start_supervisor(state: State, environment: Mapping[str, str]) -> Supervisor
     path = get_socket(state)
     with suppress(FileExistsError):
         path.parent.mkdir(mode=PRIVATE)
-    check_private(path.parent)
+    check_way(path.parent)
     log.debug("starting supervisord in %s", state.supervisor)
     launch(state, environment)
     supervisor = Supervisor(path)
