@@ -34,15 +34,13 @@ _Entry = dict[str, Any]
 
 @dataclass(slots=True)
 class Kept:
-    """A request in the file: where it is, its lines, and what a terminal status tells of them.
+    """A request in the file: where it is, and how many lines it has.
 
     ``acknowledged`` are its id, or those of its parts, as far as they were delivered.
     """
 
     offset: int
     lines: int
-    logged: int
-    delivered: int
     acknowledged: frozenset[str] = frozenset()
 
 
@@ -217,17 +215,19 @@ def add_entry(content: Undelivered, entry: _Entry, offset: int) -> None:
     if "acknowledged" in entry:
         name = part = entry["acknowledged"]
         check_header_texts(part)
-        # The id of a part is its request's, with letters behind it.
-        while name and name not in content.kept:
+        # The id of a part is its request's, with letters behind it: LogBatch.halve, LogBatch.cut.
+        while name not in content.kept and name.endswith(("a", "b", "c")):
             name = name[:-1]
-        if name:
+        if name in content.kept:
             content.kept[name].acknowledged |= {part}
     if "id" in entry:
         request = decode(entry)
-        lines = len(request.lines) if isinstance(request, LogBatch) else 0
-        counts = int(entry.get("logged", 0)), int(entry.get("delivered", 0))
         # An id that comes twice is one request that was kept twice.
-        content.kept.setdefault(request.id, Kept(offset, lines, *counts))
+        if request.id not in content.kept:
+            lines = len(request.lines) if isinstance(request, LogBatch) else 0
+            content.kept[request.id] = Kept(offset, lines)
+            content.logged += int(entry.get("logged", 0))
+            content.delivered += int(entry.get("delivered", 0))
 
 
 def check_header_texts(*texts: str) -> None:
@@ -263,8 +263,6 @@ def split(request: Request, acknowledged: frozenset[str]) -> Iterator[Request]:
 def count_requests(content: Undelivered) -> None:
     """Fill in how many requests are still to be sent, and the run's counts of records."""
     for name, kept in content.kept.items():
-        content.logged += kept.logged
-        content.delivered += kept.delivered
         if not kept.acknowledged:
             content.count += 1
             continue
