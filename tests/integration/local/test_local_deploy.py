@@ -4,6 +4,7 @@ import os
 import signal
 import stat
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -134,7 +135,8 @@ def test_the_environment_reaches_the_service_as_it_was_written_and_no_key_does(a
     app.config["secrets"] = {"TOKEN": secret}
     app.environ |= {"DEPLOY_KEY": "k" * 64, "NVOI_MASTER_KEY": "k" * 64, "TZ": "UTC"}
     env = {f"VALUE_{number}": value for number, value in enumerate(values)}
-    port = app.add_server(env=env, pre_run_command="true")
+    has_all = f'test "$TOKEN" = {secret} -a -z "$DEPLOY_KEY$NVOI_MASTER_KEY" -a -e server.py'
+    port = app.add_server(env=env, pre_run_command=has_all)
     app.deploy()
     assert [fetch_from(port, f"env/{name}") for name in env] == values
     assert fetch_from(port, "env/TOKEN") == secret
@@ -151,6 +153,27 @@ def test_the_environment_reaches_the_service_as_it_was_written_and_no_key_does(a
     ]
     assert holders
     assert {stat.S_IMODE(path.stat().st_mode) for path in holders} == {0o600}
+
+
+def test_what_a_command_prints_is_logged_while_it_runs_and_it_finds_no_input(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    gate = app.home.parent / "gate"
+    # As a Python program prints, which nobody told to write at once.
+    app.write(
+        "talk.py",
+        "import os, sys, time\nprint(f'early{sys.stdin.read()}')\n"
+        f"while not os.path.exists({str(gate)!r}): time.sleep(0.05)\nprint('late')\n",
+    )
+    app.add_server(pre_run_command=f"{sys.executable} -S talk.py")
+    run = threading.Thread(target=app.deploy)
+    run.start()
+    wait_until(lambda: "web: early" in caplog.messages, "the first line")
+    assert "web: late" not in caplog.messages
+    gate.touch()
+    run.join()
+    assert "web: late" in caplog.messages
 
 
 def test_nothing_that_the_app_starts_runs_in_nvois_own_environment(app: App) -> None:

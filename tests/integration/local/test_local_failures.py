@@ -144,6 +144,13 @@ def test_a_failed_first_deploy_waits_for_no_other_service_and_leaves_nothing_run
     assert app.state.list_releases() == []
 
 
+def test_what_a_failed_command_has_left_running_ends_with_its_release(app: App) -> None:
+    app.add_server(pre_run_command="setsid sleep 1000 & exit 1")
+    with pytest.raises(CommandError):
+        app.deploy()
+    assert app.find_processes() == []
+
+
 def test_a_taken_port_is_found_before_anything_switches(app: App, fail: Fail) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

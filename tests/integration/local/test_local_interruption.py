@@ -177,13 +177,3 @@ def test_a_supervisord_that_was_killed_or_told_to_end_is_started_anew(
     app.deploy()
     assert len({daemon, second, app.get_daemon_pid()}) == 3
     assert fetch_from(port, "env/PORT") == str(port)
-
-
-def test_after_a_reboot_a_failing_deploy_leaves_the_old_release_serving(app: App) -> None:
-    port = app.add_server()
-    app.deploy()
-    app.tear_down()
-    app.services["web"]["pre_run_command"] = "exit 1"
-    with pytest.raises(CommandError):
-        app.deploy()
-    wait_until(lambda: is_serving(port), "the old release to serve")
