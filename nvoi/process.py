@@ -199,7 +199,7 @@ def list_descendants(pid: int) -> list[psutil.Process]:
     """All below a process."""
     try:
         return psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
+    except psutil.Error:
         return []
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import stat
-from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -21,11 +19,11 @@ from nvoi.images.registry import Registry as Client
 from nvoi.images.registry import find_same
 from nvoi.kubernetes.registry import build_credentials, build_htpasswd
 from nvoi.secret import Secret
-from nvoi.source import read_source
 from tests.fakes.docker import FakeDocker
+from tests.integration.images.conftest import StartBuild, start_build
 from tests.integration.registry import Registry
 
-StartBuild = Callable[..., Build]
+BUILDX = Buildx()
 
 
 @pytest.fixture
@@ -44,21 +42,9 @@ def environ(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def begin(docker: FakeDocker, environ: dict[str, str], checkout: Path) -> StartBuild:
     def begin(
-        stamp: str = "20260101000001",
-        cache: Client | None = None,
-        engine: Engine | None = None,
+        stamp: str = "20260101000001", cache: Client | None = None, engine: Engine = BUILDX
     ) -> Build:
-        platform: Future[str] = Future()
-        platform.set_result("linux/arm64")
-        return Build(
-            engine=engine or Buildx(),
-            source=read_source(checkout, environ),
-            dockerfile=checkout / "Dockerfile",
-            tag=f"nvoi-shop:{stamp}",
-            platform=platform,
-            environ=environ,
-            cache=lambda: cache,
-        ).start()
+        return start_build(environ, checkout, stamp, "linux/arm64", engine=engine, cache=cache)
 
     return begin
 
