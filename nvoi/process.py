@@ -196,7 +196,6 @@ def _pause(process: subprocess.Popen[bytes], seconds: float) -> None:
 
 
 def list_descendants(pid: int) -> list[psutil.Process]:
-    """All below a process."""
     try:
         return psutil.Process(pid).children(recursive=True)
     except psutil.Error:

@@ -34,7 +34,6 @@ WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Serve until asked to end."""
     open_error_log(environ)
     settings = build_settings(options, find_database(options.db, environ))
     server.check_reach(settings)

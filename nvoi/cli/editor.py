@@ -106,7 +106,6 @@ def build_header(refused: ConfigError | None) -> str:
 
 
 def strip_header(text: str) -> str:
-    """``text`` without the comment lines of the header at its top."""
     lines = text.splitlines(keepends=True)
     while lines and lines[0].startswith(MARK):
         del lines[0]

@@ -59,7 +59,6 @@ class SectionFormatter(ConsoleFormatter):
         self._is_open = False
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, or lines, of ``record``, with what begins and ends a section."""
         line, is_step = super().format(record), record.levelno == levels.STEP
         before = ""
         if self._is_open and (is_step or record.name == LOGGER):
@@ -193,7 +192,6 @@ def write(variable: str, text: str, environ: Mapping[str, str]) -> None:
 
 
 def build_summary(outcome: Outcome, page: str) -> Iterator[str]:
-    """The lines of the summary, in Markdown."""
     how = "failed after" if outcome.error else "done in"
     yield f"### {outcome.title} of {outcome.app}: {how} {format_seconds(outcome.seconds)}"
     yield ""

@@ -44,7 +44,6 @@ _QUESTIONS = {"releases", "unlock"}
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Carry out ``options.command`` on the app of the config."""
     logger = open_console(options, environ)
     with interruptible() as signals:
         inputs = load_inputs(options, environ, logger)
@@ -118,7 +117,6 @@ def build_request(
 
 
 def build_operation(command: str, target: Target[Any]) -> Operation[Any]:
-    """What ``deploy``, ``delete`` or ``rollback`` does on the target."""
     if command == "deploy":
         return Operation("Deploy", target, target.deploy, partial(check_deploy, target))
     if command == "delete":
@@ -207,7 +205,6 @@ def build_stream(
 
 
 def answer(options: argparse.Namespace, request: Request, target: Target[Any]) -> None:
-    """End the run that holds the lock, or list the releases."""
     if options.command == "unlock":
         target.unlock(request)
         return
@@ -228,7 +225,6 @@ def build_table(releases: Sequence[KeptRelease]) -> Iterator[str]:
 
 
 def build_objects(releases: Sequence[KeptRelease]) -> Iterator[str]:
-    """A JSON object each for programs."""
     for release in releases:
         yield json.dumps(
             {

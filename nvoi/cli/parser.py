@@ -108,7 +108,6 @@ def parse_count(text: str) -> int:
 
 
 def parse_stamp(text: str) -> str:
-    """A release's name."""
     if not (text.isascii() and text.isdigit()) or len(text) != STAMP_DIGITS:
         raise argparse.ArgumentTypeError(f"{text!r} is no release: its name has 14 digits")
     return text

@@ -70,7 +70,6 @@ class Undelivered:
     count: int = 0
 
     def read_requests(self) -> Iterator[Request]:
-        """What is still to be sent, in order."""
         for name in self.kept:
             yield from self.read_parts(name)
 
@@ -211,7 +210,6 @@ def build_content(path: Path, file: IO[bytes], head: _Entry) -> Undelivered:
 
 
 def add_entry(content: Undelivered, entry: _Entry, offset: int) -> None:
-    """Note what a line says: a request, or that one was acknowledged."""
     if "acknowledged" in entry:
         name = part = entry["acknowledged"]
         check_header_texts(part)

@@ -77,7 +77,6 @@ def show(demo: Demo) -> None:
 
 @contextmanager
 def open_place(demo: Demo) -> Iterator[Place]:
-    """The demo's folder, removed at the end."""
     folder = make_folder()
     try:
         port = find_port(avoid=demo.port or DASHBOARD_PORT)

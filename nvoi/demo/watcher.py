@@ -47,7 +47,6 @@ class Watcher:
 
     @property
     def page(self) -> str:
-        """The page with all deploys."""
         return f"{self.url}/projects/{PROJECT}"
 
     def build_page(self, deploy_id: str) -> str:
@@ -55,7 +54,6 @@ class Watcher:
         return f"{self.page}/deploys/{deploy_id}"
 
     def ask_for(self, deploy_id: str) -> urllib3.BaseHTTPResponse:
-        """What the dashboard has of a deploy, as JSON."""
         return ask(f"{self.url}/api/projects/{PROJECT}/deploys/{deploy_id}.json")
 
 

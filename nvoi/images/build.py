@@ -235,7 +235,6 @@ class EngineLog:
 
     @property
     def last_lines(self) -> tuple[str, ...]:
-        """The last 20, oldest first."""
         return tuple(self._last)
 
     def feed(self, line: str) -> None:

@@ -154,7 +154,6 @@ def open_context(request: Request) -> Iterator[LocalContext]:
 
 
 def require_extra() -> None:
-    """Make sure that what the local target cannot do without is installed."""
     if importlib.util.find_spec("supervisor") is None:
         raise ExtraError("the local target needs supervisor, which is not installed", "local")
 

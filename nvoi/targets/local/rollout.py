@@ -103,7 +103,6 @@ def list_tried(context: LocalContext) -> list[AppService]:
 
 
 def clear(context: LocalContext, supervisor: Supervisor) -> None:
-    """End all trials and remove what they left."""
     with storage_errors(context.state):
         ensure_programs(context.state, supervisor, context.previous_programs)
         remove_tree(context.state.run / "trial")
@@ -348,7 +347,6 @@ def build_health_error(startup: Startup, seen: str) -> ServiceError:
 
 
 def build_remedy(startup: Startup) -> str:
-    """What a service has to do to be well."""
     check = startup.check
     if check is None or check.type == "tcp":
         return f"see why {startup.service.name} accepts no connections"

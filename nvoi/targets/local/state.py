@@ -87,7 +87,6 @@ class State:
         remove_tree(self.run / release)
 
     def save_record(self, release: str, record: Record) -> None:
-        """Mark ``release`` as one that has served."""
         path = self.run / release / "services.json"
         # A release without services has no launchers, and so no folder for them yet.
         make_private(path.parent)
