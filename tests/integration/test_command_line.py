@@ -53,14 +53,12 @@ class App:
         self,
         *words: str,
         environ: Mapping[str, str] = MappingProxyType({}),
-        folder: Path | None = None,
         start: Start = run_nvoi,
     ) -> subprocess.CompletedProcess[str]:
-        """A command, in a ``folder`` that has a config of its own or on the app's."""
-        takes_config = folder is None and words and words[0] in TAKES_CONFIG
-        place = ["-c", "deploy.yml"] if takes_config else []
+        """A command on the app's config."""
+        place = ["-c", "deploy.yml"] if words and words[0] in TAKES_CONFIG else []
         whole = {**self.environ, **environ}
-        return start(*words, *place, folder=folder or self.directory, environ=whole)
+        return start(*words, *place, folder=self.directory, environ=whole)
 
     def call(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """A command on the app's config in this process: one that ends before any step."""
@@ -411,7 +409,8 @@ def test_a_branch_has_its_own_app(app: App) -> None:
     assert app.run("deploy").returncode == 0
     app.write_config(**{f"port: {app.port}": f"port: {other}"})
     try:
-        assert app.run("deploy", "--branch", "topic").returncode == 0
+        result = app.run("deploy", "--branch", "topic", "--quiet")
+        assert (result.returncode, result.stdout) == (0, "")
         assert sorted(path.name for path in app.home.iterdir()) == ["hello", "hello-topic"]
         assert app.fetch("health")
     finally:
@@ -656,22 +655,6 @@ def test_delete_asks_on_a_terminal_and_refuses_without_one_unless_it_is_told_yes
     assert code == 0, output
     assert "\x1b[" in output
     assert not (app.home / "hello" / "releases").exists()
-
-
-def test_the_encrypted_config_of_config_init_deploys(app: App) -> None:
-    fresh = app.directory / "fresh"
-    fresh.mkdir()
-    result = app.run("config", "init", "--name", "fresh", folder=fresh)
-    assert result.returncode == 0, result.stderr
-    (fresh / "app.py").write_bytes((EXAMPLE / "app.py").read_bytes())
-    for path, value in (
-        ("application.app.web.port", str(app.port)),
-        ("application.app.web.command", "python3 app.py"),
-    ):
-        assert app.run("credentials", "set", path, value, folder=fresh).returncode == 0
-    for words in (["deploy"], ["delete", "--yes"]):
-        result = app.run(*words, "--quiet", folder=fresh)
-        assert (result.returncode, result.stdout) == (0, ""), result
 
 
 def test_help_imports_nothing_of_what_a_command_does() -> None:
