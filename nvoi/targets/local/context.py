@@ -149,7 +149,8 @@ def open_context(request: Request) -> Iterator[LocalContext]:
     """The context of a run, with the app's lock held; a LockError where another run has it."""
     state = build_state(request)
     check_way(state.root)
-    with hold_lock(state, request):
+    # Of the run's steps too: what they write is in the state folder.
+    with storage_errors(state), hold_lock(state, request):
         yield LocalContext(request, state)
 
 
@@ -184,9 +185,8 @@ def hold_lock(state: State, request: Request) -> Iterator[None]:
         "deploy": request.deploy_id,
     }
     try:
-        with storage_errors(state):
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(holder).encode(), 0)
         yield
     finally:
         os.close(descriptor)
@@ -199,9 +199,8 @@ def acquire(state: State) -> int:
     no longer at its path is opened again.
     """
     while True:
-        with storage_errors(state):
-            make_own(state.root)
-            descriptor = os.open(state.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, PRIVATE_FILE)
+        make_own(state.root)
+        descriptor = os.open(state.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, PRIVATE_FILE)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if is_same_file(descriptor, state):

@@ -37,7 +37,7 @@ from nvoi.targets.local.programs import (
     restore,
     write_launcher,
 )
-from nvoi.targets.local.state import find_size, read_tail, storage_errors
+from nvoi.targets.local.state import find_size, read_tail
 from nvoi.targets.local.supervisor import (
     DAEMON_LOG,
     Program,
@@ -76,11 +76,10 @@ def run_trial(context: LocalContext) -> None:
     supervisor = get_supervisor(context.state)
     usual = [port for service in services for port in (service.port, find_health_port(service))]
     free = find_free_ports(len(usual), avoid=filter(None, usual))
-    with storage_errors(context.state):
-        pairs = zip(free[::2], free[1::2], strict=True)
-        startups = [prepare(context, *each) for each in zip(services, pairs, strict=True)]
-        tried = [startup.program for startup in startups]
-        ensure_programs(context.state, supervisor, [*context.previous_programs, *tried])
+    pairs = zip(free[::2], free[1::2], strict=True)
+    startups = [prepare(context, *each) for each in zip(services, pairs, strict=True)]
+    tried = [startup.program for startup in startups]
+    ensure_programs(context.state, supervisor, [*context.previous_programs, *tried])
     watch_all(startups, supervisor)
     clear(context, supervisor)
     remove_tree(context.state.logs / "trial")
@@ -103,22 +102,19 @@ def list_tried(context: LocalContext) -> list[AppService]:
 
 
 def clear(context: LocalContext, supervisor: Supervisor) -> None:
-    with storage_errors(context.state):
-        ensure_programs(context.state, supervisor, context.previous_programs)
-        remove_tree(context.state.run / "trial")
+    ensure_programs(context.state, supervisor, context.previous_programs)
+    remove_tree(context.state.run / "trial")
 
 
 def run_switch(context: LocalContext) -> None:
     """Stop the old services, start the new ones, and see that they are well."""
     state, supervisor = context.state, get_supervisor(context.state)
-    with storage_errors(state):
-        startups = [prepare(context, service) for service in context.services]
-        context.has_switched = True
-        ensure_programs(state, supervisor, context.programs)
+    startups = [prepare(context, service) for service in context.services]
+    context.has_switched = True
+    ensure_programs(state, supervisor, context.programs)
     watch_all(startups, supervisor)
-    with storage_errors(state):
-        state.save_record(context.release, context.record)
-        state.set_current(context.release)
+    state.save_record(context.release, context.record)
+    state.set_current(context.release)
     for service in context.services:
         if service.port is not None:
             context.tunnels.append(Tunnel(service.name, f"localhost:{service.port}"))
@@ -131,9 +127,8 @@ def undo_switch(context: LocalContext) -> None:
         return
     context.tunnels.clear()
     context.urls.clear()
-    with storage_errors(context.state):
-        context.state.set_current(context.previous)
-        restore(context)
+    context.state.set_current(context.previous)
+    restore(context)
     if context.previous is None:
         return
     try:

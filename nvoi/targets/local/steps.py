@@ -31,7 +31,7 @@ from nvoi.targets.local.programs import (
     stop_leftovers,
     stop_programs,
 )
-from nvoi.targets.local.state import LAST_LINES, list_names, storage_errors
+from nvoi.targets.local.state import LAST_LINES, list_names
 from nvoi.targets.local.supervisor import SERVICE, find_supervisor, remove_socket, shut_down
 from nvoi.waiting import Reminder
 
@@ -45,15 +45,14 @@ def run_recovery(context: LocalContext) -> None:
     been deployed and nothing of it runs.
     """
     state = context.state
-    with storage_errors(state):
-        started = restore(context)
-        if started:
-            log.info("started again from release %s: %s", context.previous, ", ".join(started))
-        for release in state.list_unfinished():
-            log.info("removing release %s, which was never finished", release)
-            stop_leftovers(state, release)
-            state.remove_release(release)
-        remove_tree(state.run / "trial")
+    started = restore(context)
+    if started:
+        log.info("started again from release %s: %s", context.previous, ", ".join(started))
+    for release in state.list_unfinished():
+        log.info("removing release %s, which was never finished", release)
+        stop_leftovers(state, release)
+        state.remove_release(release)
+    remove_tree(state.run / "trial")
 
 
 def plan_recovery(context: LocalContext) -> Iterator[str]:
@@ -157,8 +156,7 @@ def get_signal_name(number: int) -> str:
 
 
 def run_supervise(context: LocalContext) -> None:
-    with storage_errors(context.state):
-        ensure_supervisor(context)
+    ensure_supervisor(context)
 
 
 def undo_supervise(context: LocalContext) -> None:
@@ -200,16 +198,15 @@ def plan_stop(context: LocalContext) -> Iterator[str]:
 def run_remove(context: LocalContext) -> None:
     """Remove all but volumes; the lock goes last, while it is held."""
     state, names = context.state, list_names(context.state.volumes)
-    with storage_errors(state):
-        remove_socket(state)
-        state.current.unlink(missing_ok=True)
-        for folder in (state.releases, state.run, state.logs, state.supervisor):
-            remove_tree(folder)
-        if context.request.delete_volumes or not names:
-            remove_tree(state.volumes)
-        state.lock.unlink(missing_ok=True)
-        if not list_names(state.root):
-            state.root.rmdir()
+    remove_socket(state)
+    state.current.unlink(missing_ok=True)
+    for folder in (state.releases, state.run, state.logs, state.supervisor):
+        remove_tree(folder)
+    if context.request.delete_volumes or not names:
+        remove_tree(state.volumes)
+    state.lock.unlink(missing_ok=True)
+    if not list_names(state.root):
+        state.root.rmdir()
     if names and context.request.delete_volumes:
         log.info("volumes removed: %s", ", ".join(names))
     elif names:
