@@ -18,12 +18,7 @@ from nvoi.dashboard import server
 from nvoi.dashboard.context import Settings, read_password
 from nvoi.dashboard.database import Database, StorageError, lock_database
 from nvoi.dashboard.keyring import Keyring
-from nvoi.dashboard.projects import (
-    DEFAULT_PROJECT,
-    ensure_default_project,
-    get_keys,
-    list_projects,
-)
+from nvoi.dashboard.projects import DEFAULT_PROJECT, ensure_default_project, get_keys, list_projects
 from nvoi.errors import UsageError
 from nvoi.log.console import ConsoleFormatter, choose_palette, set_up
 from nvoi.protocol import find_url_fault

@@ -22,15 +22,7 @@ from nvoi.invocation import set_branch
 from nvoi.log.levels import Logger, get_logger
 from nvoi.log.stream import CallbackStream
 from nvoi.naming import check_branch
-from nvoi.operation import (
-    KeptRelease,
-    Operation,
-    Report,
-    Request,
-    Target,
-    tell_plan,
-    tell_steps,
-)
+from nvoi.operation import KeptRelease, Operation, Report, Request, Target, tell_plan, tell_steps
 from nvoi.operation import run as run_operation
 from nvoi.outcome import LOGGER, Outcome
 from nvoi.signals import interruptible

@@ -22,14 +22,7 @@ from nvoi.demo.place import (
     start,
     write_config,
 )
-from nvoi.demo.watcher import (
-    DASHBOARD_PORT,
-    Watcher,
-    check_app,
-    check_deploy,
-    read,
-    watch,
-)
+from nvoi.demo.watcher import DASHBOARD_PORT, Watcher, check_app, check_deploy, read, watch
 from nvoi.errors import NvoiError
 from nvoi.folders import remove_tree
 from nvoi.log.levels import get_logger

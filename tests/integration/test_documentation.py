@@ -31,15 +31,7 @@ from nvoi.protocol import sign_webhook
 from nvoi.targets import cluster
 from nvoi.targets.cluster.lock_file import LOCK_FILE
 from tests.fakes.receiver import Receiver
-from tests.integration.pages import (
-    LINK,
-    PAGES,
-    ROOT,
-    WORKFLOWS,
-    Block,
-    find_blocks,
-    run_python,
-)
+from tests.integration.pages import LINK, PAGES, ROOT, WORKFLOWS, Block, find_blocks, run_python
 from tests.waiting import PATIENCE, run_program
 
 

@@ -22,13 +22,7 @@ from nvoi.source import copy_entry
 from nvoi.targets.checkout import read_checkout
 from nvoi.targets.local.context import LocalContext
 from nvoi.targets.local.programs import build_mount_name, stop_leftovers
-from nvoi.targets.local.state import (
-    PRIVATE,
-    State,
-    find_size,
-    make_private,
-    replace_link,
-)
+from nvoi.targets.local.state import PRIVATE, State, find_size, make_private, replace_link
 from nvoi.waiting import Reminder
 
 log = get_logger(__name__)

@@ -22,19 +22,8 @@ from nvoi.files import write_whole
 from nvoi.folders import check_way, remove_tree
 from nvoi.log.levels import get_logger
 from nvoi.targets.local.client import EndingError, GoneError, Supervisor
-from nvoi.targets.local.processes import (
-    NOTICE_SECONDS,
-    STOP_SECONDS,
-    look_for_end,
-    stop_processes,
-)
-from nvoi.targets.local.state import (
-    PRIVATE,
-    PRIVATE_FILE,
-    State,
-    make_private,
-    read_tail,
-)
+from nvoi.targets.local.processes import NOTICE_SECONDS, STOP_SECONDS, look_for_end, stop_processes
+from nvoi.targets.local.state import PRIVATE, PRIVATE_FILE, State, make_private, read_tail
 from nvoi.waiting import NotReadyError, wait_for
 
 log = get_logger(__name__)

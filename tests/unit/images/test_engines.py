@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nvoi.images.engines import (
-    Podman,
-    find_newest,
-)
+from nvoi.images.engines import Podman, find_newest
 
 OLD, MIDDLE, NEW = "20260101000000", "20260202000000", "20260303000000"
 TAG = "nvoi-shop:20260101000000"

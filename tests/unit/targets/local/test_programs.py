@@ -9,11 +9,7 @@ import pytest
 from nvoi.config.schema import Application, AppService, Config, Healthcheck, LocalProvider
 from nvoi.operation import Request
 from nvoi.targets.local.context import LocalContext
-from nvoi.targets.local.programs import (
-    build_inherited,
-    build_launcher,
-    build_service_environment,
-)
+from nvoi.targets.local.programs import build_inherited, build_launcher, build_service_environment
 from nvoi.targets.local.state import State
 from tests.waiting import run_program
 

@@ -8,11 +8,7 @@ import pytest
 
 from nvoi.errors import NvoiError
 from nvoi.log import masking
-from nvoi.targets.local.state import (
-    State,
-    read_tail,
-    storage_errors,
-)
+from nvoi.targets.local.state import State, read_tail, storage_errors
 
 
 @pytest.fixture
