@@ -481,10 +481,7 @@ echo "# mine" >>"$1"
 
 
 def test_a_text_is_kept_where_another_command_does_not_end(
-    app: Path,
-    editor: Editor,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    app: Path, editor: Editor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Afterwards there is time for the other one to end.
     with monkeypatch.context() as hurried:

@@ -23,9 +23,7 @@ def get_release(app: App) -> str:
     return release
 
 
-def test_each_deploy_takes_the_place_of_the_one_before_under_the_same_supervisord(
-    app: App,
-) -> None:
+def test_each_deploy_takes_the_place_of_the_one_before_under_the_same_supervisord(app: App) -> None:
     app.config["keep_count"] = 1
     app.write("page", "old")
     port = app.add_server()

@@ -17,9 +17,7 @@ def wait_for_file(path: Path, run: Run) -> None:
     wait_until(path.exists, f"{path}: {run.read_output()}")
 
 
-def test_a_run_holds_its_app_alone_and_once_it_was_killed_the_next_puts_all_right(
-    app: App,
-) -> None:
+def test_a_run_holds_its_app_alone_and_once_it_was_killed_the_next_puts_all_right(app: App) -> None:
     port = app.add_server()
     app.deploy()
     [old] = app.state.list_releases()
