@@ -10,12 +10,11 @@ import struct
 import subprocess
 import termios
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
-
-import psutil
 
 from nvoi import parallel
 from nvoi.errors import CommandError
@@ -39,7 +38,9 @@ GRACE_SECONDS = 5.0
 #: Seconds until the log says that something has not ended yet.
 NOTICE_SECONDS = 2.0
 PAUSE_SECONDS = 0.02
-ENDED = frozenset({psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD})
+PROC = Path("/proc")
+# /proc/PID/stat behind the name in parentheses, from its third field on: proc_pid_stat(5).
+STATE, SESSION, STARTED = 3 - 3, 6 - 3, 22 - 3
 
 
 def ask(
@@ -78,7 +79,7 @@ def end_tree(process: subprocess.Popen[bytes], what: str = "a command") -> None:
     kill_tree(process, below)
 
 
-def kill_tree(process: subprocess.Popen[bytes], below: Sequence[psutil.Process]) -> None:
+def kill_tree(process: subprocess.Popen[bytes], below: Sequence[Descendant]) -> None:
     """Send SIGKILL to a command's group and to ``below``, and wait for their end."""
     signal_group(process.pid, signal.SIGKILL)
     signal_each(below, signal.SIGKILL)
@@ -195,25 +196,53 @@ def _pause(process: subprocess.Popen[bytes], seconds: float) -> None:
         process.wait(seconds)
 
 
-def list_descendants(pid: int) -> list[psutil.Process]:
-    try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.Error:
-        return []
+@dataclass(frozen=True)
+class Descendant:
+    """A process, which a later one with the same number is not taken for."""
+
+    pid: int
+    session: int
+    started: int
+
+    @property
+    def is_running(self) -> bool:
+        found = find_process(self.pid)
+        return found is not None and found.started == self.started
 
 
-def is_running(process: psutil.Process) -> bool:
-    """Whether it has not ended; one that nobody has waited for has."""
+def find_process(pid: int) -> Descendant | None:
+    """The process of this number as it is now; None where none runs, or there is no ``/proc``."""
     try:
-        return process.is_running() and process.status() not in ENDED
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:
-        return True
+        text = (PROC / str(pid) / "stat").read_text("utf-8", "replace")
+    except OSError:
+        return None
+    # The name may itself hold brackets.
+    fields = text.rpartition(")")[2].split()
+    if fields[STATE] in "ZX":
+        return None
+    return Descendant(pid, int(fields[SESSION]), int(fields[STARTED]))
+
+
+def list_descendants(pid: int) -> list[Descendant]:
+    """All below a process, parents first; none where there is no ``/proc``, as on macOS."""
+    found: list[Descendant] = []
+    for child in _list_children(pid):
+        one = find_process(child)
+        found += [one] if one else []
+        found += list_descendants(child)
+    return found
+
+
+def _list_children(pid: int) -> Iterator[int]:
+    """Whom the threads of a process have started, as far as they still run."""
+    with suppress(OSError):
+        for thread in (PROC / str(pid) / "task").iterdir():
+            with suppress(OSError):
+                yield from map(int, (thread / "children").read_text().split())
 
 
 def wait_for_end(
-    process: subprocess.Popen[bytes], below: Sequence[psutil.Process], seconds: float
+    process: subprocess.Popen[bytes], below: Sequence[Descendant], seconds: float
 ) -> bool:
     """Wait ``seconds`` at most for a command and ``below`` to end; whether they have.
 
@@ -221,7 +250,7 @@ def wait_for_end(
     """
     stream = _get_output(process)
     deadline = time.monotonic() + seconds
-    while is_left := process.poll() is None or any(map(is_running, below)):
+    while is_left := process.poll() is None or any(one.is_running for one in below):
         if time.monotonic() >= deadline:
             break
         while stream.read(CHUNK):
@@ -233,10 +262,11 @@ def wait_for_end(
     return not is_left
 
 
-def signal_each(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
+def signal_each(processes: Iterable[Descendant], number: signal.Signals) -> None:
     for one in processes:
-        with suppress(psutil.Error):
-            one.send_signal(number)
+        if one.is_running:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(one.pid, number)
 
 
 def signal_group(pid: int, number: signal.Signals) -> None:

@@ -295,7 +295,7 @@ COMMANDS = (
         "Start a dashboard, deploy an app twice on this machine, once with a mistake in it, and "
         "show both deploys live in a browser.",
         [add_demo_options],
-        ("supervisor", *_DASHBOARD),
+        ("supervisor", "psutil", *_DASHBOARD),
     ),
     Command(
         "onboard",

@@ -7,13 +7,11 @@ and the pages beside them.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -265,13 +263,6 @@ def _answers(words: Words, environ: Mapping[str, str]) -> bool:
     return ask(words, environ, seconds=ANSWER_SECONDS) is not None
 
 
-def is_away(pid: int, session: int) -> bool:
-    """Whether a process that runs is in another session."""
-    with suppress(ProcessLookupError):
-        return os.getsid(pid) != session
-    return False
-
-
 def end_command(process: subprocess.Popen[bytes]) -> None:
     """End an engine's command and all below it, so that it leaves nothing behind.
 
@@ -280,7 +271,7 @@ def end_command(process: subprocess.Popen[bytes]) -> None:
     an instruction that failed.
     """
     below = list_descendants(process.pid)
-    away = [one for one in below if is_away(one.pid, process.pid)]
+    away = [one for one in below if one.session != process.pid]
     if away:
         signal_each(away, signal.SIGKILL)
     elif below:

@@ -229,10 +229,18 @@ def test_a_deploy_of_the_smallest_app_is_a_dozen_lines_at_most(app: App) -> None
         assert f", commit {sha} with changes, in " in lines[-1]
 
 
-def test_a_missing_extra_exits_2_before_anything_happens(app: App) -> None:
-    commands = [["deploy"], ["deploy", "--dry-run"], ["delete", "--yes"]]
+@pytest.mark.parametrize(
+    ("name", "commands"),
+    [
+        ("supervisor", [["deploy"], ["deploy", "--dry-run"], ["delete", "--yes"]]),
+        ("psutil", [["deploy"]]),
+    ],
+)
+def test_a_missing_extra_exits_2_before_anything_happens(
+    app: App, name: str, commands: list[list[str]]
+) -> None:
     script = (
-        "import sys; sys.modules['supervisor'] = None\n"
+        f"import sys; sys.modules[{name!r}] = None\n"
         "from nvoi.cli import main\n"
         f"print([main([*words, '-c', 'deploy.yml']) for words in {commands}])"
     )
@@ -249,7 +257,7 @@ def test_a_missing_extra_exits_2_before_anything_happens(app: App) -> None:
         )
         assert result.stdout == f"{[2] * len(commands)}\n"
         hint = f"in nvoi's checkout: {sys.executable} -m pip install '.[local]'"
-        for told in ("needs supervisor", hint):
+        for told in (f"needs {name}", hint):
             assert result.stderr.count(told) == len(commands)
         assert receiver.requests == []
     assert not app.home.exists()

@@ -8,13 +8,12 @@ import threading
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from nvoi import process
 from nvoi.errors import CommandError
 from nvoi.parallel import CancelledError, Task
-from nvoi.process import ask, follow, is_running
+from nvoi.process import Descendant, ask, find_process, follow
 from nvoi.waiting import Reminder
 from tests.waiting import PATIENCE
 
@@ -79,11 +78,13 @@ def test_a_cancelled_command_is_ended_with_all_below_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(process, "GRACE_SECONDS", 0.2)
-    found: list[psutil.Process] = []
+    found: list[Descendant] = []
     told = threading.Event()
 
     def listen(line: str) -> None:
-        found.append(psutil.Process(int(line)))
+        one = find_process(int(line))
+        assert one is not None
+        found.append(one)
         if len(found) == 4:
             told.set()
 
@@ -94,7 +95,7 @@ def test_a_cancelled_command_is_ended_with_all_below_it(
     assert task.join(PATIENCE)
     with pytest.raises(CancelledError):
         task.future.result()
-    assert not any(map(is_running, found))
+    assert not any(one.is_running for one in found)
 
 
 def test_a_command_that_ends_well_on_sigterm_is_given_the_time(tmp_path: Path) -> None:

@@ -155,8 +155,9 @@ def open_context(request: Request) -> Iterator[LocalContext]:
 
 
 def require_extra() -> None:
-    if importlib.util.find_spec("supervisor") is None:
-        raise ExtraError("the local target needs supervisor, which is not installed", "local")
+    for name in ("supervisor", "psutil"):
+        if importlib.util.find_spec(name) is None:
+            raise ExtraError(f"the local target needs {name}, which is not installed", "local")
 
 
 def check_room(state: State) -> None:

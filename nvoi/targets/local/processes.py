@@ -11,12 +11,13 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-import psutil
-
-from nvoi import process
 from nvoi.errors import NvoiError
 from nvoi.log.levels import get_logger
 from nvoi.waiting import NotReadyError, wait_for
+
+# Without it a config can be written and checked; a run says that it is missing.
+with suppress(ModuleNotFoundError):
+    import psutil
 
 log = get_logger(__name__)
 
@@ -28,9 +29,11 @@ NOTICE_SECONDS = 2.0
 
 def is_running(pid: int) -> bool:
     try:
-        return process.is_running(psutil.Process(pid))
+        return psutil.Process(pid).status() not in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
     except psutil.NoSuchProcess:
         return False
+    except psutil.AccessDenied:
+        return True
 
 
 def list_lineage(pid: int) -> list[int]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import psutil
@@ -36,3 +37,10 @@ def test_a_process_that_has_gone_is_named_by_its_number() -> None:
     with subprocess.Popen(["true"]) as process:
         pass
     assert describe_process(process.pid) == f"pid {process.pid}"
+
+
+def test_nothing_but_a_run_on_this_machine_needs_the_extra() -> None:
+    modules = "targets.local, targets.cluster, images.build, cli.editor, cli.onboard, demo.story"
+    named = ", ".join(f"nvoi.{name}" for name in modules.split(", "))
+    script = f"import sys; sys.modules['psutil'] = sys.modules['supervisor'] = None; import {named}"
+    subprocess.run([sys.executable, "-c", script], check=True)
