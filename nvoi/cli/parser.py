@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
@@ -134,6 +135,7 @@ parse_seconds = build_number_parser("number of seconds", lambda each: 0 <= each 
 #: What the text of an option's value becomes, by the option, or by how the help shows the value.
 TYPES: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(("FILE", "DIR", "PATH"), parse_path),
+    **dict.fromkeys(("NAME", "HOST", "URL"), str),
     "STAMP": parse_stamp,
     "SECONDS": parse_seconds,
     "--port": parse_port,
@@ -142,29 +144,36 @@ TYPES: dict[str, Callable[[str], Any]] = {
     "--rate": parse_amount,
 }
 
+LINE = re.compile(
+    r"(?P<names>(?:-\w )?--[\w-]+)? ?"
+    r"(?:(?P<value>[A-Z]+|\[[A-Z]+\]|\{[\w,]+\})(?:=(?P<default>\S+))?)?  (?P<told>\S.*)"
+)
+
 
 def add_options(parser: argparse._ActionsContainer, text: str) -> None:
     """Add options as the help shows them, one a line, with two spaces before what is told of it.
 
     ``-d --dir DIR=.``: its names, a value, and that of an option which is not given. A name without
     a value is a flag, ``{text,json}`` one of these words, ``FILE`` an argument, and ``[FILE]`` one
-    that may be left out.
+    that may be left out. A ValueError or KeyError: a line is written otherwise, or has a value of
+    no known type.
     """
     for line in text.strip().replace("\n  ", " ").split("\n"):
-        words, _, told = line.partition("  ")
-        names = [word for word in words.split() if word.startswith("-")]
-        shown, _, default = words.split()[-1].partition("=")
-        settings: dict[str, Any] = {"help": told}
-        if shown in names:
+        found = LINE.fullmatch(line)
+        if found is None:
+            raise ValueError(f"no option: {line}")
+        names, value = (found["names"] or "").split(), found["value"] or ""
+        settings: dict[str, Any] = {"help": found["told"]}
+        if not value:
             settings["action"] = "store_true"
-        elif shown.startswith("{"):
-            settings["choices"] = shown.strip("{}").split(",")
+        elif value.startswith("{"):
+            settings["choices"] = value.strip("{}").split(",")
         else:
-            settings["metavar"] = shown.strip("[]")
-            settings["type"] = TYPES.get(names[-1] if names else "") or TYPES.get(shown.strip("[]"))
-        if shown.startswith("["):
-            settings["nargs"] = "?"
-        if default:
+            shown = settings["metavar"] = value.strip("[]")
+            settings["type"] = TYPES.get((names or [shown])[-1]) or TYPES[shown]
+            if value.startswith("["):
+                settings["nargs"] = "?"
+        if found["default"]:
             # To a command below another nothing is given where that has it already.
-            settings["default"] = parser.argument_default or default
-        parser.add_argument(*(names or [shown.strip("[]").lower()]), **settings)
+            settings["default"] = parser.argument_default or found["default"]
+        parser.add_argument(*(names or [value.strip("[]").lower()]), **settings)

@@ -10,7 +10,7 @@ import pytest
 
 from nvoi.cli.commands import build_parser
 from nvoi.cli.dashboard import parse_url
-from nvoi.cli.parser import parse_amount, parse_count, parse_hours, parse_port
+from nvoi.cli.parser import Parser, add_options, parse_amount, parse_count, parse_hours, parse_port
 from nvoi.errors import UsageError
 from nvoi.log.handler import BUDGET_SECONDS
 
@@ -102,3 +102,19 @@ def test_what_is_no_such_number_is_refused(parse: Callable[[str], Any], text: st
 
 def test_a_command_s_callback_budget_is_that_of_the_handler() -> None:
     assert build_parser(["deploy"]).parse_args(["deploy"]).callback_budget == BUDGET_SECONDS
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--db PATH where the data is",
+        "--db path  where the data is",
+        "--db",
+        "-d, --db PATH  where the data is",
+        "--db WHERE  where the data is",
+        "--wait N  an N has no type but with its option",
+    ],
+)
+def test_an_option_that_is_written_otherwise_is_none(line: str) -> None:
+    with pytest.raises((ValueError, KeyError)):
+        add_options(Parser(), line)
