@@ -61,29 +61,34 @@ def write_private(path: Path, data: bytes, *, replace: bool = True) -> None:
     Raises:
         CredentialsError: it cannot be written, or exists and may not be replaced.
     """
-    target = Path(os.path.realpath(path)) if replace else path
     try:
-        # mkstemp opens with O_EXCL and mode 0600.
-        descriptor, name = tempfile.mkstemp(
-            dir=target.parent, prefix=f".{target.name}.", suffix=TEMPORARY_SUFFIX
-        )
-        temporary = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            if replace:
-                temporary.replace(target)
-            else:
-                # Unlike a rename, a link fails where the name is taken.
-                target.hardlink_to(temporary)
-            sync_folder(target.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(path, data, replace=replace)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise CredentialsError(f"cannot write {path}: {reason}") from error
+
+
+def write_whole(path: Path, data: bytes, *, replace: bool = True) -> None:
+    """As :func:`write_private`, but that the OSError is raised as it is."""
+    target = Path(os.path.realpath(path)) if replace else path
+    # mkstemp opens with O_EXCL and mode 0600.
+    descriptor, name = tempfile.mkstemp(
+        dir=target.parent, prefix=f".{target.name}.", suffix=TEMPORARY_SUFFIX
+    )
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            temporary.replace(target)
+        else:
+            # Unlike a rename, a link fails where the name is taken.
+            target.hardlink_to(temporary)
+        sync_folder(target.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

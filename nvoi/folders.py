@@ -10,6 +10,7 @@ import os
 import pwd
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from nvoi.errors import UsageError
@@ -59,6 +60,27 @@ def make_missing(folder: Path) -> None:
     # `parents=True` would make those above it with the mode that the umask happens to give.
     for each in reversed(missing):
         each.mkdir(mode=PRIVATE, exist_ok=True)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder with all it holds, also folders in it that are read-only.
+
+    What is not there is no error.
+    """
+    if path.is_symlink() or path.is_file():
+        path.unlink(missing_ok=True)
+        return
+    with suppress(FileNotFoundError):
+        mode = path.stat().st_mode
+        if mode & stat.S_IRWXU != stat.S_IRWXU:
+            path.chmod(mode | stat.S_IRWXU)
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    remove_tree(Path(entry.path))
+                else:
+                    Path(entry.path).unlink(missing_ok=True)
+        path.rmdir()
 
 
 def check_way(folder: Path) -> None:

@@ -69,11 +69,7 @@ def ask(
 
 
 def end_tree(process: subprocess.Popen[bytes], what: str = "a command") -> None:
-    """End a command and all below it: SIGTERM to its group, after 5 s SIGKILL to what is left.
-
-    Args:
-        what: what it is, for the log, where it does not end at once.
-    """
+    """End a command and all below it: SIGTERM to its group, after 5 s SIGKILL to what is left."""
     below = list_descendants(process.pid)
     signal_group(process.pid, signal.SIGTERM)
     if not wait_for_end(process, below, NOTICE_SECONDS):

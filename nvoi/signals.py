@@ -83,7 +83,6 @@ class Signals:
             self._interrupt()
 
     def handle(self, number: int, frame: types.FrameType | None) -> None:
-        """The signals' handler."""
         if is_locking(frame):
             signal.signal(signal.SIGALRM, lambda _, later: self.handle(number, later))
             signal.setitimer(signal.ITIMER_REAL, SOON)

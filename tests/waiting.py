@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 from urllib.request import ProxyHandler, build_opener
@@ -53,6 +54,27 @@ def wait_for_end(process: Process, timeout: float = PATIENCE) -> int:
     ended.set()
     assert code != -signal.SIGKILL or time.monotonic() < deadline, f"waited {timeout:.0f} s"
     return code
+
+
+def run_program(
+    *words: str | Path,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    given: str = "",
+) -> str:
+    """What a program prints that ends well; it reads ``given``."""
+    done = subprocess.run(
+        words,
+        env=environ,
+        cwd=folder,
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def fetch(url: str) -> str:

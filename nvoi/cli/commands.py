@@ -11,39 +11,101 @@ from typing import NamedTuple
 
 from nvoi.cli import VERSION
 from nvoi.cli.examples import EXAMPLES
-from nvoi.cli.options import (
-    add_branch_option,
-    add_database_option,
-    add_log_options,
-    add_place_options,
-    add_run_options,
-    parse_amount,
-    parse_count,
-    parse_hours,
-    parse_path,
-    parse_port,
-    parse_stamp,
-)
-from nvoi.cli.parser import Parser
+from nvoi.cli.parser import Parser, add_options, parse_hours, parse_path
 
 SHELLS = ("bash", "zsh", "fish", "powershell")
-PROVIDERS = ("local", "ssh", "hetzner", "aws", "scaleway")
-#: Hours for which an app's earlier key is taken as well.
-GRACE_HOURS = 24.0
+
+PLACE = """
+-c --config FILE  the config: encrypted, or plain as *.yml (default: deploy.enc in DIR or
+  DIR/config)
+-d --dir DIR=.  the checkout (default: this folder)
+--key-file FILE  the key (default: $NVOI_MASTER_KEY, $DEPLOY_KEY, deploy.key beside the config)
+"""
+
+VOLUME = """
+-q --quiet  warnings and errors only
+-v --verbose  debug lines and tracebacks too ($NVOI_DEBUG)
+"""
+FORMAT = """
+--log-format {text,json}=text  text for people, or one JSON object a line (default: text)
+"""
+
+BRANCH = """
+-b --branch NAME  deploy a branch as a separate app: NAME is part of the app's name and subdomains
+"""
+
+#: What all commands have that change the app. The budget is that of SignedHTTPHandler, whose
+#: module takes far longer to import than the help has.
+RUN = """
+--dry-run  say what each step would change, and touch nothing
+--callback-budget SECONDS=10  how long the end of the run may wait for the dashboard (default: 10)
+--lock-wait SECONDS=0  how long to wait for another run on the same servers to end
+  (default: not at all)
+"""
+
+DATA = """
+--accept-data-move  go on where services would not find the data that they have now; it stays on
+  its server
+"""
+
+DEPLOY = """
+--dockerfile-path FILE  the file to build the image from (default: Dockerfile in DIR)
+--require-all-servers  fail if a server is away, even one that the app can do without
+--delete-volumes  give back rented volumes, with their data, of servers that left the config
+--adopt  take over what the Ruby gem nvoi 0.2 has made, after it was shown; asks first where there
+  is a terminal
+"""
+
+DELETE = """
+-y --yes  do not ask; needed without a terminal
+--delete-volumes  remove the app's data as well
+--cluster  also remove k3s from the servers, if no other app uses it; give back rented ones also
+  where they cannot say whether one does
+"""
+
+STAMP = (
+    "[STAMP]  the release, as `nvoi releases` shows it (default: the one before the current one)"
+)
+
+INIT = """
+-d --dir DIR=.  the app's checkout
+--provider {local,ssh,hetzner,aws,scaleway}=local  where the app runs: this machine (local, the
+  default), servers of yours (ssh), or servers that nvoi rents (hetzner, aws, scaleway)
+"""
+
+DATABASE = """
+--db PATH  the SQLite file (default: dashboard.d/dashboard.sqlite3 in nvoi's own folder)
+"""
+
+#: Where the dashboard listens, and who may read and send.
+SERVER = """
+--host HOST=127.0.0.1  the address to listen on (127.0.0.1)
+--port PORT=8787  the port; 0 takes any that is free (8787)
+--password-file FILE  the file with the readers' password, on one line; needed beyond this machine
+--trust-proxy  a reverse proxy stands before it, and decides who may read
+--public-url URL  where senders and readers reach it (default: its own address)
+--rate N=200  requests a second that a project may send for long (200)
+"""
+
+KEEPING = """
+--keep N=200  deploys kept of each project; 0 keeps all (200)
+--keep-days D  days for which they are kept
+"""
 
 
 class Command(NamedTuple):
-    """A command: ``run(options, environ)`` of a module below ``nvoi.cli``.
+    """A command: ``run(options, environ)`` of its module below ``nvoi.cli``.
 
-    ``packages`` are what it cannot do without, and the extra of its name installs.
+    ``options`` are texts for :func:`add_options`, or functions that add some. ``packages`` are
+    what it cannot do without, and the extra of its name installs.
     """
 
     name: str
     help: str
-    module: str
     description: str | None
-    add_options: Sequence[Callable[[Parser], None]]
+    options: Sequence[str | Callable[[Parser], None]]
     packages: tuple[str, ...] = ()
+    module: str = ""
 
 
 def build_parser(arguments: Sequence[str], *, complete: bool = False) -> Parser:
@@ -61,10 +123,12 @@ def build_parser(arguments: Sequence[str], *, complete: bool = False) -> Parser:
         subparser = add_parser(subparsers, command.name, command.help, command.description)
         if complete or command.name in arguments:
             subparser.epilog = EXAMPLES.get(command.name)
-            for add_options in command.add_options:
-                add_options(subparser)
+            for each in command.options:
+                add_options(subparser, each) if isinstance(each, str) else each(subparser)
             subparser.set_defaults(
-                command=command.name, module=command.module, packages=command.packages
+                command=command.name,
+                module=command.module or command.name,
+                packages=command.packages,
             )
     return parser
 
@@ -88,6 +152,16 @@ def add_parser(
     )
 
 
+def add_place_options(parser: Parser) -> None:
+    add_options(parser.add_argument_group("config"), PLACE)
+
+
+def add_log_options(parser: Parser) -> None:
+    group = parser.add_argument_group("output")
+    add_options(group.add_mutually_exclusive_group(), VOLUME)
+    add_options(group, FORMAT)
+
+
 def add_demo_options(parser: Parser) -> None:
     parser.add_argument(
         "--no-wait",
@@ -95,11 +169,9 @@ def add_demo_options(parser: Parser) -> None:
         action="store_false",
         help="end when both deploys are done; 0 means that both went as expected",
     )
-    parser.add_argument(
-        "--port",
-        type=parse_port,
-        metavar="N",
-        help="the dashboard's port; 0 takes any that is free (default: 8787 where it is free)",
+    add_options(
+        parser,
+        "--port N  the dashboard's port; 0 takes any that is free (default: 8787 where it is free)",
     )
     parser.add_argument(
         "--open",
@@ -117,9 +189,7 @@ def add_onboard_options(parser: Parser) -> None:
         help="take what a file of another tool says: compose.yaml, Kamal's config/deploy.yml, "
         "Procfile, fly.toml, app.json",
     )
-    parser.add_argument(
-        "--name", metavar="NAME", help="the app's name (default: asked, or what the checkout says)"
-    )
+    add_options(parser, "--name NAME  the app's name (default: asked, or what the checkout says)")
     parser.add_argument(
         "--host",
         action="append",
@@ -127,71 +197,6 @@ def add_onboard_options(parser: Parser) -> None:
         help="a server of yours that the app runs on; may be given several times (default: asked "
         "at a terminal, else this machine)",
     )
-
-
-def add_deploy_options(parser: Parser) -> None:
-    parser.add_argument(
-        "--dockerfile-path",
-        type=parse_path,
-        metavar="FILE",
-        help="the file to build the image from (default: Dockerfile in DIR)",
-    )
-    parser.add_argument(
-        "--require-all-servers",
-        action="store_true",
-        help="fail if a server is away, even one that the app can do without",
-    )
-    parser.add_argument(
-        "--delete-volumes",
-        action="store_true",
-        help="give back rented volumes, with their data, of servers that left the config",
-    )
-    parser.add_argument(
-        "--adopt",
-        action="store_true",
-        help="take over what the Ruby gem nvoi 0.2 has made, after it was shown; asks first where "
-        "there is a terminal",
-    )
-    add_data_option(parser)
-
-
-def add_delete_options(parser: Parser) -> None:
-    parser.add_argument(
-        "-y", "--yes", action="store_true", help="do not ask; needed without a terminal"
-    )
-    parser.add_argument(
-        "--delete-volumes", action="store_true", help="remove the app's data as well"
-    )
-    parser.add_argument(
-        "--cluster",
-        action="store_true",
-        help="also remove k3s from the servers, if no other app uses it; give back rented ones "
-        "also where they cannot say whether one does",
-    )
-
-
-def add_rollback_options(parser: Parser) -> None:
-    parser.add_argument(
-        "stamp",
-        nargs="?",
-        type=parse_stamp,
-        metavar="STAMP",
-        help="the release, as `nvoi releases` shows it (default: the one before the current one)",
-    )
-    add_data_option(parser)
-
-
-def add_data_option(parser: Parser) -> None:
-    parser.add_argument(
-        "--accept-data-move",
-        action="store_true",
-        help="go on where services would not find the data that they have now; it stays on its "
-        "server",
-    )
-
-
-def add_resend_options(parser: Parser) -> None:
-    parser.add_argument("file", type=parse_path, metavar="FILE", help="the file that the run named")
 
 
 def add_config_options(parser: Parser) -> None:
@@ -205,16 +210,7 @@ def add_config_options(parser: Parser) -> None:
         epilog=EXAMPLES["init"],
     )
     init.add_argument("--name", required=True, help="the app's name: a-z, 0-9, - and _")
-    init.add_argument(
-        "-d", "--dir", type=parse_path, default=".", metavar="DIR", help="the app's checkout"
-    )
-    init.add_argument(
-        "--provider",
-        choices=PROVIDERS,
-        default="local",
-        help="where the app runs: this machine (local, the default), servers of yours (ssh), or "
-        "servers that nvoi rents (hetzner, aws, scaleway)",
-    )
+    add_options(init, INIT)
 
 
 def add_credentials_options(parser: Parser) -> None:
@@ -238,19 +234,9 @@ def add_credentials_options(parser: Parser) -> None:
 
 
 def add_dashboard_options(parser: Parser) -> None:
-    add_server_options(parser.add_argument_group("server"))
-    keeping = parser.add_argument_group("keeping")
-    keeping.add_argument(
-        "--keep",
-        type=parse_count,
-        default=200,
-        metavar="N",
-        help="deploys kept of each project; 0 keeps all (200)",
-    )
-    keeping.add_argument(
-        "--keep-days", type=parse_amount, metavar="D", help="days for which they are kept"
-    )
-    add_database_option(parser)
+    add_options(parser.add_argument_group("server"), SERVER)
+    add_options(parser.add_argument_group("keeping"), KEEPING)
+    add_options(parser, DATABASE)
     add_place_options(parser)
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
     project = add_parser(
@@ -262,37 +248,6 @@ def add_dashboard_options(parser: Parser) -> None:
     )
     project.set_defaults(module="projects", packages=())
     add_project_options(project)
-
-
-def add_server_options(server: argparse._ArgumentGroup) -> None:
-    """Where it listens, and who may read and send."""
-    server.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
-    server.add_argument(
-        "--port", type=parse_port, default=8787, help="the port; 0 takes any that is free (8787)"
-    )
-    server.add_argument(
-        "--password-file",
-        type=parse_path,
-        metavar="FILE",
-        help="the file with the readers' password, on one line; needed beyond this machine",
-    )
-    server.add_argument(
-        "--trust-proxy",
-        action="store_true",
-        help="a reverse proxy stands before it, and decides who may read",
-    )
-    server.add_argument(
-        "--public-url",
-        metavar="URL",
-        help="where senders and readers reach it (default: its own address)",
-    )
-    server.add_argument(
-        "--rate",
-        type=parse_amount,
-        default=200.0,
-        metavar="N",
-        help="requests a second that a project may send for long (200)",
-    )
 
 
 def add_project_options(parser: Parser) -> None:
@@ -309,14 +264,14 @@ def add_project_options(parser: Parser) -> None:
     for name, each in found.items():
         if name != "list":
             each.add_argument("name", metavar="NAME", help="a-z, 0-9, - and _")
-        add_database_option(each)
+        add_options(each, DATABASE)
         if name in {"add", "rotate-key"}:
             add_place_options(each)
     found["rm"].add_argument("-y", "--yes", action="store_true", default=False, help="do not ask")
     found["rotate-key"].add_argument(
         "--grace",
         type=parse_hours,
-        default=GRACE_HOURS,
+        default=24.0,
         metavar="HOURS",
         help="how long the earlier key is taken as well (24)",
     )
@@ -329,7 +284,8 @@ def add_completion_options(parser: Parser) -> None:
     what.add_argument("--words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
 
 
-_ASKING_OPTIONS = (add_place_options, add_log_options)
+_ASKING = (add_place_options, add_log_options)
+_RUNNING = (*_ASKING, BRANCH, RUN)
 _DASHBOARD = ("starlette", "uvicorn", "jinja2", "msgspec")
 
 #: In the order of the help.
@@ -337,7 +293,6 @@ COMMANDS = (
     Command(
         "demo",
         "see two deploys live in a browser, on this machine",
-        "demo",
         "Start a dashboard, deploy an app twice on this machine, once with a mistake in it, and "
         "show both deploys live in a browser.",
         [add_demo_options],
@@ -346,65 +301,61 @@ COMMANDS = (
     Command(
         "onboard",
         "make a config by answering questions",
-        "onboard",
         "Make a config that can be deployed, from your answers or from what the checkout has.",
         [add_onboard_options, add_place_options],
     ),
     Command(
         "deploy",
         "deploy the app",
-        "operations",
         "Deploy the app that the config describes from its checkout.",
-        [add_run_options, add_deploy_options],
+        [*_RUNNING, DEPLOY, DATA],
+        module="operations",
     ),
     Command(
         "delete",
         "take the app down",
-        "operations",
         "Take the app down and remove its releases. Its data stays, unless you say otherwise.",
-        [add_run_options, add_delete_options],
+        [*_RUNNING, DELETE],
+        module="operations",
     ),
     Command(
         "rollback",
         "run a kept release again",
-        "operations",
         "Run a kept release again: its image, commands and settings. Data stays as it is.",
-        [add_rollback_options, add_run_options],
+        [STAMP, DATA, *_RUNNING],
+        module="operations",
     ),
     Command(
         "releases",
         "list the releases that are kept",
-        "operations",
         "List the releases that are kept for a rollback.",
-        [*_ASKING_OPTIONS, add_branch_option],
+        [*_ASKING, BRANCH],
+        module="operations",
     ),
     Command(
         "unlock",
         "end the run that holds the lock of the servers",
-        "operations",
         "End the run that holds the lock of the servers.",
-        [*_ASKING_OPTIONS, add_branch_option],
+        [*_ASKING, BRANCH],
+        module="operations",
     ),
     Command(
         "resend",
         "send the lines that a run could not deliver",
-        "resend",
         "Send the lines a run could not deliver to its dashboard: in order, with their times, "
         "and nothing twice that was acknowledged.",
-        [add_resend_options, *_ASKING_OPTIONS],
+        ["FILE  the file that the run named", *_ASKING],
     ),
-    Command("config", "make a config and its key", "config", None, [add_config_options]),
+    Command("config", "make a config and its key", None, [add_config_options]),
     Command(
         "credentials",
         "show or change the encrypted config",
-        "credentials",
         None,
         [add_credentials_options],
     ),
     Command(
         "dashboard",
         "receive deploys and show them live in a browser",
-        "dashboard",
         "Receives what deploys send to their callback_url, keeps it in a SQLite file, and shows "
         "it live in a browser. The app's deploy key says which deploys are believed.",
         [add_dashboard_options],
@@ -413,7 +364,6 @@ COMMANDS = (
     Command(
         "completion",
         "print a script that completes commands in a shell",
-        "completion",
         "Print a script that completes nvoi's commands and options in a shell.",
         [add_completion_options],
     ),

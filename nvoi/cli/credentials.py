@@ -71,9 +71,6 @@ def edit(config: EncryptedConfig, environ: Mapping[str, str]) -> None:
     """Let the user change the config until it is valid.
 
     Others may change it and its key meanwhile: nothing is held while the editor is open.
-
-    Raises:
-        UsageError: it cannot be saved; the user's text is kept beside it.
     """
     with config.held() as held:
         before = held.read()

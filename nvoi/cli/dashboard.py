@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,21 +26,18 @@ from nvoi.dashboard.projects import (
 )
 from nvoi.errors import UsageError
 from nvoi.log.console import ConsoleFormatter, choose_palette, set_up
+from nvoi.protocol import find_url_fault
 from nvoi.secret import Secret
 
 #: Addresses to listen on that nobody can connect to from another machine.
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with
 
-#: A host and a port, whose names may be those of any language.
-AUTHORITY = re.compile(r"[\w.:\[\]-]+")
-
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Serve until asked to end."""
     open_error_log(environ)
-    settings = build_settings(options, find_database(options, environ))
+    settings = build_settings(options, find_database(options.db, environ))
     server.check_reach(settings)
-    path = prepare_database(options, environ)
+    path = prepare_database(options.db, environ)
     with lock_database(path), open_store(path) as (database, keyring):
         source = ensure_key(options, environ, database, keyring)
 
@@ -79,21 +75,15 @@ def build_settings(options: argparse.Namespace, path: Path) -> Settings:
 
 def parse_url(text: str) -> str:
     """``--public-url`` without a slash at its end."""
-    try:
-        parts = urlsplit(text)
-        is_right = bool(parts.scheme in {"http", "https"} and parts.hostname) and parts.port != 0
-    except ValueError:
-        is_right = False
     # What was typed is not repeated: it may have a password.
-    if not is_right or not text.isprintable() or " " in text:
-        raise UsageError("--public-url is no URL", hint="as https://deploys.example.com")
-    if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
+    if fault := find_url_fault(text):
+        raise UsageError(f"--public-url {fault}", hint="as https://deploys.example.com")
+    parts = urlsplit(text)
+    if parts.path.strip("/") or "@" in parts.netloc:
         raise UsageError(
             "--public-url has more than a scheme, a host and a port",
             hint="the dashboard needs a host name of its own",
         )
-    if not AUTHORITY.fullmatch(parts.netloc):
-        raise UsageError("--public-url has a host that cannot be one")
     return f"{parts.scheme}://{parts.netloc}"
 
 
@@ -105,8 +95,7 @@ def ensure_key(
 ) -> str:
     """Give the default project the key that is found; without one there must be a project.
 
-    Returns:
-        where the key was found, empty where there is none that the project takes.
+    Where the key was found, empty where there is none that the project takes.
     """
     key = find_key(
         options.dir, environ=environ, config_file=options.config, key_file=options.key_file

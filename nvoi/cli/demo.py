@@ -33,9 +33,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 def has_screen(environ: Mapping[str, str], platform: str) -> bool:
     """Whether a browser would come up in front of the user.
 
-    Args:
-        environ: the environment. Over SSH the screen, if any, is another machine's.
-        platform: ``sys.platform``. On macOS no variable tells of the screen.
+    Over SSH the screen, if any, is another machine's. On macOS no variable tells of it.
     """
     if environ.get("SSH_CONNECTION") or environ.get("SSH_TTY"):
         return False

@@ -52,11 +52,7 @@ def edit_text(text: str, *, command: Sequence[str], check: Callable[[str], None]
 
     A text that ``check`` refuses is opened again with its faults at the top. Saving the same
     refused text twice gives up. Ctrl-C is the editor's; SIGTERM and SIGHUP end it, and leave
-    nothing of the text on the disk.
-
-    Raises:
-        Interruption: a signal ended the editor.
-        UsageError: the user gave up, or the editor could not be run or ended with an error.
+    nothing of the text on the disk: an Interruption.
     """
     refused: ConfigError | None = None
     current = text
@@ -110,7 +106,6 @@ def build_header(refused: ConfigError | None) -> str:
 
 
 def strip_header(text: str) -> str:
-    """``text`` without the comment lines of the header at its top."""
     lines = text.splitlines(keepends=True)
     while lines and lines[0].startswith(MARK):
         del lines[0]
@@ -137,9 +132,7 @@ class Editor:
     def run(self, path: Path) -> None:
         """Open ``path``, and wait until the editor ends well.
 
-        Raises:
-            Interruption: nvoi was asked to end, or a key of the terminal ended the editor.
-            UsageError: it could not be run, or ended with an error.
+        An Interruption: nvoi was asked to end, or a key of the terminal ended the editor.
         """
         try:
             self._process = subprocess.Popen([*self._command, path])  # noqa: S603 - the user's own

@@ -40,7 +40,6 @@ def run_command(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def check_packages(options: argparse.Namespace) -> None:
-    """Make sure that the extra of the command's name is installed."""
     missing = [name for name in options.packages if importlib.util.find_spec(name) is None]
     if missing:
         raise ExtraError(f"nvoi {options.command} needs {', '.join(missing)}", options.command)

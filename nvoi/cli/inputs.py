@@ -18,13 +18,7 @@ from nvoi.config.sealing import DeployKey
 from nvoi.config.sensitive import collect_secrets
 from nvoi.errors import UsageError
 from nvoi.log import levels, masking
-from nvoi.log.console import (
-    ConsoleFormatter,
-    ConsoleHandler,
-    build_handler,
-    choose_palette,
-    set_up,
-)
+from nvoi.log.console import ConsoleFormatter, ConsoleHandler, build_handler, choose_palette, set_up
 
 
 def open_console(options: argparse.Namespace, environ: Mapping[str, str]) -> levels.Logger:

@@ -12,7 +12,6 @@ import os
 import re
 import stat
 import sys
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -35,76 +34,52 @@ GITHUB = {"github_actions", "gitea_actions", "forgejo_actions"}
 RUNNERS = {"Runner.Worker", "act_runner", "forgejo-runner"}
 
 #: What a callback_url of nvoi's own dashboard ends with: docs/dashboard.md.
-RECEIVING = re.compile(r"/api(/projects/[^/]+)?/deploys/?")
+RECEIVING = re.compile(r"(.*)/api(/projects/[^/]+)?/deploys/?")
 
 
-class SectionFormatter(ConsoleFormatter, ABC):
+#: What begins and ends a section: GitHub's are closed once they have ended, GitLab's told apart by
+#: their numbers, with times.
+_GITHUB_MARKS = ("::group::", "::endgroup::")
+_GITLAB_MARKS = (
+    "\x1b[0Ksection_start:{time:.0f}:nvoi_step_{number}\r\x1b[0K",
+    "\x1b[0Ksection_end:{time:.0f}:nvoi_step_{number}\r\x1b[0K",
+)
+
+
+class SectionFormatter(ConsoleFormatter):
     """Puts the lines of each step into a section that a reader may open.
 
     What ends a run, its reason above all, stands outside of them.
     """
 
-    _is_open = False
+    def __init__(self, palette: Palette, begin: str, end: str) -> None:
+        super().__init__(palette)
+        self._begin, self._end = begin, end
+        self._count = 0
+        self._is_open = False
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, or lines, of ``record``, with what begins and ends a section."""
-        line = super().format(record)
+        line, is_step = super().format(record), record.levelno == levels.STEP
         before = ""
-        if self._is_open and (record.levelno == levels.STEP or record.name == LOGGER):
+        if self._is_open and (is_step or record.name == LOGGER):
             self._is_open = False
-            before = f"{self.end(record)}\n"
-        if record.levelno == levels.STEP:
+            before = self._mark(self._end, record) + "\n"
+        if is_step:
             self._is_open = True
-            line = self.begin(record, line)
+            self._count += 1
+            before += self._mark(self._begin, record)
         return before + line
 
-    @abstractmethod
-    def begin(self, record: logging.LogRecord, line: str) -> str:
-        """``line`` as the head of a section."""
-
-    @abstractmethod
-    def end(self, record: logging.LogRecord) -> str:
-        """The line that ends a section."""
-
-
-class GitHubFormatter(SectionFormatter):
-    """GitHub's groups, which it shows closed once they have ended."""
-
-    def begin(self, record: logging.LogRecord, line: str) -> str:  # noqa: ARG002 - as GitLab's
-        """``line`` as the head of a group."""
-        return f"::group::{line}"
-
-    def end(self, record: logging.LogRecord) -> str:  # noqa: ARG002 - as GitLab's
-        """The line that ends a group."""
-        return "::endgroup::"
-
-
-class GitLabFormatter(SectionFormatter):
-    """GitLab's sections, which are told apart by their names, and have times."""
-
-    def __init__(self, palette: Palette) -> None:
-        super().__init__(palette)
-        self._count = 0
-
-    def begin(self, record: logging.LogRecord, line: str) -> str:
-        """``line`` as the head of a section."""
-        self._count += 1
-        return f"{self._build_mark('start', record)}{line}"
-
-    def end(self, record: logging.LogRecord) -> str:
-        """The line that ends a section."""
-        return self._build_mark("end", record)
-
-    def _build_mark(self, which: str, record: logging.LogRecord) -> str:
-        return f"\x1b[0Ksection_{which}:{record.created:.0f}:nvoi_step_{self._count}\r\x1b[0K"
+    def _mark(self, template: str, record: logging.LogRecord) -> str:
+        return template.format(time=record.created, number=self._count)
 
 
 def find_formatter(environ: Mapping[str, str], palette: Palette) -> SectionFormatter | None:
     """What shows sections in this CI; None elsewhere."""
     provider, _ = find_ci(environ)
     if provider in GITHUB:
-        return GitHubFormatter(palette)
-    return GitLabFormatter(palette) if provider == "gitlab_ci" else None
+        return SectionFormatter(palette, *_GITHUB_MARKS)
+    return SectionFormatter(palette, *_GITLAB_MARKS) if provider == "gitlab_ci" else None
 
 
 def register_secrets(secrets: Iterable[str], environ: Mapping[str, str]) -> None:
@@ -217,7 +192,6 @@ def write(variable: str, text: str, environ: Mapping[str, str]) -> None:
 
 
 def build_summary(outcome: Outcome, page: str) -> Iterator[str]:
-    """The lines of the summary, in Markdown."""
     how = "failed after" if outcome.error else "done in"
     yield f"### {outcome.title} of {outcome.app}: {how} {format_seconds(outcome.seconds)}"
     yield ""
@@ -245,11 +219,8 @@ def build_summary(outcome: Outcome, page: str) -> Iterator[str]:
 def find_page(callback_url: str | None, deploy_id: str) -> str:
     """The page of a run on nvoi's own dashboard; empty for another one, or none."""
     parts = urlsplit(strip_auth(callback_url or ""))
-    if (
-        parts.hostname is None
-        or not (found := RECEIVING.search(parts.path))
-        or found.end() != len(parts.path)
-    ):
+    found = RECEIVING.fullmatch(parts.path)
+    if not (parts.hostname and found):
         return ""
-    base = f"{parts.scheme}://{parts.netloc}{parts.path[: found.start()]}"
-    return f"{base}{found[1]}/deploys/{quote(deploy_id, safe='')}" if found[1] else f"{base}/"
+    base = f"{parts.scheme}://{parts.netloc}{found[1]}"
+    return f"{base}{found[2]}/deploys/{quote(deploy_id, safe='')}" if found[2] else f"{base}/"

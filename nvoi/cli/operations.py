@@ -22,15 +22,7 @@ from nvoi.invocation import set_branch
 from nvoi.log.levels import Logger, get_logger
 from nvoi.log.stream import CallbackStream
 from nvoi.naming import check_branch
-from nvoi.operation import (
-    KeptRelease,
-    Operation,
-    Report,
-    Request,
-    Target,
-    tell_plan,
-    tell_steps,
-)
+from nvoi.operation import KeptRelease, Operation, Report, Request, Target, tell_plan, tell_steps
 from nvoi.operation import run as run_operation
 from nvoi.outcome import LOGGER, Outcome
 from nvoi.signals import interruptible
@@ -44,7 +36,6 @@ _QUESTIONS = {"releases", "unlock"}
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Carry out ``options.command`` on the app of the config."""
     logger = open_console(options, environ)
     with interruptible() as signals:
         inputs = load_inputs(options, environ, logger)
@@ -118,7 +109,6 @@ def build_request(
 
 
 def build_operation(command: str, target: Target[Any]) -> Operation[Any]:
-    """What ``deploy``, ``delete`` or ``rollback`` does on the target."""
     if command == "deploy":
         return Operation("Deploy", target, target.deploy, partial(check_deploy, target))
     if command == "delete":
@@ -151,9 +141,7 @@ def confirm_deletion(
 ) -> bool:
     """Say what goes, and ask, unless the options say that it is meant.
 
-    Raises:
-        UsageError: nobody can be asked, as in CI.
-        NvoiError: the deletion would fail with it.
+    A UsageError: nobody can be asked, as in CI. Another error would end the deletion, too.
     """
     if options.yes:
         return True
@@ -209,7 +197,6 @@ def build_stream(
 
 
 def answer(options: argparse.Namespace, request: Request, target: Target[Any]) -> None:
-    """End the run that holds the lock, or list the releases."""
     if options.command == "unlock":
         target.unlock(request)
         return
@@ -230,7 +217,6 @@ def build_table(releases: Sequence[KeptRelease]) -> Iterator[str]:
 
 
 def build_objects(releases: Sequence[KeptRelease]) -> Iterator[str]:
-    """A JSON object each for programs."""
     for release in releases:
         yield json.dumps(
             {

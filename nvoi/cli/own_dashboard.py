@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -16,20 +14,10 @@ from urllib.parse import urlsplit
 
 from nvoi.cli.commands import COMMANDS
 from nvoi.config.credentials import KEY_VARIABLES
+from nvoi.demo.watcher import choose_port, wait_for_dashboard
 from nvoi.errors import NvoiError, UsageError
-from nvoi.log.levels import get_logger
 from nvoi.onboarding.prompts import StartedDashboard
 from nvoi.secret import Secret
-from nvoi.targets.local.processes import is_port_free
-from nvoi.waiting import NotReadyError, wait_for
-
-log = get_logger(__name__)
-
-PORT = 8787
-#: Seconds for it to start on a machine that has much to do.
-START_SECONDS = 60.0
-#: It names its address first, once it answers.
-URL = re.compile(r"^nvoi dashboard: (\S+)$", re.MULTILINE)
 
 
 def is_installed() -> bool:
@@ -38,12 +26,7 @@ def is_installed() -> bool:
 
 
 class OwnDashboard:
-    """What was started and added so far, so that it can be undone where nothing is saved.
-
-    Args:
-        key: the app's deploy key.
-        environ: nvoi's own.
-    """
+    """What was started and added so far, so that it can be undone where nothing is saved."""
 
     def __init__(self, key: Secret, environ: Mapping[str, str]) -> None:
         self._key = key
@@ -100,7 +83,7 @@ class OwnDashboard:
         from nvoi.dashboard import projects  # noqa: PLC0415
 
         with (
-            commands.open_store(commands.prepare_database(build_options(), self._environ)) as store,
+            commands.open_store(commands.prepare_database(None, self._environ)) as store,
             store[0].write() as connection,
         ):
             known = projects.find_project(connection, name)
@@ -119,7 +102,7 @@ class OwnDashboard:
         from nvoi.dashboard import projects  # noqa: PLC0415
 
         if self.project:
-            path = commands.get_database(build_options(), self._environ)
+            path = commands.get_database(None, self._environ)
             with commands.open_store(path) as (database, _), database.write() as connection:
                 projects.remove_project(connection, self.project)
             self.project = ""
@@ -129,7 +112,7 @@ class OwnDashboard:
         from nvoi.cli import projects as commands  # noqa: PLC0415
         from nvoi.dashboard.database import lock_database  # noqa: PLC0415
 
-        path = commands.get_database(build_options(), self._environ)
+        path = commands.get_database(None, self._environ)
         try:
             with lock_database(path):
                 return ""
@@ -141,13 +124,12 @@ class OwnDashboard:
         """The URL of a server that goes on when this command has ended."""
         from nvoi.cli import projects as commands  # noqa: PLC0415
 
-        folder = commands.find_database(build_options(), self._environ).parent
+        folder = commands.find_database(None, self._environ).parent
         self.log_file = folder / "dashboard.log"
         environ = {k: v for k, v in self._environ.items() if k not in KEY_VARIABLES}
-        port = PORT if is_port_free(PORT) else 0
         with os.fdopen(os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)) as out:
             self._process = subprocess.Popen(  # noqa: S603 - our own words, no shell
-                [sys.executable, "-m", "nvoi", "dashboard", "--port", str(port)],
+                [sys.executable, "-m", "nvoi", "dashboard", "--port", str(choose_port())],
                 # Where no key is: the app's is that of its own project.
                 cwd=folder,
                 env=environ,
@@ -156,21 +138,4 @@ class OwnDashboard:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        try:
-            return wait_for(self._look, what="the dashboard", seconds=START_SECONDS, log=log)
-        except NotReadyError as seen:
-            raise NvoiError(f"the dashboard did not start in {START_SECONDS:.0f} s") from seen
-
-    def _look(self) -> str:
-        assert self._process and self.log_file  # noqa: S101, PT018 - it was started
-        said = self.log_file.read_text("utf-8", "replace")
-        if self._process.poll() is not None:
-            raise NvoiError(said.strip() or f"it ended with exit code {self._process.returncode}")
-        if found := URL.search(said):
-            return found[1]
-        raise NotReadyError("it has not named its address")
-
-
-def build_options() -> argparse.Namespace:
-    """The options of `nvoi dashboard` that say where its data is: the usual place."""
-    return argparse.Namespace(db=None)
+        return wait_for_dashboard(self._process, self.log_file)

@@ -46,7 +46,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 def add_project(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
     key = get_own_key(options, environ)
-    with open_store(prepare_database(options, environ)) as (database, keyring):
+    with open_store(prepare_database(options.db, environ)) as (database, keyring):
         with database.write() as connection:
             project = projects.add_project(connection, keyring, options.name, key.value)
         url = find_url(database)
@@ -57,7 +57,7 @@ def add_project(options: argparse.Namespace, environ: Mapping[str, str]) -> None
 
 
 def list_projects(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
-    with open_store(get_database(options, environ)) as (database, _):
+    with open_store(get_database(options.db, environ)) as (database, _):
         with database.read() as connection:
             summaries = projects.list_summaries(connection)
         url = find_url(database)
@@ -79,7 +79,7 @@ def describe(summary: ProjectSummary, url: str) -> tuple[str, str, str, str]:
 
 def remove_project(options: argparse.Namespace, environ: Mapping[str, str]) -> bool:
     """Remove an app and its deploys, once that was confirmed; whether it was."""
-    with open_store(get_database(options, environ)) as (database, _):
+    with open_store(get_database(options.db, environ)) as (database, _):
         with database.read() as connection:
             name = projects.get_project(connection, options.name).name
         if not options.yes:
@@ -97,7 +97,7 @@ def rotate_key(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
     """Give an app a new key; the earlier one is taken for a while as well."""
     key = get_own_key(options, environ)
     with (
-        open_store(get_database(options, environ)) as (database, keyring),
+        open_store(get_database(options.db, environ)) as (database, keyring),
         database.write() as connection,
     ):
         projects.rotate_key(
@@ -141,16 +141,15 @@ def find_url(database: Database) -> str:
         return find_option(connection, _URL_OPTION) or URL
 
 
-def find_database(options: argparse.Namespace, environ: Mapping[str, str]) -> Path:
+def find_database(chosen: Path | None, environ: Mapping[str, str]) -> Path:
     """The database's file, as ``--db`` has it or in nvoi's own folder."""
-    chosen: Path | None = options.db
     return chosen or find_home(environ) / "dashboard.d" / "dashboard.sqlite3"
 
 
-def prepare_database(options: argparse.Namespace, environ: Mapping[str, str]) -> Path:
+def prepare_database(chosen: Path | None, environ: Mapping[str, str]) -> Path:
     """The database's file; nvoi's own folder is made for it where that is missing."""
-    path = find_database(options, environ)
-    if options.db is None:
+    path = find_database(chosen, environ)
+    if chosen is None:
         try:
             make_own(path.parent)
         except OSError as error:
@@ -160,10 +159,10 @@ def prepare_database(options: argparse.Namespace, environ: Mapping[str, str]) ->
     return path
 
 
-def get_database(options: argparse.Namespace, environ: Mapping[str, str]) -> Path:
+def get_database(chosen: Path | None, environ: Mapping[str, str]) -> Path:
     """The database's file, which is there."""
-    path = find_database(options, environ)
-    if options.db is None:
+    path = find_database(chosen, environ)
+    if chosen is None:
         check_way(path.parent)
     if not path.exists():
         raise UsageError(

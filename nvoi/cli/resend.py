@@ -73,9 +73,7 @@ def resend(
 ) -> None:
     """Send the file's requests in order, and remove it when the last is acknowledged.
 
-    Raises:
-        DeliveryError: some are still to be sent, or were refused; the file says which.
-        UsageError: the URL or the file's deploy id cannot be used.
+    A DeliveryError: some are still to be sent, or were refused; the file says which.
     """
     logger = get_logger("nvoi.resend")
     masking.add_secrets(key)

@@ -37,7 +37,6 @@ def write_outcome(outcome: Outcome, deploy_id: str, page: str) -> None:
 
 
 def write_plan(title: str, app: str) -> None:
-    """Write that a dry run has told all, and changed nothing."""
     result = {"ok": True, "operation": title.lower(), "app": app, "dry_run": True}
     write("success", "nothing was changed", result)
 

@@ -31,7 +31,6 @@ class LinkFormatter(ConsoleFormatter):
     """Makes URLs hyperlinks (OSC 8)."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, or lines, of ``record``."""
         return URL.sub("\x1b]8;;\\g<0>\x1b\\\\\\g<0>\x1b]8;;\x1b\\\\", super().format(record))
 
 
@@ -67,7 +66,6 @@ class LiveHandler(ConsoleHandler):
             self._step = ""
 
     def close(self) -> None:
-        """End the live line."""
         self._ended.set()
         self.acquire()
         try:

@@ -11,12 +11,11 @@ import json
 import os
 import re
 import stat
-from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 from nvoi import protocol
 from nvoi.errors import DeliveryError, InputError, UsageError
@@ -33,13 +32,16 @@ HINT = "name the file that the run's last lines named"
 _Entry = dict[str, Any]
 
 
-class Kept(NamedTuple):
-    """A request in the file: where it is, its lines, and what a terminal status tells of them."""
+@dataclass(slots=True)
+class Kept:
+    """A request in the file: where it is, and how many lines it has.
+
+    ``acknowledged`` are its id, or those of its parts, as far as they were delivered.
+    """
 
     offset: int
     lines: int
-    logged: int
-    delivered: int
+    acknowledged: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -58,8 +60,6 @@ class Undelivered:
     #: Whether the callback URL had a user and password, which the file does not keep.
     has_credentials: bool
     kept: dict[str, Kept] = field(default_factory=dict)
-    #: The ids of requests, and of parts of them, that were acknowledged; sorted.
-    acknowledged: list[str] = field(default_factory=list)
     #: Bytes of the file up to its last whole line, and as it was found.
     whole: int = 0
     size: int = 0
@@ -70,25 +70,17 @@ class Undelivered:
     count: int = 0
 
     def read_requests(self) -> Iterator[Request]:
-        """What is still to be sent, in order."""
         for name in self.kept:
             yield from self.read_parts(name)
 
     def read_parts(self, name: str) -> list[Request]:
         """A request, or those of its parts that are still to be sent."""
-        parts = self.find_acknowledged(name)
+        parts = self.kept[name].acknowledged
         if name in parts:
             return []
         self.file.seek(self.kept[name].offset)
         request = decode(json.loads(self.file.readline()))
         return [one for one in split(request, parts) if one.id not in parts]
-
-    def find_acknowledged(self, name: str) -> set[str]:
-        """The ids of a request and its parts, as far as they were acknowledged."""
-        first = bisect_left(self.acknowledged, name)
-        # Ids are printable ASCII, which all comes before this.
-        last = bisect_left(self.acknowledged, f"{name}\x7f", first)
-        return set(self.acknowledged[first:last])
 
     def acknowledge(self, request: Request) -> None:
         """Note on the disk that ``request`` was delivered."""
@@ -177,7 +169,6 @@ def read_file(path: Path, file: IO[bytes]) -> Undelivered:
             hint=HINT,
         ) from None
     content.size = file.seek(0, os.SEEK_END)
-    content.acknowledged.sort()
     count_requests(content)
     return content
 
@@ -219,19 +210,22 @@ def build_content(path: Path, file: IO[bytes], head: _Entry) -> Undelivered:
 
 
 def add_entry(content: Undelivered, entry: _Entry, offset: int) -> None:
-    """Note what a line says: a request, or that one was acknowledged."""
     if "acknowledged" in entry:
-        check_header_texts(entry["acknowledged"])
-        content.acknowledged.append(entry["acknowledged"])
+        name = part = entry["acknowledged"]
+        check_header_texts(part)
+        # The id of a part is its request's, with letters behind it: LogBatch.halve, LogBatch.cut.
+        while name not in content.kept and name.endswith(("a", "b", "c")):
+            name = name[:-1]
+        if name in content.kept:
+            content.kept[name].acknowledged |= {part}
     if "id" in entry:
         request = decode(entry)
         # An id that comes twice is one request that was kept twice.
-        content.kept[request.id] = Kept(
-            offset,
-            len(request.lines) if isinstance(request, LogBatch) else 0,
-            int(entry.get("logged", 0)),
-            int(entry.get("delivered", 0)),
-        )
+        if request.id not in content.kept:
+            lines = len(request.lines) if isinstance(request, LogBatch) else 0
+            content.kept[request.id] = Kept(offset, lines)
+            content.logged += int(entry.get("logged", 0))
+            content.delivered += int(entry.get("delivered", 0))
 
 
 def check_header_texts(*texts: str) -> None:
@@ -252,24 +246,22 @@ def decode(entry: _Entry) -> Request:
     return LogBatch(lines, int(entry["first"]), entry["id"])
 
 
-def split(request: Request, acknowledged: set[str]) -> Iterator[Request]:
+def split(request: Request, acknowledged: frozenset[str]) -> Iterator[Request]:
     """``request``, or the parts in which it was sent, as one of them was acknowledged."""
-    parts = {name for name in acknowledged if name.startswith(request.id)}
+    parts = frozenset(name for name in acknowledged if name.startswith(request.id))
     if not parts or request.id in parts or not isinstance(request, LogBatch):
         yield request
     elif len(request.lines) > 1:
         for half in request.halve():
             yield from split(half, parts)
     else:
-        yield LogBatch(request.lines, request.first, parts.pop())
+        yield LogBatch(request.lines, request.first, min(parts))
 
 
 def count_requests(content: Undelivered) -> None:
     """Fill in how many requests are still to be sent, and the run's counts of records."""
     for name, kept in content.kept.items():
-        content.logged += kept.logged
-        content.delivered += kept.delivered
-        if not content.find_acknowledged(name):
+        if not kept.acknowledged:
             content.count += 1
             continue
         left = content.read_parts(name)

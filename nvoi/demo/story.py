@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from nvoi.demo.place import (
     APP,
@@ -21,20 +22,13 @@ from nvoi.demo.place import (
     start,
     write_config,
 )
-from nvoi.demo.watcher import (
-    DASHBOARD_PORT,
-    Watcher,
-    check_app,
-    check_deploy,
-    read,
-    watch,
-)
+from nvoi.demo.watcher import DASHBOARD_PORT, Watcher, check_app, check_deploy, read, watch
 from nvoi.errors import NvoiError
+from nvoi.folders import remove_tree
 from nvoi.log.levels import get_logger
 from nvoi.secret import Secret
 from nvoi.signals import Signals
 from nvoi.targets.local.processes import find_marked, stop_processes
-from nvoi.targets.local.state import remove_tree
 from nvoi.waiting import NotReadyError, wait_for
 
 log = get_logger(__name__)
@@ -76,7 +70,6 @@ def show(demo: Demo) -> None:
 
 @contextmanager
 def open_place(demo: Demo) -> Iterator[Place]:
-    """The demo's folder, removed at the end."""
     folder = make_folder()
     try:
         port = find_port(avoid=demo.port or DASHBOARD_PORT)
@@ -129,7 +122,7 @@ def show_deploys(place: Place, watcher: Watcher, demo: Demo) -> None:
     demo.say(f"\n== A deploy\n   {'open this: ' if is_unseen else ''}{page}\n")
     deploy(place, watcher, demo, FIRST, expected=0)
     release = check_app(place)
-    check_deploy(watcher, FIRST, status="completed", token=token)
+    check_deploy(watcher, FIRST, status="completed")
 
     write_config(place, watcher.callback_url, token, seconds=BAD_SECONDS)
     break_app(place)
@@ -139,7 +132,7 @@ def show_deploys(place: Place, watcher: Watcher, demo: Demo) -> None:
         f"\n   {watcher.build_page(SECOND)}\n"
     )
     deploy(place, watcher, demo, SECOND, expected=1)
-    reason = check_deploy(watcher, SECOND, status="failed", token=token)
+    reason = check_deploy(watcher, SECOND, status="failed")
     if check_app(place) != release:
         raise NvoiError(f"{place.app_url} does not answer as it did before the second deploy")
 
@@ -170,7 +163,7 @@ def open_when_seen(
     """
 
     def look() -> None:
-        if not watcher.knows(FIRST):
+        if watcher.ask_for(FIRST).status != HTTPStatus.OK:
             raise NotReadyError("the dashboard has not heard of it")
 
     with suppress(NotReadyError):
@@ -180,11 +173,7 @@ def open_when_seen(
 
 
 def wait(place: Place, watcher: Watcher, demo: Demo) -> None:
-    """Wait for a signal, such as Ctrl-C.
-
-    Raises:
-        NvoiError: the dashboard has ended meanwhile.
-    """
+    """Wait for a signal, such as Ctrl-C, or the end of the dashboard, which is an error."""
     words = build_command(["deploy", *place.options])
     demo.say(
         f"\nThe app's code is in {place.checkout}. Change it, and deploy it again:\n"

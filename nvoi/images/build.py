@@ -24,7 +24,6 @@ from nvoi.images.context import stage
 from nvoi.images.engines import Engine, Image, end_command, find_newest, strip_digest
 from nvoi.images.login import NO_LOGINS, log_in
 from nvoi.images.registry import Registry
-from nvoi.images.user import find_numbers
 from nvoi.log.levels import get_logger
 from nvoi.process import Words, ask, follow
 from nvoi.source import Source
@@ -54,6 +53,8 @@ AT_STEP = re.compile(r'(?:error )?building at STEP ".*": (?:(?:error )?while run
 # `process "/bin/sh -c make" did not complete successfully: exit code: 2` (BuildKit).
 PROCESS = re.compile(r'process ".*" did not complete successfully: ')
 SOLVE = "failed to solve: "
+
+PASSWD, GROUP = "/etc/passwd", "/etc/group"
 
 HINTS = (
     (
@@ -119,12 +120,7 @@ class Build:
         return self._task.future.done()
 
     def wait(self) -> Image:
-        """The image, once it is built.
-
-        Raises:
-            CommandError: the build failed; its ``output`` has the last 20 lines.
-            CancelledError: it was cancelled.
-        """
+        """The image, once it is built. A CommandError of a failed build has the last 20 lines."""
         reminder = Reminder(f"the build of {self.tag}", log)
         while not self.is_done:
             wait_for_futures([self._task.future], LOOK_SECONDS)
@@ -138,15 +134,12 @@ class Build:
 
     def _build(self) -> Image:
         with stage(self.source, self._environ) as folder:
-            return self._build_from(folder)
-
-    def _build_from(self, folder: Path) -> Image:
-        platform = self._get_platform()
-        cache = self._find_cache()
-        log.info("building %s for %s with %s", self.tag, platform, self.engine.name)
-        began = time.monotonic()
-        with log_in(self.engine, cache, self._environ, self.logins) as environ:
-            self._build_with(folder, platform, cache, environ)
+            platform = self._get_platform()
+            cache = self._find_cache()
+            log.info("building %s for %s with %s", self.tag, platform, self.engine.name)
+            began = time.monotonic()
+            with log_in(self.engine, cache, self._environ, self.logins) as environ:
+                self._build_with(folder, platform, cache, environ)
         # An engine that was ended by a signal may say that all is well: the image tells.
         found = ask(self.engine.inspect(self.tag), self._environ)
         if not found:
@@ -207,13 +200,11 @@ class Build:
         reference = f"{registry.address}/{repository}:{newest}"
         words = self.engine.fetch_cache(reference)
         # Who has built here before has the layers here, and more of them.
-        if words and (self._has_own(repository) or self._follow(words, EngineLog(), environ) != 0):
+        own = (ask(self.engine.list_tags(repository), self._environ) or "").split() if words else ()
+        if words and (own or self._follow(words, EngineLog(), environ) != 0):
             return None
         log.debug("layers may come from %s", reference)
         return reference
-
-    def _has_own(self, repository: str) -> bool:
-        return bool((ask(self.engine.list_tags(repository), self._environ) or "").split())
 
     def _run_build(
         self, folder: Path, platform: str, cache: str | None, environ: Mapping[str, str]
@@ -233,11 +224,7 @@ class Build:
 
 
 class EngineLog:
-    """Logs the lines of a command, and remembers of them what an error needs.
-
-    Args:
-        what: what the command does, as it stands before each line.
-    """
+    """Logs the lines of a command behind ``what``, and remembers of them what an error needs."""
 
     def __init__(self, what: str = "build") -> None:
         self._what = what
@@ -248,7 +235,6 @@ class EngineLog:
 
     @property
     def last_lines(self) -> tuple[str, ...]:
-        """The last 20, oldest first."""
         return tuple(self._last)
 
     def feed(self, line: str) -> None:
@@ -293,3 +279,39 @@ def _clean_reason(reason: str) -> str:
 
 def _shorten(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def find_numbers(
+    engine: Engine, tag: str, platform: str, user: str, environ: Mapping[str, str]
+) -> str:
+    """``1000:1000`` for ``app``; what is a number already, or not known there, as it was.
+
+    Nobody outside can tell whose a name is: the numbers are in the image's own passwd(5) and
+    group(5), which are read from a container that is made and never runs.
+    """
+    name, _, group = user.partition(":")
+    if all(part.isdecimal() for part in (name, group) if part):
+        return user
+    container = (ask(engine.create(tag, platform), environ) or "").strip()
+    if not container:
+        return user
+    try:
+        texts = {path: ask(engine.read(container, path), environ) or "" for path in (PASSWD, GROUP)}
+    finally:
+        ask(engine.remove_container(container), environ)
+    return resolve(name, group, texts[PASSWD], texts[GROUP]) or user
+
+
+def resolve(name: str, group: str, passwd: str, groups: str) -> str | None:
+    """``UID:GID``; None where one of them is not known. Both texts are within archives."""
+    user, own = find_entry(name, passwd)
+    number = find_entry(group, groups)[0] if group else own
+    return f"{user}:{number}" if user and number else None
+
+
+def find_entry(name: str, text: str) -> tuple[str | None, str | None]:
+    """The one or two numbers of a name's line; a number has itself alone."""
+    if name.isdecimal():
+        return name, None
+    found = re.search(rf"(?:^|\0){re.escape(name)}:[^:\n]*:(\d+)(?::(\d+))?", text, re.MULTILINE)
+    return (found[1], found[2]) if found else (None, None)

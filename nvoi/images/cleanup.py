@@ -48,10 +48,8 @@ exit 0
 def find_expired_tags(stamps: Iterable[str], kept: Collection[str]) -> tuple[str, ...]:
     """The stamps that nothing needs any more, oldest first.
 
-    Args:
-        stamps: what there is. Tags that are no stamps are not nvoi's, and stay.
-        kept: the stamps of all kept releases. What is newer than all of them may be of a run
-            that goes on now, and stays; where none is kept, all are expired.
+    Tags that are no stamps are not nvoi's, and stay. What is newer than all that is kept may be of
+    a run that goes on now, and stays; where none is kept, all are expired.
     """
     newest = max(kept, default=None)
     return tuple(
@@ -69,13 +67,7 @@ def remove_from_registry(
     """Remove the images of ``repository`` that are not kept.
 
     A manifest that a kept stamp stands for too is left, and so are the images of its index. To
-    be called under the cluster's lock.
-
-    Returns:
-        The stamps that are gone.
-
-    Raises:
-        NvoiError: the registry does not answer, or does not let images be deleted.
+    be called under the cluster's lock. Returns the stamps that are gone.
     """
     stamps = registry.list_tags(repository)
     expired = find_expired_tags(stamps, kept)
@@ -108,10 +100,7 @@ def remove_here(
     """Remove the images of ``repository`` from this machine that are not kept.
 
     What the kept ones are built on stays, and with it the layer cache. What cannot be removed,
-    as a container here uses it, stays too.
-
-    Returns:
-        The stamps that are gone.
+    as a container here uses it, stays too. Returns the stamps that are gone.
     """
     environ = {**environ, **engine.environment}
     stamps = (ask(engine.list_tags(repository), environ) or "").split()
@@ -129,10 +118,6 @@ def build_node_removal(address: str, repository: str, kept: Collection[str]) -> 
     """The command that removes a repository's images from a node; root runs it there.
 
     It prints the stamps that it removed, or the digests of those that have none on the node, a
-    line each. What the node cannot remove is left.
-
-    Args:
-        address: the registry's, as the nodes know it: ``ADDRESS:PORT``.
-        kept: the stamps and digests that stay.
+    line each. ``kept`` are stamps and digests; what the node cannot remove is left.
     """
     return build_script("nvoi-images", NODE_SCRIPT, f"{address}/{repository}", *sorted(kept))

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from nvoi import parallel
 from nvoi.errors import CommandError, UsageError
+from nvoi.folders import remove_tree
 from nvoi.source import Source, copy_entry, is_key_name
 
 INSTRUCTION = re.compile(r"\s*([A-Za-z]+)\s+(.*)", re.DOTALL)
@@ -33,22 +34,13 @@ NAMES = ("Dockerfile", "Containerfile")
 #: For large files that are needed for a while (FHS 3.0, 5.15): on a disk, where /tmp may be in
 #: memory, and cleaned by the system, should a run be killed.
 PLACE = "/var/tmp"  # noqa: S108 - what is made there has a random name and mode 0700
-PRIVATE = 0o700
 
 #: The engine reads them in the context's root, also where git ignores them.
 IGNORE_FILES = (".dockerignore", ".containerignore")
 
 
 def find_dockerfile(directory: Path, dockerfile: str | Path | None = None) -> Path:
-    """The file that builds the app's image.
-
-    Args:
-        dockerfile: what ``--dockerfile-path`` names, from the checkout on; None where it
-            was not given.
-
-    Raises:
-        UsageError: there is none, or it cannot be read.
-    """
+    """The file that builds the app's image; ``dockerfile`` is what ``--dockerfile-path`` names."""
     option = "--dockerfile-path: " if dockerfile is not None else ""
     names = NAMES if dockerfile is None else (str(dockerfile),)
     found = [directory / name for name in names if (directory / name).is_file()]
@@ -101,11 +93,7 @@ def find_instructions(text: str) -> Iterator[Instruction]:
 
 
 def check_copies(dockerfile: Path, source: Source) -> None:
-    """Return where no instruction takes a key into the image.
-
-    Raises:
-        UsageError: one names a key, or a pattern that nothing but keys matches.
-    """
+    """Make sure that no instruction names a key, or a pattern that nothing but keys matches."""
     text = dockerfile.read_text(encoding="utf-8", errors="replace")
     for line, name, arguments in find_instructions(text):
         for pattern in _find_copied(arguments) if name in {"COPY", "ADD"} else ():
@@ -154,16 +142,8 @@ def _matches(pattern: str, name: str) -> bool:
 def stage(source: Source, environ: Mapping[str, str]) -> Iterator[Path]:
     """A private folder that has what is deployed of a checkout, for as long as it is needed.
 
-    The files are the checkout's own under a second name where the disk allows that, else copies;
-    ``.dockerignore`` is left to the engine.
-
-    Args:
-        environ: the engine's environment; ``TMPDIR`` says where the folder is made.
-
-    Raises:
-        CommandError: the folder cannot be made, or a file not be copied.
-        NvoiError: a file cannot be read.
-        CancelledError: the task was cancelled.
+    It is made in ``$TMPDIR``. The files are the checkout's own under a second name where the disk
+    allows that, else copies; ``.dockerignore`` is left to the engine.
     """
     place = environ.get("TMPDIR") or PLACE
     try:
@@ -179,7 +159,8 @@ def stage(source: Source, environ: Mapping[str, str]) -> Iterator[Path]:
             raise _build_error(place, error) from error
         yield folder
     finally:
-        _remove(private)
+        with suppress(OSError):
+            remove_tree(private)
 
 
 def _fill(folder: Path, source: Source) -> None:
@@ -193,16 +174,6 @@ def _fill(folder: Path, source: Source) -> None:
     for path, _, _ in os.walk(folder, topdown=False):
         with suppress(FileNotFoundError):
             shutil.copystat(source.directory / os.path.relpath(path, folder), path)
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder and all in it, as far as that can be done.
-
-    Folders alone get another mode: a file's is that of the checkout's own.
-    """
-    for path, _, _ in os.walk(folder):
-        Path(path).chmod(PRIVATE)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _build_error(place: str, error: OSError) -> CommandError:

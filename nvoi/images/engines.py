@@ -97,12 +97,9 @@ class Engine(ABC):
     def build(
         self, folder: Path, dockerfile: Path, tag: str, platform: str, cache: str | None
     ) -> Words:
-        """Build ``tag`` from what is deployed of the checkout.
+        """Build ``tag`` from the context ``folder``, for a platform such as ``linux/amd64``.
 
-        Args:
-            folder: the build's context.
-            platform: such as ``linux/amd64``.
-            cache: an image in a registry whose layers may be taken instead of built.
+        Layers of ``cache``, an image in a registry, may be taken instead of built.
         """
 
     @abstractmethod
@@ -235,14 +232,7 @@ class Podman(Engine):
 
 
 def find_engine(environ: Mapping[str, str]) -> Engine:
-    """The engine of this machine: Docker where its engine answers, else Podman.
-
-    Args:
-        environ: the caller's environment: ``PATH``, ``DOCKER_HOST`` and what else they read.
-
-    Raises:
-        UsageError: there is none that works.
-    """
+    """The engine of this machine: Docker where its engine answers, else Podman."""
     path = environ.get("PATH")
     docker, podman = shutil.which("docker", path=path), shutil.which("podman", path=path)
     if docker and _answers((docker, "version", "--format", "{{.Server.Version}}"), environ):

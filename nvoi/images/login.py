@@ -31,12 +31,9 @@ def log_in(
     environ: Mapping[str, str],
     logins: Mapping[str, Login] = NO_LOGINS,
 ) -> Iterator[Mapping[str, str]]:
-    """The environment in which commands of ``engine`` are let in.
+    """The environment in which commands of ``engine`` are let in by the cluster's ``registry``.
 
-    Args:
-        registry: the cluster's, where it is asked for something.
-        environ: the engine's environment.
-        logins: the config's, by the names of other registries. They come before the user's own.
+    ``logins`` are the config's, by the names of other registries, and come before the user's own.
     """
     auths: dict[str, Any] = dict(build_auths(logins))
     if registry is not None and registry.credentials is not None:

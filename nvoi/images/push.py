@@ -66,9 +66,6 @@ def open_registry(
     Its port here is the same in every run where it can be had: Podman remembers which layers
     a registry has by the registry's address, and sends all of them to one that it does not
     know.
-
-    Raises:
-        ConnectionFailedError: the host cannot be reached.
     """
     with ExitStack() as stack:
         for choice in (*choose_ports(f"{host.label} {address}:{port}"), 0):
@@ -100,15 +97,8 @@ def push(
 ) -> str:
     """Bring an image into the registry; what it has of it already is not sent again.
 
-    Args:
-        stamp: the tag that it gets there, None for its own.
-        patience: seconds that the registry has to answer before each of the three attempts.
-
-    Returns:
-        The digest under which the registry has it now.
-
-    Raises:
-        CommandError: the registry did not answer, or the engine could not push.
+    ``stamp`` is the tag that it gets there, where that is not its own; the registry has
+    ``patience`` seconds to answer before each attempt. Returns the digest that it has there.
     """
     environ = {**environ, **engine.environment}
     stamp = stamp or image.stamp

@@ -72,12 +72,7 @@ class Registry:
     """The registry as it is reached from this machine.
 
     Its methods raise an ``NvoiError`` where it does not answer, or not as a registry.
-
-    Args:
-        address: ``127.0.0.1:PORT``.
-        name: how errors call it.
-        patience: whether what fails on its way is tried again; else it also fails sooner.
-        credentials: what it is logged in to with, where it asks for a password.
+    ``patience`` says whether what fails on its way is tried again; else it also fails sooner.
     """
 
     def __init__(

@@ -134,27 +134,18 @@ def find_login(url: str) -> dict[str, str]:
 
 
 def send(method: str, url: str, data: bytes = b"", **headers: str) -> tuple[str, bytes]:
-    """Send a request to a registry; returns where its answer leads, and what is in it.
-
-    Modules that do this cost more time than all else.
-    """
-    import socket
+    """Send a request to a registry; returns where its answer leads, and what is in it."""
+    # Imported by those calls alone that need it.
+    import http.client
 
     address = url.split("/")[2]
-    host, _, port = address.partition(":")
-    lines = [f"{method} {url.partition(address)[2]} HTTP/1.0", f"Host: {address}"]
-    named = {**headers, **find_login(url), "Content-Length": str(len(data))}
-    lines += [f"{name.replace('_', '-')}: {value}" for name, value in named.items()]
-    with socket.create_connection((host, int(port))) as connection:
-        connection.sendall("\r\n".join([*lines, "", ""]).encode() + data)
-        with connection.makefile("rb") as file:
-            head, _, body = file.read().partition(b"\r\n\r\n")
-    first, *others = head.decode().split("\r\n")
-    status = first.split(" ")[1]
-    if status >= "400":
-        raise OSError(f"HTTP {status}")
-    found = dict(line.split(": ", 1) for line in others)
-    return found.get("Location", ""), body
+    connection = http.client.HTTPConnection(address)
+    named = {name.replace("_", "-"): value for name, value in headers.items()} | find_login(url)
+    connection.request(method, url.partition(address)[2], data, named)
+    answer = connection.getresponse()
+    if answer.status >= 400:
+        raise OSError(f"HTTP {answer.status}")
+    return answer.headers.get("Location", ""), answer.read()
 
 
 def upload(base: str, data: bytes) -> None:
@@ -221,18 +212,8 @@ def build(docker: FakeDocker, argv: list[str]) -> int:
 
 def list_stamps(docker: FakeDocker, repository: str) -> None:
     """Print the tags of a repository."""
-    for reference in docker.images:
-        place, _, stamp = reference.rpartition(":")
-        if place == repository:
-            print(stamp)
-
-
-def remove(docker: FakeDocker, references: list[str]) -> None:
-    """Take names away."""
-    images = docker.images
-    for reference in references:
-        del images[reference]
-    docker.save_images(images)
+    places = [reference.rpartition(":") for reference in docker.images]
+    print("\n".join(stamp for place, _, stamp in places if place == repository))
 
 
 def look_inside(docker: FakeDocker, verb: str, what: str) -> None:
@@ -258,8 +239,10 @@ def run(docker: FakeDocker, argv: list[str]) -> int:
             print(digest(docker.images[reference].encode()), docker.scenario["user"])
         case ["image", "ls", "--format", "{{.Tag}}", repository]:
             list_stamps(docker, repository)
-        case ["image", "rm", *references]:
-            remove(docker, references)
+        case ["image", "rm", reference]:
+            images = docker.images
+            del images[reference]
+            docker.save_images(images)
         case ["tag", source, target]:
             docker.save_images({**docker.images, target: docker.images[source]})
         case ["create", "--platform", _, what, "-"] | ["cp" | "rm", what, *_]:

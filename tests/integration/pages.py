@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.waiting import PATIENCE
+from tests.waiting import run_program
 
 ROOT = Path(__file__).parents[2]
 PAGES = (
@@ -61,13 +60,5 @@ def find_blocks(language: str, page: str = "") -> list[Block]:
 
 def run_python(text: str, *arguments: str, environ: Mapping[str, str]) -> str:
     """What a script prints that ends well."""
-    finished = subprocess.run(
-        [sys.executable, "-W", "error", "-c", text, *arguments],
-        env={**environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout
+    environ = {**environ, "PYTHONPATH": str(ROOT)}
+    return run_program(sys.executable, "-W", "error", "-c", text, *arguments, environ=environ)

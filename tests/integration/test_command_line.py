@@ -9,9 +9,10 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import pexpect  # type: ignore[import-untyped]  # it has none
 import pytest
@@ -20,12 +21,13 @@ from nvoi.cli.commands import COMMANDS
 from tests.fakes.receiver import Receiver
 from tests.integration.commands import NVOI, call_nvoi, end_marked, run_nvoi
 from tests.ports import find_port
-from tests.waiting import PATIENCE, fetch_from
+from tests.waiting import PATIENCE, fetch_from, run_program
 
 KEY = "fedcba9876543210" * 4
 EXAMPLE = Path(__file__).parents[2] / "examples" / "hello"
 
 
+Start = Callable[..., subprocess.CompletedProcess[str]]
 TAKES_CONFIG = {"deploy", "delete", "rollback", "releases", "unlock"}
 
 
@@ -47,26 +49,19 @@ class App:
         (self.directory / "deploy.yml").write_text(head + text)
 
     def run(
-        self, *words: str, environ: Mapping[str, str] | None = None, folder: Path | None = None
+        self,
+        *words: str,
+        environ: Mapping[str, str] = MappingProxyType({}),
+        start: Start = run_nvoi,
     ) -> subprocess.CompletedProcess[str]:
-        """A command, in a ``folder`` that has a config of its own or on the app's."""
-        takes_config = folder is None and words and words[0] in TAKES_CONFIG
-        return run_nvoi(
-            *words,
-            *(["-c", "deploy.yml"] if takes_config else []),
-            folder=folder or self.directory,
-            environ={**self.environ, **(environ or {})},
-        )
+        """A command on the app's config."""
+        place = ["-c", "deploy.yml"] if words and words[0] in TAKES_CONFIG else []
+        whole = {**self.environ, **environ}
+        return start(*words, *place, folder=self.directory, environ=whole)
 
     def call(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """A command on the app's config in this process: one that ends before any step."""
-        takes_config = words and words[0] in TAKES_CONFIG
-        return call_nvoi(
-            *words,
-            *(["-c", "deploy.yml"] if takes_config else []),
-            folder=self.directory,
-            environ={**self.environ, **environ},
-        )
+        return self.run(*words, environ=environ, start=call_nvoi)
 
     def fetch(self, path: str = "") -> str:
         return fetch_from(self.port, path)
@@ -89,26 +84,37 @@ def app(tmp_path: Path) -> Iterator[App]:
 
 def test_the_version_is_printed_by_the_command_and_the_module() -> None:
     for command in ([NVOI], [sys.executable, "-m", "nvoi"]):
-        result = subprocess.run(
-            [*command, "--version"], capture_output=True, text=True, check=True, timeout=PATIENCE
-        )
-        assert re.fullmatch(r"nvoi \d+\.\d+\.\d+\n", result.stdout)
+        assert re.fullmatch(r"nvoi \d+\.\d+\.\d+\n", run_program(*command, "--version"))
 
 
 @pytest.mark.parametrize(
-    "words",
-    [[], ["bogus"], ["deploy", "--bogus"], ["resend"], ["deploy", "-q", "-v"], ["completion", "x"]],
+    ("words", "usage", "end"),
+    [
+        ([], "[-h]", "error: name one of these commands"),
+        (["credentials"], "credentials", "error: name one of these commands"),
+        (["bogus"], "[-h]", "bogus is unknown"),
+        (["depoly"], "[-h]", "; did you mean deploy?"),
+        (["deploy", "--bogus"], "deploy", "unknown option: --bogus"),
+        (["deploy", "--dryrun"], "deploy", "; did you mean --dry-run?"),
+        (["deploy", "--log-format", "jsom"], "deploy", "; did you mean json?"),
+        (["deploy", "-q", "-v"], "deploy", "not allowed with argument -q/--quiet"),
+        (["credentials", "gte"], "credentials", "; did you mean get?"),
+        (["dashboard", "project", "add", "shop", "--dbb=x"], "dashboard", "; did you mean --db?"),
+        (["resend"], "resend", "required: FILE"),
+        (["completion", "x"], "completion", "it is one of bash, zsh, fish, powershell"),
+        (["rollback", "v1.2"], "rollback", "its name has 14 digits"),
+        (["demo", "--port=65536"], "demo", "argument --port: 65536 is no port"),
+    ],
 )
-def test_bad_usage_exits_2_and_shows_the_usage(app: App, words: list[str]) -> None:
+def test_bad_usage_exits_2_and_shows_the_usage_and_the_nearest_word(
+    app: App, words: list[str], usage: str, end: str
+) -> None:
     result = app.call(*words)
     assert result.returncode == 2
-    assert result.stderr.startswith("usage: nvoi")
-
-
-def test_the_exit_code_is_that_of_the_process(app: App) -> None:
-    result = app.run("bogus")
-    assert result.returncode == 2
-    assert result.stderr.startswith("usage: nvoi")
+    assert result.stderr.startswith(f"usage: nvoi {usage}")
+    assert end in result.stderr.splitlines()[-1]
+    if "name one" in end:
+        assert f"\n    {'edit' if words else 'onboard'} " in result.stderr
 
 
 @pytest.mark.parametrize("command", [command.name for command in COMMANDS])
@@ -162,13 +168,8 @@ COMPLETED = {
 def test_a_shell_completes_commands_options_values_and_files(app: App, shell: str) -> None:
     lines = "\n".join(f"complete_words {words}\necho '==='" for words in COMPLETED)
     environ = {**app.environ, "PATH": f"{NVOI.parent}:{os.environ['PATH']}"}
-    printed = subprocess.check_output(
-        [shell, "-c", COMPLETING[shell].format(lines=lines)],
-        cwd=app.directory,
-        env=environ,
-        text=True,
-        timeout=PATIENCE,
-    )
+    script = COMPLETING[shell].format(lines=lines)
+    printed = run_program(shell, "-c", script, environ=environ, folder=app.directory)
     *found, end = printed.split("===\n")
     assert end == ""
     told = [{re.split("[\t:]", line)[0] for line in part.splitlines()} for part in found]
@@ -178,33 +179,6 @@ def test_a_shell_completes_commands_options_values_and_files(app: App, shell: st
 def test_powershell_is_given_a_script(app: App) -> None:
     result = app.call("completion", "powershell")
     assert result.stdout.startswith("Register-ArgumentCompleter -Native -CommandName nvoi ")
-
-
-@pytest.mark.parametrize(
-    ("words", "usage", "nearest"),
-    [
-        (["depoly"], "usage: nvoi [-h]", "deploy"),
-        (["deploy", "--dryrun"], "usage: nvoi deploy", "--dry-run"),
-        (["deploy", "--log-format", "jsom"], "usage: nvoi deploy", "json"),
-        (["credentials", "gte"], "usage: nvoi credentials", "get"),
-        (["dashboard", "project", "add", "shop", "--dbb=x"], "usage: nvoi dashboard", "--db"),
-    ],
-)
-def test_a_mistyped_word_is_told_with_the_nearest(
-    app: App, words: list[str], usage: str, nearest: str
-) -> None:
-    result = app.call(*words)
-    assert result.returncode == 2
-    assert result.stderr.startswith(usage)
-    assert result.stderr.endswith(f"; did you mean {nearest}?\n")
-
-
-@pytest.mark.parametrize(("words", "command"), [([], "onboard"), (["credentials"], "edit")])
-def test_who_names_no_command_is_shown_them(app: App, words: list[str], command: str) -> None:
-    result = app.call(*words)
-    assert result.returncode == 2
-    assert f"\n    {command} " in result.stderr
-    assert result.stderr.endswith("error: name one of these commands\n")
 
 
 def test_a_deploy_tells_its_steps_their_times_the_url_and_no_command_of_a_ci(app: App) -> None:
@@ -240,9 +214,8 @@ def test_a_deploy_tells_its_steps_their_times_the_url_and_no_command_of_a_ci(app
 def test_a_deploy_of_the_smallest_app_is_a_dozen_lines_at_most(app: App) -> None:
     git = ["git", "-C", str(app.directory), "-c", "user.name=t", "-c", "user.email=t@t"]
     for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"]):
-        subprocess.run([*git, *words], check=True)
-    found = [*git, "rev-parse", "--short=7", "HEAD"]
-    sha = subprocess.run(found, check=True, capture_output=True, text=True).stdout.strip()
+        run_program(*git, *words)
+    sha = run_program(*git, "rev-parse", "--short=7", "HEAD").strip()
     local = "application: {name: hello, compute_provider: {local: {}}, app: {web: {port: %d, %s}}}"
     (app.directory / "deploy.yml").write_text(local % (app.port, "command: python3 app.py"))
     for steps in (4, 3):
@@ -357,15 +330,6 @@ def test_a_failed_deploy_is_reported_and_the_old_release_serves_on(app: App) -> 
     assert app.fetch() == before
 
 
-def test_the_traceback_comes_with_verbose_only(app: App) -> None:
-    app.write_config(**{'echo "prepared"': "exit 3"})
-    assert "Traceback" not in app.run("deploy").stdout
-    for words, environ in ((["--verbose"], {}), ([], {"NVOI_DEBUG": "1"})):
-        result = app.run("deploy", *words, environ=environ)
-        assert result.returncode == 1
-        assert "Traceback" in result.stdout
-
-
 def test_a_secret_never_reaches_console_or_dashboard(app: App) -> None:
     secret = "s3cret/with+signs=="
     with Receiver(KEY) as receiver:
@@ -376,8 +340,9 @@ def test_a_secret_never_reaches_console_or_dashboard(app: App) -> None:
                 'echo "prepared"': 'echo "token $API_TOKEN"; echo $API_TOKEN | base64; env; false',
             },
         )
-        result = app.run("deploy", "--verbose", environ={"DEPLOY_KEY": KEY})
+        result = app.run("deploy", environ={"DEPLOY_KEY": KEY, "NVOI_DEBUG": "1"})
         assert result.returncode == 1
+        assert "Traceback" in result.stdout
         sent = b"".join(request.body for request in receiver.requests).decode()
         receiver.assert_protocol()
     for text in (result.stdout, result.stderr, sent):
@@ -430,24 +395,20 @@ def test_what_this_machine_does_not_have_exits_2_and_says_what_to_do(
     assert not (app.home / "hello").exists()
 
 
-def test_what_cannot_be_a_release_is_refused_with_the_usage(app: App) -> None:
-    result = app.call("rollback", "v1.2")
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        ({}, "DEPLOY_KEY"),
+        *(({"NVOI_DEPLOY_ID": text}, "NVOI_DEPLOY_ID") for text in ("a\r\nb", "..", "x" * 256)),
+    ],
+)
+def test_a_missing_key_and_a_deploy_id_that_cannot_be_used_exit_2(
+    app: App, environ: dict[str, str], told: str
+) -> None:
+    app.write_config(None if environ else "http://127.0.0.1:9/api")
+    result = app.call("deploy", **environ)
     assert result.returncode == 2
-    assert "14 digits" in result.stderr
-
-
-def test_a_callback_without_a_key_exits_2(app: App) -> None:
-    app.write_config("http://127.0.0.1:9/api")
-    result = app.call("deploy")
-    assert result.returncode == 2
-    assert "DEPLOY_KEY" in result.stderr
-
-
-@pytest.mark.parametrize("deploy_id", ["a\r\nb", "..", "x" * 256])
-def test_a_deploy_id_that_cannot_be_used_exits_2(app: App, deploy_id: str) -> None:
-    result = app.call("deploy", NVOI_DEPLOY_ID=deploy_id)
-    assert result.returncode == 2
-    assert "NVOI_DEPLOY_ID" in result.stderr
+    assert told in result.stderr
 
 
 def test_a_branch_has_its_own_app(app: App) -> None:
@@ -455,7 +416,8 @@ def test_a_branch_has_its_own_app(app: App) -> None:
     assert app.run("deploy").returncode == 0
     app.write_config(**{f"port: {app.port}": f"port: {other}"})
     try:
-        assert app.run("deploy", "--branch", "topic").returncode == 0
+        result = app.run("deploy", "--branch", "topic", "--quiet")
+        assert (result.returncode, result.stdout) == (0, "")
         assert sorted(path.name for path in app.home.iterdir()) == ["hello", "hello-topic"]
         assert app.fetch("health")
     finally:
@@ -464,15 +426,12 @@ def test_a_branch_has_its_own_app(app: App) -> None:
     assert app.call("deploy", "--branch", "No/Good").returncode == 2
 
 
-@pytest.mark.parametrize("environ", [{"XDG_STATE_HOME": "{tmp}/state"}, {}])
-def test_the_state_folder_follows_the_xdg_rules(
-    app: App, tmp_path: Path, environ: dict[str, str]
-) -> None:
-    del app.environ["NVOI_HOME"]
-    app.environ.update({name: text.format(tmp=tmp_path) for name, text in environ.items()})
-    assert app.run("deploy").returncode == 0
-    base = tmp_path / ("state" if environ else ".local/state")
-    assert (base / "nvoi" / "hello" / "current").is_symlink()
+@pytest.mark.parametrize("place", ["state", ""])
+def test_the_state_folder_follows_the_xdg_rules(app: App, tmp_path: Path, place: str) -> None:
+    environ = {"NVOI_HOME": "", "XDG_STATE_HOME": f"{tmp_path}/{place}" if place else ""}
+    result = app.call("deploy", "--dry-run", **environ)
+    base = tmp_path / (place or ".local/state")
+    assert f"would make a new release in {base}/nvoi/hello/releases" in result.stdout
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -585,6 +544,7 @@ def test_on_a_terminal_a_long_step_has_its_time_urls_are_links_and_yes_is_not_as
 
 def test_a_deploy_on_github_has_groups_a_summary_and_outputs(app: App, tmp_path: Path) -> None:
     files = {name: tmp_path / name for name in ("GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT")}
+    files["GITHUB_OUTPUT"].write_text("before=1\n")
     environ = {name: str(path) for name, path in files.items()} | {"GITHUB_ACTIONS": "true"}
     result = app.run("deploy", environ=environ)
     assert result.returncode == 0, result.stdout
@@ -597,7 +557,8 @@ def test_a_deploy_on_github_has_groups_a_summary_and_outputs(app: App, tmp_path:
     assert not any("[SUCCESS]" in line for line in lines[:last])
     url = f"http://localhost:{app.port}"
     assert f"- {url}\n" in files["GITHUB_STEP_SUMMARY"].read_text()
-    assert re.fullmatch(rf"url={url}\nrelease=\d{{14}}\n", files["GITHUB_OUTPUT"].read_text())
+    outputs = rf"before=1\nurl={url}\nrelease=\d{{14}}\n"
+    assert re.fullmatch(outputs, files["GITHUB_OUTPUT"].read_text())
 
 
 #: A runner: it reads what a command prints, and then shows it.
@@ -618,15 +579,8 @@ def test_the_runner_alone_is_told_secrets_that_it_does_not_know(app: App, tmp_pa
     piped = ["sh", "-c", '"$@" | cat', "sh", *deploy]
 
     def read(*words: str) -> list[str]:
-        return subprocess.run(
-            [runner, "-c", RUNNER, *words],
-            capture_output=True,
-            text=True,
-            env=environ,
-            cwd=app.directory,
-            timeout=2 * PATIENCE,
-            check=True,
-        ).stdout.splitlines()
+        told = run_program(runner, "-c", RUNNER, *words, environ=environ, folder=app.directory)
+        return told.splitlines()
 
     told = read(*deploy)
     masks = [line for line in told if line.startswith("::add-mask::")]
@@ -643,12 +597,6 @@ def test_a_fault_of_the_config_is_an_annotation_on_github(app: App) -> None:
     result = app.call("deploy", **environ)
     assert result.returncode == 2
     assert re.match(r"::error file=app/deploy\.yml,line=\d+,col=\d+::deploy\.yml:", result.stdout)
-
-
-def test_the_last_json_object_of_a_dry_run_says_that_it_was_one(app: App) -> None:
-    result = app.call("deploy", "--dry-run", "--log-format", "json")
-    *_, last = [json.loads(line) for line in result.stdout.splitlines()]
-    assert last["result"] == {"ok": True, "operation": "deploy", "app": "hello", "dry_run": True}
 
 
 @pytest.mark.parametrize("broken", [False, True])
@@ -671,6 +619,12 @@ def test_each_line_is_a_json_object_and_the_last_has_the_result(app: App, broken
         assert {"info", "step", "ok", "success"} <= {line["level"] for line in lines}
 
 
+def test_the_last_json_object_of_a_dry_run_says_that_it_was_one(app: App) -> None:
+    result = app.call("deploy", "--dry-run", "--log-format", "json")
+    *_, last = [json.loads(line) for line in result.stdout.splitlines()]
+    assert last["result"] == {"ok": True, "operation": "deploy", "app": "hello", "dry_run": True}
+
+
 def test_an_error_before_the_run_is_a_json_object_too(app: App) -> None:
     app.write_config(**{"port:": "prt:"})
     result = app.call("deploy", "--log-format", "json")
@@ -687,17 +641,6 @@ def test_a_mistyped_option_is_a_json_object_too(app: App, form: list[str]) -> No
     assert (result.returncode, told["ok"]) == (2, False)
     assert told["error"] == "unknown option: --dryrun; did you mean --dry-run?"
     assert told["error"] in result.stderr
-
-
-def test_a_key_file_in_the_checkout_is_in_no_release_and_quiet_says_nothing_of_it(app: App) -> None:
-    key = app.directory / "prod.key"
-    key.write_text(KEY)
-    key.chmod(0o600)
-    result = app.run("deploy", "--quiet", "--key-file", "prod.key")
-    assert (result.returncode, result.stdout) == (0, "")
-    (release,) = (app.home / "hello" / "releases").iterdir()
-    assert (release / "app.py").exists()
-    assert not (release / "prod.key").exists()
 
 
 def test_delete_asks_on_a_terminal_and_refuses_without_one_unless_it_is_told_yes(app: App) -> None:
@@ -721,36 +664,14 @@ def test_delete_asks_on_a_terminal_and_refuses_without_one_unless_it_is_told_yes
     assert not (app.home / "hello" / "releases").exists()
 
 
-def test_delete_is_content_when_there_is_nothing_to_delete(app: App) -> None:
-    assert app.run("delete", "--yes").returncode == 0
-
-
-def test_the_encrypted_config_of_config_init_deploys(app: App) -> None:
-    fresh = app.directory / "fresh"
-    fresh.mkdir()
-    result = app.run("config", "init", "--name", "fresh", folder=fresh)
-    assert result.returncode == 0, result.stderr
-    (fresh / "app.py").write_bytes((EXAMPLE / "app.py").read_bytes())
-    for path, value in (
-        ("application.app.web.port", str(app.port)),
-        ("application.app.web.command", "python3 app.py"),
-    ):
-        assert app.run("credentials", "set", path, value, folder=fresh).returncode == 0
-    results = [app.run(*words, folder=fresh) for words in (["deploy"], ["delete", "--yes"])]
-    assert [result.returncode for result in results] == [0, 0], results
-
-
 def test_help_imports_nothing_of_what_a_command_does() -> None:
     code = "import sys; from nvoi.cli import main; main(['deploy', '-h']); print(list(sys.modules))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE
-    )
-    found = set(re.findall(r"'(nvoi\.[\w.]+|dataclasses|urllib3|ruamel)'", done.stdout))
+    told = run_program(sys.executable, "-c", code)
+    found = set(re.findall(r"'(nvoi\.[\w.]+|dataclasses|urllib3|ruamel)'", told))
     assert found <= {
         "nvoi.cli",
         "nvoi.cli.commands",
         "nvoi.cli.examples",
-        "nvoi.cli.options",
         "nvoi.cli.parser",
         "nvoi.log",
         "nvoi.log.levels",
@@ -765,7 +686,4 @@ def test_a_completion_imports_nothing_of_the_callback() -> None:
         "import sys; from nvoi.cli import main; main(['completion', '--words', 'ro']); "
         "print(sorted({'urllib3', 'nvoi.log.handler', 'ruamel.yaml'} & sys.modules.keys()))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE
-    )
-    assert done.stdout.splitlines()[-1] == "[]"
+    assert run_program(sys.executable, "-c", code).splitlines()[-1] == "[]"

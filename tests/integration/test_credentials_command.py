@@ -6,11 +6,10 @@ import contextlib
 import io
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -21,8 +20,7 @@ from nvoi.config.credentials import get_key
 from nvoi.config.loader import load, load_file
 from nvoi.config.sealing import decrypt, encrypt
 from nvoi.errors import ConfigError, CredentialsError, InputError, UsageError
-from nvoi.secret import Secret
-from tests.waiting import PATIENCE, wait_for_text
+from tests.waiting import PATIENCE, run_program, wait_for_text
 
 ROOT = Path(__file__).parents[2]
 #: The key, and what a command that was killed may leave of it and of the config.
@@ -84,21 +82,13 @@ def test_init_makes_a_valid_config_for_every_provider(tmp_path: Path, provider: 
     load_file(tmp_path / "deploy.enc", key=get_key(tmp_path, environ={}), environ={})
 
 
-def test_a_new_config_of_hetzner_names_a_server_type_that_it_rents(tmp_path: Path) -> None:
-    run("config", "init", "--name", "shop", "-d", tmp_path, "--provider", "hetzner")
-    # CX22 is no longer one of them.
-    assert "server_type: cx23\n" in text_of(tmp_path)
-
-
 def test_the_key_pair_of_a_new_config_is_one_that_ssh_keygen_knows(app: Path) -> None:
     keys = load(text_of(app), filename="f", environ=None).application.ssh_keys
     assert keys is not None
     path = app / "id"
     path.touch(mode=0o600)
     path.write_text(keys.private_key.reveal())
-    derived = subprocess.run(
-        ["ssh-keygen", "-y", "-f", path], check=True, capture_output=True, text=True
-    ).stdout
+    derived = run_program("ssh-keygen", "-y", "-f", path)
     assert derived.split()[:2] == keys.public_key.split()[:2]
 
 
@@ -190,7 +180,6 @@ def test_get_prints_a_value_or_a_section(app: Path, capsys: pytest.CaptureFixtur
 
 
 def test_set_writes_what_the_key_holds(app: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = text_of(app)
     for path, value in (
         ("application.app.web.port", "3000"),
         ("application.env.PORT_TEXT", "3000"),
@@ -212,8 +201,6 @@ def test_set_writes_what_the_key_holds(app: Path, capsys: pytest.CaptureFixture[
     assert "master: true\n" in text
     config = load(text, filename="f", environ=None)
     assert config.application.app["web"].servers == ("main",)
-    comments = [line for line in before.splitlines() if line.lstrip().startswith("#")]
-    assert [line for line in text.splitlines() if line.lstrip().startswith("#")] == comments
 
 
 def test_set_reads_a_secret_from_stdin(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,10 +219,7 @@ def test_set_reads_a_secret_from_stdin(app: Path, monkeypatch: pytest.MonkeyPatc
     [
         ("application.app.web.port", "99999", "must be a port"),
         ("application.app.web.prot", "1", "did you mean port"),
-        ("application.name", "Shop!", "must be lower-case"),
         ("application.app.web", "x", "is a section"),
-        ("application.name.first", "x", "is a value, not a section"),
-        ("application.env.A", "\x1b[0m", "control characters"),
         ("application.env.A", "\udcff", "control characters"),
     ],
 )
@@ -274,24 +258,6 @@ def test_what_cannot_be_opened_is_told(app: Path, tmp_path: Path) -> None:
         run("credentials", "show", "-c", tmp_path / "deploy.yml")
 
 
-@pytest.mark.parametrize("command", [[], ["set", "a"], ["get"], ["drop"]])
-def test_a_wrong_command_line_exits_with_2(
-    command: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as caught:
-        run("credentials", *command)
-    assert caught.value.code == 2
-    assert "usage: nvoi credentials" in capsys.readouterr().err
-
-
-def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in (["credentials", "-h"], ["config", "init", "-h"]):
-        with pytest.raises(SystemExit) as caught:
-            run(*command)
-        assert caught.value.code == 0
-        assert "examples:\n  nvoi " in capsys.readouterr().out
-
-
 # edit
 
 Editor = Callable[[str], dict[str, str]]
@@ -316,38 +282,18 @@ def edit(app: Path, environ: Mapping[str, str]) -> None:
     run("credentials", "edit", "-d", app, environ=environ)
 
 
-def test_edit_saves_what_the_editor_leaves(
-    app: Path, editor: Editor, capsys: pytest.CaptureFixture[str]
+def test_edit_saves_what_the_editor_leaves_whose_file_is_private_and_goes(
+    app: Path, editor: Editor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expected = text_of(app).replace("port: 8000", "port: 3000")
-    edit(app, editor('sed -i "s/port: 8000/port: 3000/" "$1"'))
+    look = 'stat -c %a "$1" "$(dirname "$1")" > "$NOTES/modes"; echo "$1" > "$NOTES/path"'
+    edit(app, editor(f'{look}; cp "$1" "$1~"; sed -i "s/port: 8000/port: 3000/" "$1"'))
     assert text_of(app) == expected
     assert capsys.readouterr().out == f"{app / 'deploy.enc'} is saved\n"
-
-
-def test_the_file_being_edited_is_private_and_gone_afterwards(
-    app: Path, editor: Editor, tmp_path: Path
-) -> None:
-    edit(
-        app,
-        editor(
-            'stat -c %a "$1" "$(dirname "$1")" > "$NOTES/modes"; echo "$1" > "$NOTES/path"\n'
-            'cp "$1" "$1~"'
-        ),
-    )
     assert (tmp_path / "notes" / "modes").read_text() == "600\n700\n"
     path = Path((tmp_path / "notes" / "path").read_text().strip())
     assert path.suffix == ".yml"
     assert not path.parent.exists()
-
-
-def test_edit_without_a_change_writes_nothing(
-    app: Path, editor: Editor, capsys: pytest.CaptureFixture[str]
-) -> None:
-    before = (app / "deploy.enc").read_bytes()
-    edit(app, editor("true"))
-    assert (app / "deploy.enc").read_bytes() == before
-    assert capsys.readouterr().out == f"{app / 'deploy.enc'} is as it was\n"
 
 
 BREAK_THEN_MEND = """
@@ -375,20 +321,14 @@ def test_edit_opens_again_on_a_fault_and_shows_it_where_it_stands(
     assert "application.app.web.port: must be a port" in capsys.readouterr().err
 
 
-def test_saving_the_same_fault_twice_gives_up(app: Path, editor: Editor) -> None:
-    before = (app / "deploy.enc").read_bytes()
-    with pytest.raises(UsageError, match="was not saved: its faults are still there"):
-        edit(app, editor('sed -i "s/port: 8000/port: many/" "$1"'))
-    assert (app / "deploy.enc").read_bytes() == before
-
-
-def test_going_back_to_the_old_text_after_a_fault_changes_nothing(
-    app: Path, editor: Editor, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("script", ["true", BREAK_THEN_MEND.replace("port: 3000", "port: 8000")])
+def test_edit_writes_nothing_where_the_text_is_as_it_was(
+    app: Path, editor: Editor, script: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (app / "deploy.enc").read_bytes()
-    edit(app, editor(BREAK_THEN_MEND.replace("port: 3000", "port: 8000")))
+    edit(app, editor(script))
     assert (app / "deploy.enc").read_bytes() == before
-    assert "is as it was" in capsys.readouterr().out
+    assert capsys.readouterr().out == f"{app / 'deploy.enc'} is as it was\n"
 
 
 @pytest.mark.parametrize(
@@ -398,6 +338,7 @@ def test_going_back_to_the_old_text_after_a_fault_changes_nothing(
         ('rm "$1"', r"cannot read .*deploy\.yml"),
         ('head -c 2000000 /dev/zero > "$1"', "larger than 1 MiB"),
         ("printf '\\377' > \"$1\"", "not UTF-8"),
+        ('sed -i "s/port: 8000/port: many/" "$1"', "not saved: its faults are still there"),
     ],
 )
 def test_an_editor_that_fails_leaves_the_file_untouched(
@@ -428,53 +369,57 @@ def test_an_editor_that_cannot_be_run_is_named(app: Path, command: str, message:
         edit(app, {"EDITOR": command})
 
 
-@contextlib.contextmanager
-def start_edit(
-    app: Path, environ: Mapping[str, str], tmp_path: Path
-) -> Iterator[subprocess.Popen[bytes]]:
-    """``nvoi credentials edit`` in a session of its own; its temporary files go to tmp_path."""
-    (tmp_path / "tmp").mkdir()
+READY = 'echo "# mine" >> "$1"; echo "$1" > "$NOTES/p"; mv "$NOTES/p" "$NOTES/path"\n'
+LOOP = "while :; do read line || :; done"
+
+
+def signal_edit(
+    app: Path, environ: Mapping[str, str], folder: Path, number: int, *, is_typed: bool
+) -> tuple[int, str]:
+    """Send a signal to ``nvoi credentials edit``, and its editor as well where it is typed.
+
+    Returns:
+        The exit code and the errors. Nothing temporary is left.
+    """
+    (folder / "tmp").mkdir()
     process = subprocess.Popen(
         [sys.executable, "-m", "nvoi", "credentials", "edit", "-d", app],
         cwd=ROOT,
-        env={**os.environ, **environ, "VISUAL": "", "TMPDIR": str(tmp_path / "tmp")},
+        env={**os.environ, **environ, "VISUAL": "", "TMPDIR": str(folder / "tmp")},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
     try:
-        yield process
+        path = Path(wait_for_text(folder / "notes" / "path").strip())
+        assert path.exists()
+        (os.killpg if is_typed else os.kill)(process.pid, number)
+        _, errors = process.communicate(timeout=PATIENCE)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=PATIENCE)
-
-
-READY = 'echo changed >> "$1"; echo "$1" > "$NOTES/p"; mv "$NOTES/p" "$NOTES/path"\n'
+    assert list((folder / "tmp").iterdir()) == []
+    return process.returncode, errors.decode()
 
 
 @pytest.mark.parametrize(
     ("number", "name"),
     [
-        (signal.SIGINT, b"Ctrl-C"),
-        (signal.SIGTERM, b"SIGTERM"),
-        (signal.SIGHUP, b"SIGHUP"),
-        (signal.SIGQUIT, b"SIGQUIT"),
+        (signal.SIGINT, "Ctrl-C"),
+        (signal.SIGTERM, "SIGTERM"),
+        (signal.SIGHUP, "SIGHUP"),
+        (signal.SIGQUIT, "SIGQUIT"),
     ],
 )
 def test_a_signal_that_ends_the_editor_leaves_neither_the_edited_file_nor_a_change(
-    app: Path, editor: Editor, tmp_path: Path, number: signal.Signals, name: bytes
+    app: Path, editor: Editor, tmp_path: Path, number: signal.Signals, name: str
 ) -> None:
     before = (app / "deploy.enc").read_bytes()
-    with start_edit(app, editor(f"{READY}cat"), tmp_path) as process:
-        path = Path(wait_for_text(tmp_path / "notes" / "path").strip())
-        assert path.exists()
-        os.killpg(process.pid, number)
-        _, errors = process.communicate(timeout=PATIENCE)
-    assert errors == b"nvoi: interrupted (" + name + b"); the config was not saved\n"
-    assert process.returncode == 128 + number
-    assert list((tmp_path / "tmp").iterdir()) == []
+    code, errors = signal_edit(app, editor(f"{READY}cat"), tmp_path, number, is_typed=True)
+    assert errors == f"nvoi: interrupted ({name}); the config was not saved\n"
+    assert code == 128 + number
     assert (app / "deploy.enc").read_bytes() == before
 
 
@@ -483,42 +428,26 @@ def test_a_signal_to_nvoi_alone_ends_the_editor_too(
     app: Path, editor: Editor, tmp_path: Path, number: signal.Signals
 ) -> None:
     ending = f"trap 'echo ended > \"$NOTES/ended\"; exit 1' {number.name.removeprefix('SIG')}\n"
-    wait = "while :; do read line || exit; done"
-    with start_edit(app, editor(ending + READY + wait), tmp_path) as process:
-        wait_for_text(tmp_path / "notes" / "path")
-        process.send_signal(number)
-        assert process.wait(timeout=PATIENCE) == 128 + number
+    environ = editor(ending + READY + LOOP)
+    assert signal_edit(app, environ, tmp_path, number, is_typed=False)[0] == 128 + number
     assert (tmp_path / "notes" / "ended").read_text() == "ended\n"
-    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 def test_an_editor_that_does_not_end_on_a_signal_is_killed(
     app: Path, editor: Editor, tmp_path: Path
 ) -> None:
-    stubborn = f"trap '' TERM\n{READY}exec cat"
-    with start_edit(app, editor(stubborn), tmp_path) as process:
-        wait_for_text(tmp_path / "notes" / "path")
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=PATIENCE) == 143
-    assert list((tmp_path / "tmp").iterdir()) == []
+    environ = editor(f"trap '' TERM\n{READY}exec cat")
+    assert signal_edit(app, environ, tmp_path, signal.SIGTERM, is_typed=False)[0] == 143
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
 def test_an_editor_may_use_ctrl_c_for_itself(
     app: Path, editor: Editor, tmp_path: Path, number: signal.Signals
 ) -> None:
-    expected = text_of(app).replace("port: 8000", "port: 3000")
-    script = (
-        f"trap 'caught=1' {number.name.removeprefix('SIG')}\n"
-        'echo "$1" > "$NOTES/path"\n'
-        'while [ -z "$caught" ]; do read line || :; done\n'
-        'sed -i "s/port: 8000/port: 3000/" "$1"'
-    )
-    with start_edit(app, editor(script), tmp_path) as process:
-        wait_for_text(tmp_path / "notes" / "path")
-        os.killpg(process.pid, number)
-        _, errors = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, errors) == (0, b"")
+    expected = text_of(app) + "# mine\n"
+    trap = f"trap 'caught=1' {number.name.removeprefix('SIG')}\n"
+    environ = editor(f'{trap}{READY}while [ -z "$caught" ]; do read line || :; done')
+    assert signal_edit(app, environ, tmp_path, number, is_typed=True) == (0, "")
     assert text_of(app) == expected
 
 
@@ -544,15 +473,6 @@ def test_edit_overwrites_no_change_that_others_made_and_keeps_the_text(
         assert capsys.readouterr().out == text.replace("port: 8000", "port: 3000")
 
 
-def test_edit_keeps_what_set_wrote_meanwhile(app: Path, editor: Editor) -> None:
-    command = f"'{sys.executable}' -m nvoi credentials set -d '{app}' application.environment new"
-    environ = editor(f"""cd '{ROOT}'\n{command} > /dev/null\necho "# mine" >> "$1\"""")
-    with pytest.raises(UsageError, match="was changed by others meanwhile"):
-        edit(app, environ)
-    config = load(text_of(app), filename="f", environ=None)
-    assert config.application.environment == "new"
-
-
 HOLD = """
 flock -F '{}' sh -c 'echo held >"$0/held"; exec sleep 60' "$NOTES" >/dev/null 2>&1 &
 until [ -e "$NOTES/held" ]; do sleep 0.05; done
@@ -561,10 +481,7 @@ echo "# mine" >>"$1"
 
 
 def test_a_text_is_kept_where_another_command_does_not_end(
-    app: Path,
-    editor: Editor,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    app: Path, editor: Editor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Afterwards there is time for the other one to end.
     with monkeypatch.context() as hurried:
@@ -621,16 +538,6 @@ def test_a_key_that_opens_nothing_is_no_rotation_s(app: Path) -> None:
     assert (new.read_text(), key.read_text()) == ("ab" * 32, "cd" * 32)
 
 
-def test_a_key_from_a_pipe_is_read_once(app: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    reading, writing = os.pipe()
-    os.write(writing, (app / "deploy.key").read_bytes())
-    os.close(writing)
-    (app / "deploy.key").unlink()
-    assert run("credentials", "show", "-d", app, "--key-file", f"/dev/fd/{reading}") == 0
-    assert capsys.readouterr().out.startswith("#")
-    os.close(reading)
-
-
 def test_a_text_that_was_kept_is_not_left_without_its_key(app: Path, editor: Editor) -> None:
     command = f"'{sys.executable}' -m nvoi credentials set -d '{app}' application.environment new"
     environ = editor(f"""cd '{ROOT}'\n{command} > /dev/null\necho "# mine" >> "$1\"""")
@@ -647,57 +554,20 @@ def test_a_text_that_was_kept_is_not_left_without_its_key(app: Path, editor: Edi
 # Ruby
 
 RUBY = """
-require "openssl"
-mode, hex, from, to = ARGV
-cipher = OpenSSL::Cipher.new("aes-256-gcm")
-mode == "seal" ? cipher.encrypt : cipher.decrypt
-cipher.key = [hex].pack("H*")
-data = File.binread(from)
-if mode == "seal"
-  cipher.iv = nonce = OpenSSL::Random.random_bytes(12)
-  sealed = cipher.update(data) + cipher.final
-  File.binwrite(to, nonce + sealed + cipher.auth_tag)
-else
-  cipher.iv = data[0, 12]
-  cipher.auth_tag = data[-16, 16]
-  File.binwrite(to, cipher.update(data[12...-16]) + cipher.final)
-end
+require "openssl"; require "yaml"; require "json"
+cipher = OpenSSL::Cipher.new("aes-256-gcm").decrypt
+data = File.binread(ARGV[0])
+cipher.key, cipher.iv, cipher.auth_tag = [ARGV[1]].pack("H*"), data[0, 12], data[-16, 16]
+puts YAML.load(cipher.update(data[12...-16]) + cipher.final)["application"]["env"].to_json
 """
 
 
-def run_ruby(mode: str, key: Secret, source: Path, target: Path) -> None:
-    ruby = shutil.which("ruby")
-    assert ruby, "this test needs Ruby: apt-get install ruby"
-    command: list[str | Path] = [ruby, "-e", RUBY, mode, key.reveal(), source, target]
-    subprocess.run(command, check=True, timeout=PATIENCE)
-
-
-def test_ruby_and_nvoi_open_each_others_files(app: Path, tmp_path: Path) -> None:
-    key = get_key(app, environ={}).value
-    opened, sealed = tmp_path / "opened.yml", tmp_path / "sealed.enc"
-    run_ruby("open", key, app / "deploy.enc", opened)
-    assert opened.read_text() == text_of(app)
-    run_ruby("seal", key, opened, sealed)
-    assert decrypt(sealed.read_bytes(), key) == opened.read_bytes()
-    config = load_file(sealed, key=get_key(app, environ={}), environ={})
-    assert config.application.name == "shop"
-
-
-def test_ruby_reads_what_set_wrote_as_nvoi_does(app: Path, tmp_path: Path) -> None:
+def test_ruby_reads_what_set_wrote_as_nvoi_does(app: Path) -> None:
     words = {"A": "yes", "B": "0123", "C": "a: b #c", "D": "3.10", "E": "two\nlines\n", "F": "~"}
     for name, value in words.items():
         run("credentials", "set", "-d", app, f"application.env.{name}", value)
-    plain = tmp_path / "plain.yml"
-    plain.write_text(text_of(app))
-    ruby = shutil.which("ruby")
-    assert ruby, "this test needs Ruby: apt-get install ruby"
-    script = (
-        'require "yaml"; require "json"; puts YAML.load_file(ARGV[0])["application"]["env"].to_json'
-    )
-    result = subprocess.run(
-        [ruby, "-e", script, plain], check=True, capture_output=True, text=True, timeout=PATIENCE
-    )
-    assert json.loads(result.stdout) == words
+    key = get_key(app, environ={}).value.reveal()
+    assert json.loads(run_program("ruby", "-e", RUBY, app / "deploy.enc", key)) == words
 
 
 def test_a_plain_file_under_another_name_is_said_to_be_damaged(app: Path, tmp_path: Path) -> None:

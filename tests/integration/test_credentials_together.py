@@ -19,7 +19,7 @@ from nvoi.config.loader import load_file
 from nvoi.config.sealing import hold_folders, opens
 from nvoi.errors import UsageError
 from tests.integration.commands import NVOI, run_nvoi
-from tests.waiting import PATIENCE, wait_until
+from tests.waiting import PATIENCE, run_program, wait_until
 
 #: Runs the command again and again, and kills it at each of the moments before which it would have
 #: changed the disk; tells how each run ended, and waits for a line before the next one.
@@ -74,7 +74,7 @@ class Checkout:
             "EDITOR": "true",
         }
         folder.mkdir()
-        subprocess.run(["git", "init", "-q", folder], check=True)
+        run_program("git", "init", "-q", folder)
         assert self.run("config", "init", "--name", "shop").returncode == 0
 
     def run(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -98,8 +98,7 @@ class Checkout:
 
     def list_untracked(self) -> list[str]:
         """What git would add."""
-        words = ["git", "-C", str(self.folder), "status", "--porcelain", "-uall"]
-        text = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+        text = run_program("git", "-C", self.folder, "status", "--porcelain", "-uall")
         return [line.split()[1] for line in text.splitlines()]
 
 

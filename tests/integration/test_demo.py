@@ -231,13 +231,6 @@ def test_a_port_that_is_taken_is_named(machine: Machine) -> None:
     machine.assert_nothing_is_left()
 
 
-@pytest.mark.parametrize("port", ["65536", "http", "-1", "²"])
-def test_what_is_no_port_is_refused(machine: Machine, port: str) -> None:
-    ended = call_nvoi("demo", f"--port={port}", folder=machine.home, environ=machine.environ)
-    assert ended.returncode == 2
-    assert "argument --port" in ended.stderr
-
-
 @pytest.mark.parametrize("name", ["supervisor", "starlette"])
 def test_an_extra_that_is_missing_is_named(
     machine: Machine, name: str, monkeypatch: pytest.MonkeyPatch

@@ -31,16 +31,8 @@ from nvoi.protocol import sign_webhook
 from nvoi.targets import cluster
 from nvoi.targets.cluster.lock_file import LOCK_FILE
 from tests.fakes.receiver import Receiver
-from tests.integration.pages import (
-    LINK,
-    PAGES,
-    ROOT,
-    WORKFLOWS,
-    Block,
-    find_blocks,
-    run_python,
-)
-from tests.waiting import PATIENCE
+from tests.integration.pages import LINK, PAGES, ROOT, WORKFLOWS, Block, find_blocks, run_python
+from tests.waiting import PATIENCE, run_program
 
 
 def list_anchors(page: Path) -> set[str]:
@@ -73,10 +65,7 @@ def test_python_code_compiles(block: Block) -> None:
 
 @pytest.mark.parametrize("block", find_blocks("ruby"), ids=str)
 def test_ruby_code_is_valid(block: Block) -> None:
-    checked = subprocess.run(
-        ["ruby", "-c"], input=block.text, capture_output=True, text=True, check=False
-    )
-    assert checked.returncode == 0, checked.stderr
+    run_program("ruby", "-c", given=block.text)
 
 
 @pytest.mark.parametrize("block", find_blocks("yaml"), ids=str)
@@ -110,10 +99,7 @@ def list_commands(text: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("block", find_blocks("sh"), ids=str)
 def test_shell_code_is_valid_and_every_nvoi_in_it_takes_its_options(block: Block) -> None:
-    checked = subprocess.run(
-        ["bash", "-n"], input=block.text, capture_output=True, text=True, check=False
-    )
-    assert checked.returncode == 0, checked.stderr
+    run_program("bash", "-n", given=block.text)
     for arguments in list_commands(block.text):
         # Ends the process where an option is not known.
         build_parser(arguments).parse_args(arguments)
@@ -160,14 +146,9 @@ def test_the_branch_workflow_makes_a_name_that_branch_takes() -> None:
         ("delete", "Über-x", "delete --branch=-ber-x --yes --delete-volumes"),
     ):
         # In place of nvoi stands what shows the words it would get.
-        shown = subprocess.run(
-            ["bash", "-e", "-c", script.replace("exec nvoi", "exec echo")],
-            env={**os.environ, "EVENT": event, "REF": ref},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert shown.stdout.strip() == expected
+        script = script.replace("exec nvoi", "exec echo")
+        environ = {**os.environ, "EVENT": event, "REF": ref}
+        assert run_program("bash", "-e", "-c", script, environ=environ).strip() == expected
 
 
 def test_the_gitlab_jobs_run_once_at_a_time() -> None:
@@ -186,21 +167,10 @@ def test_the_page_on_clusters_leads_to_a_deploy(tmp_path: Path) -> None:
     (home / ".ssh").mkdir(parents=True)
     shutil.copytree(ROOT / "examples" / "shop", home / "shop")
     lines = [b.text for b in find_blocks("sh", "docs/cluster.md") if b.mark == "run"]
-    finished = subprocess.run(
-        ["bash", "-euc", "".join(lines)],
-        cwd=home / "shop",
-        env={
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
-            "HOME": str(home),
-        },
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stdout + finished.stderr
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environ = {"PATH": path, "PYTHONPATH": str(ROOT), "HOME": str(home)}
+    lines = ["exec 2>&1\n", *lines]
+    printed = run_program("bash", "-euc", "".join(lines), environ=environ, folder=home / "shop")
     for line in (
         "reaches shop-main-1 (203.0.113.10) as root, the master",
         "reaches shop-workers-1 (203.0.113.11) as root",
@@ -209,10 +179,10 @@ def test_the_page_on_clusters_leads_to_a_deploy(tmp_path: Path) -> None:
         "rolls out shop-web",
         "rolls out shop-worker",
     ):
-        assert line in finished.stdout
+        assert line in printed
     password = home / ".ssh" / "nvoi-shop.password"
     assert password.stat().st_mode & 0o077 == 0
-    assert password.read_text().strip() not in finished.stdout + finished.stderr
+    assert password.read_text().strip() not in printed
 
 
 def test_the_page_on_clusters_tells_the_steps_in_their_order() -> None:

@@ -23,8 +23,6 @@ from nvoi.config.ssh_keys import generate_ssh_keys
 from nvoi.kubernetes.manifests import Manifests, build_manifests
 from nvoi.kubernetes.ownership import Manifest
 from nvoi.kubernetes.workloads import Release
-from nvoi.providers import get_provider
-from nvoi.targets.cluster.checks import find_faults
 from tests.integration.pages import ROOT
 from tests.ports import find_port
 from tests.waiting import PATIENCE
@@ -81,16 +79,6 @@ def is_in_image(file: Path) -> bool:
         if fnmatch.fnmatch(file.name, line.removeprefix("!")):
             kept = line.startswith("!")
     return kept
-
-
-def test_the_config_fits_a_cluster_of_two_servers(application: Application) -> None:
-    assert find_faults(application) == []
-    servers = get_provider(application).list_servers(application)
-    assert [(server.group, server.is_master) for server in servers] == [
-        ("main", True),
-        ("workers", False),
-    ]
-    assert servers[0].volumes == ("/opt/nvoi/volumes/shop-main-database",)
 
 
 def test_its_manifests_run_the_code_that_is_there(manifests: Manifests) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
 import tarfile
 from email import message_from_bytes
@@ -17,7 +16,7 @@ from readme_renderer import markdown
 
 from nvoi.version import __version__
 from tests.integration.pages import PAGES, ROOT
-from tests.waiting import PATIENCE
+from tests.waiting import run_program
 
 #: What is no part of the repository, as .gitignore and git have it.
 FOREIGN = (".git", ".venv*", ".tox", ".*_cache", "__pycache__", "*.egg-info", "build", "dist")
@@ -37,16 +36,8 @@ def list_files(folder: Path) -> set[str]:
 def build(folder: Path, what: str) -> Path:
     """What the build backend makes of a checkout, as pip asks it."""
     code = f"from setuptools import build_meta as it; print('MADE', it.build_{what}('dist'))"
-    finished = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr
-    return folder / "dist" / finished.stdout.rpartition("MADE ")[2].strip()
+    printed = run_program(sys.executable, "-c", code, folder=folder)
+    return folder / "dist" / printed.rpartition("MADE ")[2].strip()
 
 
 def copy_repository(folder: Path) -> Path:

@@ -15,10 +15,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.integration.pages import (
-    ROOT,
-    find_blocks,
-)
+from tests.integration.pages import ROOT, find_blocks
 from tests.ports import find_port
 from tests.waiting import PATIENCE
 

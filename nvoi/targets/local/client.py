@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nvoi.errors import NvoiError
-from nvoi.targets.local.state import check_private
+from nvoi.folders import check_way
 
 #: Seconds an answer may take. Every call is answered at once: none of them waits.
 ANSWER_SECONDS = 10.0
@@ -64,7 +64,7 @@ class UnixConnection(http.client.HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
-        check_private(self._path.parent)
+        check_way(self._path.parent)
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             connection.settimeout(self.timeout)

@@ -42,7 +42,6 @@ class LocalContext:
     Attributes:
         request: what the user asked for.
         state: where the app is kept.
-        was_empty: nothing of the app was here when the run began.
         previous: the release that served when the run began, None where none did.
         release: the one this run makes, empty until it has a name.
         has_switched: the run has begun to take the old release's ports.
@@ -54,14 +53,21 @@ class LocalContext:
 
     request: Request
     state: State
-    was_empty: bool
-    previous: str | None
+    previous: str | None = field(init=False)
     release: str = ""
     has_switched: bool = False
     failed_log: Path | None = None
     tunnels: list[Tunnel] = field(default_factory=list)
     urls: list[str] = field(default_factory=list)
     remark: str = ""
+
+    def __post_init__(self) -> None:
+        self.previous = self.state.find_current()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing of the app is here but the lock of a run."""
+        return {*list_names(self.state.root)} <= {"lock"}
 
     @property
     def stamp(self) -> str:
@@ -135,12 +141,7 @@ def preview(request: Request) -> LocalContext:
     state = build_state(request)
     check_way(state.root)
     check_room(state)
-    return LocalContext(
-        request=request,
-        state=state,
-        was_empty=not state.root.is_dir(),
-        previous=state.find_current(),
-    )
+    return LocalContext(request, state)
 
 
 @contextmanager
@@ -148,15 +149,12 @@ def open_context(request: Request) -> Iterator[LocalContext]:
     """The context of a run, with the app's lock held; a LockError where another run has it."""
     state = build_state(request)
     check_way(state.root)
-    was_empty = not list_names(state.root)
-    with hold_lock(state, request):
-        yield LocalContext(
-            request=request, state=state, was_empty=was_empty, previous=state.find_current()
-        )
+    # Of the run's steps too: what they write is in the state folder.
+    with storage_errors(state), hold_lock(state, request):
+        yield LocalContext(request, state)
 
 
 def require_extra() -> None:
-    """Make sure that what the local target cannot do without is installed."""
     for name in ("supervisor", "psutil"):
         if importlib.util.find_spec(name) is None:
             raise ExtraError(f"the local target needs {name}, which is not installed", "local")
@@ -188,9 +186,8 @@ def hold_lock(state: State, request: Request) -> Iterator[None]:
         "deploy": request.deploy_id,
     }
     try:
-        with storage_errors(state):
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(holder).encode(), 0)
         yield
     finally:
         os.close(descriptor)
@@ -203,9 +200,8 @@ def acquire(state: State) -> int:
     no longer at its path is opened again.
     """
     while True:
-        with storage_errors(state):
-            make_own(state.root)
-            descriptor = os.open(state.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, PRIVATE_FILE)
+        make_own(state.root)
+        descriptor = os.open(state.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, PRIVATE_FILE)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if is_same_file(descriptor, state):

@@ -108,7 +108,7 @@ class HeldError(NotReadyError):
 
 
 def look(startup: Startup, pid: int) -> None:
-    """Look once whether a service, whose process is ``pid``, is well: by its check, at its port.
+    """Look once whether a service, whose process is ``pid``, is well: at its port, by its check.
 
     A NotReadyError says what was seen instead: a HeldError that an earlier release has the one
     port on which this one answers its healthcheck, though it is there on its own.
@@ -116,23 +116,13 @@ def look(startup: Startup, pid: int) -> None:
     check = startup.check
     if check is None:
         return
+    is_beside = check.type == "exec" or startup.health_port is not None
+    if startup.port is not None:
+        ask(startup, replace(check, type="tcp") if is_beside else check, pid, startup.port)
     if check.type == "exec":
         look_by_command(startup, check)
     elif startup.health_port is not None:
-        try:
-            ask_health_port(startup, check, pid, startup.health_port)
-        except HeldError:
-            look_at_port(startup, check, pid)
-            raise
-    else:
-        ask(startup, check, pid, startup.port or 0)
-        return
-    look_at_port(startup, check, pid)
-
-
-def look_at_port(startup: Startup, check: Healthcheck, pid: int) -> None:
-    if startup.port is not None:
-        ask(startup, replace(check, type="tcp"), pid, startup.port)
+        ask_health_port(startup, check, pid, startup.health_port)
 
 
 def ask(startup: Startup, check: Healthcheck, pid: int, port: int) -> None:

@@ -39,8 +39,7 @@ def is_running(pid: int) -> bool:
 def list_lineage(pid: int) -> list[int]:
     """``pid``, the process that started it, and so on, as far as they still run."""
     try:
-        process = psutil.Process(pid)
-        return [pid, *(parent.pid for parent in process.parents())]
+        return [pid, *(parent.pid for parent in psutil.Process(pid).parents())]
     except psutil.Error:
         return []
 
@@ -125,9 +124,9 @@ def list_connections() -> Iterator[tuple[int | None, Any]]:
         yield from ((one.pid, one) for one in psutil.net_connections("tcp"))
     except psutil.AccessDenied:
         # macOS tells them all at once to root alone.
-        for process in psutil.process_iter():
+        for each in psutil.process_iter():
             with suppress(psutil.Error, OSError):
-                yield from ((process.pid, one) for one in process.net_connections("tcp"))
+                yield from ((each.pid, one) for one in each.net_connections("tcp"))
 
 
 def is_port_free(port: int) -> bool:

@@ -1,7 +1,7 @@
 """What supervisord runs for the app, and the release it runs it from.
 
 A launcher is the shell script that supervisord runs for a service. The environment goes through
-that 0700 file and never through a command line or supervisord's config, which has a quoting of
+that 0600 file and never through a command line or supervisord's config, which has a quoting of
 its own and would show it to others.
 """
 
@@ -20,6 +20,7 @@ from pathlib import Path
 from nvoi.config.environment import build_environment
 from nvoi.config.schema import AppService
 from nvoi.errors import ServiceError
+from nvoi.files import write_whole
 from nvoi.log.levels import get_logger
 from nvoi.targets.local.client import ENDED, STOPPABLE, Info, Supervisor
 from nvoi.targets.local.context import LocalContext
@@ -32,14 +33,7 @@ from nvoi.targets.local.processes import (
     stop_processes,
     tell_killed,
 )
-from nvoi.targets.local.state import (
-    PRIVATE,
-    State,
-    find_size,
-    make_private,
-    read_tail,
-    write_private,
-)
+from nvoi.targets.local.state import State, find_size, make_private, read_tail
 from nvoi.targets.local.supervisor import (
     DAEMON_LOG,
     TRIAL,
@@ -159,7 +153,7 @@ def write_launcher(
     folder, path = state.releases / program.release, state.run / program.script
     make_private(path.parent)
     text = build_launcher(program.service, folder, command, {**environment, **marks})
-    write_private(path, text, mode=PRIVATE)
+    write_whole(path, os.fsencode(text))
 
 
 def ensure_supervisor(context: LocalContext) -> Supervisor:

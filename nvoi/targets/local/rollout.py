@@ -10,19 +10,13 @@ from functools import partial
 from nvoi import parallel
 from nvoi.config.schema import AppService
 from nvoi.errors import NvoiError, ServiceError
+from nvoi.folders import remove_tree
 from nvoi.log.levels import get_logger
 from nvoi.operation import PORT_ALONE, Step
 from nvoi.protocol import Tunnel
 from nvoi.targets.local.client import Supervisor
 from nvoi.targets.local.context import LocalContext, build_url
-from nvoi.targets.local.health import (
-    STAY_UP_SECONDS,
-    HeldError,
-    Startup,
-    is_held,
-    is_ours,
-    look,
-)
+from nvoi.targets.local.health import STAY_UP_SECONDS, HeldError, Startup, is_held, is_ours, look
 from nvoi.targets.local.processes import (
     describe_process,
     find_free_ports,
@@ -36,18 +30,8 @@ from nvoi.targets.local.programs import (
     restore,
     write_launcher,
 )
-from nvoi.targets.local.state import (
-    find_size,
-    read_tail,
-    remove_tree,
-    storage_errors,
-)
-from nvoi.targets.local.supervisor import (
-    DAEMON_LOG,
-    Program,
-    find_supervisor,
-    get_supervisor,
-)
+from nvoi.targets.local.state import find_size, read_tail
+from nvoi.targets.local.supervisor import DAEMON_LOG, Program, find_supervisor, get_supervisor
 from nvoi.waiting import NotReadyError, wait_for
 
 log = get_logger(__name__)
@@ -62,6 +46,12 @@ STAY_PAUSE = 0.2
 #: How a program says EADDRINUSE: by strerror(3), by its name, or in words of its own.
 IN_USE = re.compile("EADDRINUSE|already in use", re.IGNORECASE)
 
+#: Why a shell could not run a command, and what to look at (POSIX, "Exit Status for Commands").
+NOT_RUN = {
+    "exit status 127": ("command not found", "that what it runs is installed"),
+    "exit status 126": ("the command cannot be executed", "the mode of the file that it runs"),
+}
+
 #: Seconds the old release has to listen again after a failed switch.
 BACK_SECONDS = 30.0
 
@@ -74,11 +64,10 @@ def run_trial(context: LocalContext) -> None:
     supervisor = get_supervisor(context.state)
     usual = [port for service in services for port in (service.port, find_health_port(service))]
     free = find_free_ports(len(usual), avoid=filter(None, usual))
-    with storage_errors(context.state):
-        pairs = zip(free[::2], free[1::2], strict=True)
-        startups = [prepare(context, *each) for each in zip(services, pairs, strict=True)]
-        tried = [startup.program for startup in startups]
-        ensure_programs(context.state, supervisor, [*context.previous_programs, *tried])
+    pairs = zip(free[::2], free[1::2], strict=True)
+    startups = [prepare(context, *each) for each in zip(services, pairs, strict=True)]
+    tried = [startup.program for startup in startups]
+    ensure_programs(context.state, supervisor, [*context.previous_programs, *tried])
     watch_all(startups, supervisor)
     clear(context, supervisor)
     remove_tree(context.state.logs / "trial")
@@ -101,23 +90,19 @@ def list_tried(context: LocalContext) -> list[AppService]:
 
 
 def clear(context: LocalContext, supervisor: Supervisor) -> None:
-    """End all trials and remove what they left."""
-    with storage_errors(context.state):
-        ensure_programs(context.state, supervisor, context.previous_programs)
-        remove_tree(context.state.run / "trial")
+    ensure_programs(context.state, supervisor, context.previous_programs)
+    remove_tree(context.state.run / "trial")
 
 
 def run_switch(context: LocalContext) -> None:
     """Stop the old services, start the new ones, and see that they are well."""
     state, supervisor = context.state, get_supervisor(context.state)
-    with storage_errors(state):
-        startups = [prepare(context, service) for service in context.services]
-        context.has_switched = True
-        ensure_programs(state, supervisor, context.programs)
+    startups = [prepare(context, service) for service in context.services]
+    context.has_switched = True
+    ensure_programs(state, supervisor, context.programs)
     watch_all(startups, supervisor)
-    with storage_errors(state):
-        state.save_record(context.release, context.record)
-        state.set_current(context.release)
+    state.save_record(context.release, context.record)
+    state.set_current(context.release)
     for service in context.services:
         if service.port is not None:
             context.tunnels.append(Tunnel(service.name, f"localhost:{service.port}"))
@@ -130,9 +115,8 @@ def undo_switch(context: LocalContext) -> None:
         return
     context.tunnels.clear()
     context.urls.clear()
-    with storage_errors(context.state):
-        context.state.set_current(context.previous)
-        restore(context)
+    context.state.set_current(context.previous)
+    restore(context)
     if context.previous is None:
         return
     try:
@@ -300,30 +284,21 @@ def tell(startup: Startup, seconds: float) -> None:
 
 def build_end_error(startup: Startup, seconds: float) -> ServiceError:
     name = startup.service.name
-    key = f"application.app.{name}.command"
+    key, after = f"application.app.{name}.command", f"after {seconds:.1f} s"
     how = find_exit(startup) or "ended"
-    status = re.fullmatch(r"exit status (\d+)", how)
+    marks = startup.state.build_marks(startup.program.release, startup.program.name)
     hint = f"mend what its last lines say, or change {key}"
-    if how == "exit status 127":
-        message = f"{name}: command not found (exit status 127)"
-        hint = f"check {key}, and that what it runs is installed"
-    elif how == "exit status 126":
-        message = f"{name}: the command cannot be executed (exit status 126)"
-        hint = f"check {key}, and the mode of the file that it runs"
-    elif how == "exit status 0" and has_daemon(startup):
-        message = f"{name} ended after {seconds:.1f} s: it put itself into the background"
+    if how in NOT_RUN:
+        what, remedy = NOT_RUN[how]
+        message, hint = f"{name}: {what} ({how})", f"check {key}, and {remedy}"
+    elif how == "exit status 0" and find_marked(marks):
+        message = f"{name} ended {after}: it put itself into the background"
         hint = f"run it in the foreground: {key} must not end while it serves"
-    elif status:
-        message = f"{name} exited with {status[1]} after {seconds:.1f} s"
+    elif how.startswith("exit status"):
+        message = f"{name} exited with {how.split()[-1]} {after}"
     else:
-        message = f"{name} was {how} after {seconds:.1f} s"
+        message = f"{name} was {how} {after}"
     return build_error(startup, message, hint)
-
-
-def has_daemon(startup: Startup) -> bool:
-    """Whether a process runs that a service has started before it ended."""
-    program = startup.program
-    return bool(find_marked(startup.state.build_marks(program.release, program.name)))
 
 
 def find_exit(startup: Startup) -> str | None:
@@ -355,7 +330,6 @@ def build_health_error(startup: Startup, seen: str) -> ServiceError:
 
 
 def build_remedy(startup: Startup) -> str:
-    """What a service has to do to be well."""
     check = startup.check
     if check is None or check.type == "tcp":
         return f"see why {startup.service.name} accepts no connections"

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 
 from nvoi.errors import NvoiError
+from nvoi.folders import remove_tree
 from nvoi.log.levels import get_logger
 from nvoi.log.rendering import format_count
 from nvoi.operation import Step
@@ -21,15 +22,7 @@ from nvoi.source import copy_entry
 from nvoi.targets.checkout import read_checkout
 from nvoi.targets.local.context import LocalContext
 from nvoi.targets.local.programs import build_mount_name, stop_leftovers
-from nvoi.targets.local.state import (
-    PRIVATE,
-    State,
-    find_size,
-    make_private,
-    remove_tree,
-    replace_link,
-    storage_errors,
-)
+from nvoi.targets.local.state import PRIVATE, State, find_size, make_private, replace_link
 from nvoi.waiting import Reminder
 
 log = get_logger(__name__)
@@ -41,14 +34,12 @@ MEGABYTE = 1_000_000
 
 def run_snapshot(context: LocalContext) -> None:
     folder, names = context.request.directory, read_checkout(context.request).names
-    with storage_errors(context.state):
-        make_private(context.state.releases)
+    make_private(context.state.releases)
     # Set before the folder is made, so that an interruption from here on removes it.
     context.release = build_name(context.state, datetime.now(UTC))
     sizes = {name: find_size(folder / name) for name in names}
     tell_size(sizes)
-    with storage_errors(context.state):
-        copied = copy(folder, context.state.releases / context.release, sizes)
+    copied = copy(folder, context.state.releases / context.release, sizes)
     files, size = format_count(copied, "file"), format_bytes(sum(sizes.values()))
     log.info("release %s: %s, %s, from %s", context.release, files, size, folder)
 
@@ -67,13 +58,9 @@ def tell_size(sizes: Mapping[str, int]) -> None:
 
 
 def copy(folder: Path, release: Path, sizes: Mapping[str, int]) -> int:
-    """Make a release of a folder's files, and say now and then how far that is.
+    """Make a release of the files that ``sizes`` names, and say now and then how far that is.
 
-    Args:
-        sizes: the files' names, and their bytes.
-
-    Returns:
-        how many of them were still there.
+    Returns how many of them were still there.
     """
     release.mkdir(mode=PRIVATE)
     reminder, total = Reminder("the copy", log), format_bytes(sum(sizes.values()))
@@ -117,21 +104,20 @@ def build_name(state: State, now: datetime) -> str:
 
 
 def run_volumes(context: LocalContext) -> None:
-    with storage_errors(context.state):
-        for volume in list_volumes(context):
-            make_private(context.state.volumes / volume)
-        for service, volume, path in list_mounts(context):
-            folder = context.state.volumes / volume
-            if PurePosixPath(path).is_absolute():
-                log.warning(
-                    "%s: %s cannot be mounted without root; the folder is %s, in the service's %s",
-                    service,
-                    path,
-                    folder,
-                    build_mount_name(volume),
-                )
-            else:
-                link_mount(context.state.releases / context.release, service, path, folder)
+    for volume in list_volumes(context):
+        make_private(context.state.volumes / volume)
+    for service, volume, path in list_mounts(context):
+        folder = context.state.volumes / volume
+        if PurePosixPath(path).is_absolute():
+            log.warning(
+                "%s: %s cannot be mounted without root; the folder is %s, in the service's %s",
+                service,
+                path,
+                folder,
+                build_mount_name(volume),
+            )
+        else:
+            link_mount(context.state.releases / context.release, service, path, folder)
 
 
 def plan_volumes(context: LocalContext) -> Iterator[str]:
@@ -200,10 +186,9 @@ def build_mount_error(mount: str, name: str, place: Path) -> NvoiError:
 
 
 def run_prune(context: LocalContext) -> None:
-    with storage_errors(context.state):
-        for release in list_surplus(context, context.state.list_releases()):
-            log.info("removing release %s", release)
-            context.state.remove_release(release)
+    for release in list_surplus(context, context.state.list_releases()):
+        log.info("removing release %s", release)
+        context.state.remove_release(release)
 
 
 def plan_prune(context: LocalContext) -> Iterator[str]:

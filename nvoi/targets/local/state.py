@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
-import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from nvoi.errors import NvoiError
+from nvoi.files import write_whole
+from nvoi.folders import remove_tree
 from nvoi.log import masking
 from nvoi.operation import Request
 
@@ -86,11 +87,10 @@ class State:
         remove_tree(self.run / release)
 
     def save_record(self, release: str, record: Record) -> None:
-        """Mark ``release`` as one that has served."""
         path = self.run / release / "services.json"
         # A release without services has no launchers, and so no folder for them yet.
         make_private(path.parent)
-        write_private(path, json.dumps(record))
+        write_whole(path, json.dumps(record).encode())
 
     def find_record(self, release: str | None) -> Record | None:
         """The record of ``release``, None where it never served or the record cannot be read."""
@@ -139,59 +139,12 @@ def make_private(folder: Path) -> None:
     folder.chmod(PRIVATE)
 
 
-def check_private(folder: Path) -> None:
-    """Make sure that nobody but this user can have put anything into ``folder``."""
-    status = folder.lstat()
-    if stat.S_ISLNK(status.st_mode) or status.st_uid != os.getuid():
-        raise NvoiError(f"{folder} belongs to somebody else", hint="remove it, or set NVOI_HOME")
-    if not stat.S_ISDIR(status.st_mode):
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise NvoiError(f"others may write to {folder}", hint=f"chmod 700 {folder}")
-
-
-def write_private(path: Path, text: str, mode: int = PRIVATE_FILE) -> None:
-    """Replace the file at ``path`` in one move; others can never read it."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(text)
-        temporary.chmod(mode)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
 def replace_link(link: Path, target: Path) -> None:
     """Point ``link`` at ``target`` in one move, whatever it pointed at before."""
     temporary = link.with_name(f".{link.name}.new")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
     temporary.replace(link)
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a folder with all it holds, also folders in it that are read-only.
-
-    What is not there is no error.
-    """
-    if path.is_symlink() or path.is_file():
-        path.unlink(missing_ok=True)
-        return
-    with suppress(FileNotFoundError):
-        mode = path.stat().st_mode
-        if mode & stat.S_IRWXU != stat.S_IRWXU:
-            path.chmod(mode | stat.S_IRWXU)
-        with os.scandir(path) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    remove_tree(Path(entry.path))
-                else:
-                    Path(entry.path).unlink(missing_ok=True)
-        path.rmdir()
 
 
 def list_names(folder: Path) -> list[str]:

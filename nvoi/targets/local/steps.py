@@ -11,6 +11,7 @@ from functools import partial
 from nvoi import process
 from nvoi.config.schema import AppService
 from nvoi.errors import CommandError, ServiceError
+from nvoi.folders import remove_tree
 from nvoi.log.levels import get_logger
 from nvoi.log.rendering import format_count
 from nvoi.operation import Step
@@ -30,7 +31,7 @@ from nvoi.targets.local.programs import (
     stop_leftovers,
     stop_programs,
 )
-from nvoi.targets.local.state import LAST_LINES, list_names, remove_tree, storage_errors
+from nvoi.targets.local.state import LAST_LINES, list_names
 from nvoi.targets.local.supervisor import SERVICE, find_supervisor, remove_socket, shut_down
 from nvoi.waiting import Reminder
 
@@ -44,15 +45,14 @@ def run_recovery(context: LocalContext) -> None:
     been deployed and nothing of it runs.
     """
     state = context.state
-    with storage_errors(state):
-        started = restore(context)
-        if started:
-            log.info("started again from release %s: %s", context.previous, ", ".join(started))
-        for release in state.list_unfinished():
-            log.info("removing release %s, which was never finished", release)
-            stop_leftovers(state, release)
-            state.remove_release(release)
-        remove_tree(state.run / "trial")
+    started = restore(context)
+    if started:
+        log.info("started again from release %s: %s", context.previous, ", ".join(started))
+    for release in state.list_unfinished():
+        log.info("removing release %s, which was never finished", release)
+        stop_leftovers(state, release)
+        state.remove_release(release)
+    remove_tree(state.run / "trial")
 
 
 def plan_recovery(context: LocalContext) -> Iterator[str]:
@@ -74,8 +74,9 @@ def run_ports(context: LocalContext) -> None:
         listeners = list_listeners(service.port)
         is_strange = bool(listeners) and not is_ours(listeners[0], context.state)
         if is_strange or not is_given_up(context, service.port, listeners):
+            holder = describe_process(listeners[0]) if listeners else "another program"
             raise ServiceError(
-                f"port {service.port} of {service.name} is taken by {describe_holder(listeners)}",
+                f"port {service.port} of {service.name} is taken by {holder}",
                 hint=f"stop that program, or change application.app.{service.name}.port",
             )
 
@@ -98,10 +99,6 @@ def is_given_up(context: LocalContext, port: int, listeners: Sequence[int]) -> b
     # One that has ended may have left running what listens: that is stopped with it.
     is_left = any(is_marked(pid, each) for pid in listeners for each in marks)
     return is_left or not alive.isdisjoint(owners)
-
-
-def describe_holder(listeners: list[int]) -> str:
-    return describe_process(listeners[0]) if listeners else "another program"
 
 
 def run_prepare(context: LocalContext) -> None:
@@ -159,8 +156,7 @@ def get_signal_name(number: int) -> str:
 
 
 def run_supervise(context: LocalContext) -> None:
-    with storage_errors(context.state):
-        ensure_supervisor(context)
+    ensure_supervisor(context)
 
 
 def undo_supervise(context: LocalContext) -> None:
@@ -176,7 +172,7 @@ def plan_supervise(context: LocalContext) -> Iterator[str]:
 
 def run_stop(context: LocalContext) -> None:
     """Stop supervisord with all it runs, and what a dead one has left."""
-    if context.was_empty:
+    if context.is_empty:
         log.info("nothing to delete: %s is not deployed here", context.application.name)
         return
     state, supervisor = context.state, find_supervisor(context.state)
@@ -189,7 +185,7 @@ def run_stop(context: LocalContext) -> None:
 
 
 def plan_stop(context: LocalContext) -> Iterator[str]:
-    if context.was_empty:
+    if context.is_empty:
         yield f"nothing to delete: {context.application.name} is not deployed here"
         return
     supervisor = find_supervisor(context.state)
@@ -202,16 +198,15 @@ def plan_stop(context: LocalContext) -> Iterator[str]:
 def run_remove(context: LocalContext) -> None:
     """Remove all but volumes; the lock goes last, while it is held."""
     state, names = context.state, list_names(context.state.volumes)
-    with storage_errors(state):
-        remove_socket(state)
-        state.current.unlink(missing_ok=True)
-        for folder in (state.releases, state.run, state.logs, state.supervisor):
-            remove_tree(folder)
-        if context.request.delete_volumes or not names:
-            remove_tree(state.volumes)
-        state.lock.unlink(missing_ok=True)
-        if not list_names(state.root):
-            state.root.rmdir()
+    remove_socket(state)
+    state.current.unlink(missing_ok=True)
+    for folder in (state.releases, state.run, state.logs, state.supervisor):
+        remove_tree(folder)
+    if context.request.delete_volumes or not names:
+        remove_tree(state.volumes)
+    state.lock.unlink(missing_ok=True)
+    if not list_names(state.root):
+        state.root.rmdir()
     if names and context.request.delete_volumes:
         log.info("volumes removed: %s", ", ".join(names))
     elif names:
@@ -219,7 +214,7 @@ def run_remove(context: LocalContext) -> None:
 
 
 def plan_remove(context: LocalContext) -> Iterator[str]:
-    if context.was_empty:
+    if context.is_empty:
         return
     releases = format_count(len(context.state.list_releases()), "release")
     yield f"would remove {releases} in {context.state.root}"

@@ -18,26 +18,12 @@ from functools import partial
 from pathlib import Path
 
 from nvoi.errors import NvoiError, ServiceError
+from nvoi.files import write_whole
+from nvoi.folders import check_way, remove_tree
 from nvoi.log.levels import get_logger
 from nvoi.targets.local.client import EndingError, GoneError, Supervisor
-from nvoi.targets.local.processes import (
-    NOTICE_SECONDS,
-    STOP_SECONDS,
-    describe_process,
-    is_marked,
-    look_for_end,
-    stop_processes,
-)
-from nvoi.targets.local.state import (
-    PRIVATE,
-    PRIVATE_FILE,
-    State,
-    check_private,
-    make_private,
-    read_tail,
-    remove_tree,
-    write_private,
-)
+from nvoi.targets.local.processes import NOTICE_SECONDS, STOP_SECONDS, look_for_end, stop_processes
+from nvoi.targets.local.state import PRIVATE, PRIVATE_FILE, State, make_private, read_tail
 from nvoi.waiting import NotReadyError, wait_for
 
 log = get_logger(__name__)
@@ -149,7 +135,7 @@ def build_conf(state: State, programs: Iterable[Program]) -> str:
 def write_conf(state: State, programs: Iterable[Program]) -> None:
     for folder in (state.supervisor, state.run, state.logs, state.logs / "trial"):
         make_private(folder)
-    write_private(state.supervisor / "supervisord.conf", build_conf(state, programs))
+    write_whole(state.supervisor / "supervisord.conf", os.fsencode(build_conf(state, programs)))
 
 
 def get_socket(state: State) -> Path:
@@ -162,7 +148,7 @@ def get_socket(state: State) -> Path:
     if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
         return path
     digest = hashlib.sha256(os.fsencode(state.root)).hexdigest()[:16]
-    return Path("/tmp") / f"nvoi-{os.getuid()}-{digest}" / "supervisor.sock"  # noqa: S108 - 0700, its owner is checked
+    return Path("/tmp") / f"nvoi-{os.getuid()}-{digest}" / "supervisor.sock"  # noqa: S108 - 0700, the way to it is checked
 
 
 def remove_socket(state: State) -> None:
@@ -212,7 +198,7 @@ def start_supervisor(state: State, environment: Mapping[str, str]) -> Supervisor
     path = get_socket(state)
     with suppress(FileExistsError):
         path.parent.mkdir(mode=PRIVATE)
-    check_private(path.parent)
+    check_way(path.parent)
     log.debug("starting supervisord in %s", state.supervisor)
     launch(state, environment)
     supervisor = Supervisor(path)
@@ -258,8 +244,7 @@ def build_start_error(state: State, reason: str) -> NvoiError:
 
 def shut_down(state: State) -> bool:
     """Stop supervisord with all it runs, and wait until it has gone; whether it ran."""
-    path = get_socket(state)
-    supervisor = Supervisor(path)
+    supervisor = Supervisor(get_socket(state))
     try:
         pid = supervisor.get_pid()
         supervisor.shut_down()
@@ -278,11 +263,5 @@ def shut_down(state: State) -> bool:
             first_notice=NOTICE_SECONDS,
         )
     except NotReadyError:
-        if not is_marked(pid, state.build_marks()):
-            raise NvoiError(
-                f"what answers on {path} names {describe_process(pid)}, which is no process of "
-                "the app's",
-                hint=f"see what listens there, and remove {path}",
-            ) from None
         stop_processes([pid], what="supervisord")
     return True

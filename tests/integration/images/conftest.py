@@ -11,8 +11,9 @@ import pytest
 
 from nvoi.config.schema import Login
 from nvoi.images.build import Build
-from nvoi.images.engines import Image, Podman
+from nvoi.images.engines import Engine, Image, Podman
 from nvoi.images.login import NO_LOGINS
+from nvoi.images.registry import Registry as Client
 from nvoi.source import read_source
 from tests.integration.podman import build_podman_environ, write_checkout, write_noise
 from tests.integration.registry import Registry
@@ -42,6 +43,7 @@ __all__ = [
 
 REPOSITORY = "nvoi-shop"
 PLATFORM = "linux/amd64"
+PODMAN = Podman()
 #: Bytes of a layer that takes a while to be sent.
 HEAVY = 3 << 20
 
@@ -67,17 +69,21 @@ def start_build(
     stamp: str = "20260101000000",
     platform: Future[str] | str = PLATFORM,
     logins: Mapping[str, Login] = NO_LOGINS,
+    *,
+    engine: Engine = PODMAN,
+    cache: Client | None = None,
 ) -> Build:
     known: Future[str] = Future()
     if isinstance(platform, str):
         known.set_result(platform)
     return Build(
-        engine=Podman(),
+        engine=engine,
         source=read_source(checkout, environ),
         dockerfile=checkout / "Dockerfile",
         tag=f"{REPOSITORY}:{stamp}",
         platform=known if isinstance(platform, str) else platform,
         environ=environ,
+        cache=lambda: cache,
         logins=logins,
     ).start()
 

@@ -6,7 +6,6 @@ import logging
 import os
 import random
 import signal
-import subprocess
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -17,19 +16,11 @@ from nvoi.parallel import CancelledError
 from tests.integration.images.conftest import MakeImage, StartBuild
 from tests.integration.images.processes import find_processes
 from tests.integration.podman import write_checkout
-from tests.waiting import PATIENCE, wait_until
+from tests.waiting import run_program, wait_until
 
 
 def ask(environ: dict[str, str], *words: str) -> str:
-    done = subprocess.run(
-        ["podman", *words],
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=True,
-    )
-    return done.stdout.strip()
+    return run_program("podman", *words, environ=environ).strip()
 
 
 def test_an_image_is_built_when_the_platform_is_known_and_the_same_of_the_same_files(

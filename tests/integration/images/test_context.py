@@ -99,15 +99,6 @@ def test_an_image_has_what_git_does_not_ignore_and_no_key(
     }
 
 
-def test_no_key_comes_into_a_build_of_a_folder_without_git(
-    app: Path, environ: dict[str, str]
-) -> None:
-    for name in KEYS:
-        write(app / name)
-    with stage(read_source(app, environ), environ) as folder:
-        assert {one.name for one in folder.rglob("*")} == {"Dockerfile", "hello.txt"}
-
-
 def test_the_engine_heeds_dockerignore_also_where_git_ignores_that(
     app: Path, make: MakeImage, read: ReadImage
 ) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import stat
-from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -20,14 +18,12 @@ from nvoi.images.push import push
 from nvoi.images.registry import Registry as Client
 from nvoi.images.registry import find_same
 from nvoi.kubernetes.registry import build_credentials, build_htpasswd
-from nvoi.parallel import CancelledError
 from nvoi.secret import Secret
-from nvoi.source import read_source
 from tests.fakes.docker import FakeDocker
-from tests.integration.podman import write_checkout
+from tests.integration.images.conftest import StartBuild, start_build
 from tests.integration.registry import Registry
 
-StartBuild = Callable[..., Build]
+BUILDX = Buildx()
 
 
 @pytest.fixture
@@ -46,21 +42,9 @@ def environ(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def begin(docker: FakeDocker, environ: dict[str, str], checkout: Path) -> StartBuild:
     def begin(
-        stamp: str = "20260101000001",
-        cache: Client | None = None,
-        engine: Engine | None = None,
+        stamp: str = "20260101000001", cache: Client | None = None, engine: Engine = BUILDX
     ) -> Build:
-        platform: Future[str] = Future()
-        platform.set_result("linux/arm64")
-        return Build(
-            engine=engine or Buildx(),
-            source=read_source(checkout, environ),
-            dockerfile=checkout / "Dockerfile",
-            tag=f"nvoi-shop:{stamp}",
-            platform=platform,
-            environ=environ,
-            cache=lambda: cache,
-        ).start()
+        return start_build(environ, checkout, stamp, "linux/arm64", engine=engine, cache=cache)
 
     return begin
 
@@ -201,25 +185,6 @@ def test_a_layer_cache_that_is_lost_meanwhile_breaks_no_build(
     assert [one for one in logged.messages if "unexpected EOF; the layer cache was lost" in one]
 
 
-def test_a_failed_build_names_the_instruction(docker: FakeDocker, begin: StartBuild) -> None:
-    lines = [
-        "#5 [build 2/3] COPY . .",
-        "#6 [build 3/3] RUN make all",
-        "#6 0.312 no rule",
-        '#6 ERROR: process "/bin/sh -c make all" did not complete successfully: exit code: 2',
-        "------",
-        " > [build 3/3] RUN make all:",
-        "------",
-        "ERROR: failed to solve: exit code: 2",
-    ]
-    docker.set(failures=1, lines=lines)
-    with pytest.raises(CommandError) as caught:
-        begin("20260101000001").wait()
-    wanted = "the image cannot be built: [build 3/3] RUN make all: exit code 2"
-    assert caught.value.message == wanted
-    assert "#6 0.312 no rule" in caught.value.output
-
-
 def test_docker_keeps_no_name_of_the_registry(
     docker: FakeDocker, begin: StartBuild, environ: dict[str, str], registry: Registry
 ) -> None:
@@ -234,25 +199,6 @@ def test_docker_keeps_no_name_of_the_registry(
     assert set(docker.images) == {image.tag}
     assert remove_here(engine, "nvoi-shop", (), environ) == (image.stamp,)
     assert docker.images == {}
-
-
-def test_a_push_that_docker_refuses_says_why(
-    docker: FakeDocker, begin: StartBuild, environ: dict[str, str], registry: Registry
-) -> None:
-    image = begin("20260101000001").wait()
-    forget_all(docker)
-    with pytest.raises(CommandError, match="cannot be pushed with docker buildx: No such image"):
-        push(Buildx(), image, Client(registry.address), environ)
-
-
-def test_a_cancelled_build_of_docker_is_cancelled(begin: StartBuild, tmp_path: Path) -> None:
-    program = tmp_path / "programs/docker"
-    program.write_text("#!/bin/sh\nexec /bin/sleep 615\n")
-    build = begin(engine=Buildx(str(program)))
-    build.cancel()
-    assert build.is_done
-    with pytest.raises(CancelledError):
-        build.wait()
 
 
 def test_docker_with_buildx_comes_first(docker: FakeDocker, environ: dict[str, str]) -> None:
@@ -278,9 +224,3 @@ def test_a_machine_without_an_engine_is_told_what_to_install(tmp_path: Path) -> 
         find_engine({"PATH": str(tmp_path)})
     assert "install Docker" in caught.value.hint
     assert "image" in caught.value.hint
-
-
-def test_a_changed_checkout_is_another_image(begin: StartBuild, checkout: Path) -> None:
-    first = begin("20260101000001").wait()
-    write_checkout(checkout, text="two\n")
-    assert begin("20260101000002").wait().id != first.id

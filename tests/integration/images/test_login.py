@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import stat
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -20,14 +19,10 @@ from tests.integration.images.conftest import StartBuild
 from tests.integration.images.processes import find_processes
 from tests.integration.podman import write_checkout
 from tests.integration.registry import Registry
-from tests.waiting import PATIENCE, wait_until
+from tests.waiting import run_program, wait_until
 
 PASSWORD = Secret("pa55word-of-the-base")
 INSECURE = '[[registry]]\nlocation = "{}"\ninsecure = true\n'
-
-
-def run(environ: dict[str, str], *words: str) -> None:
-    subprocess.run(["podman", *words], env=environ, check=True, timeout=PATIENCE)
 
 
 @pytest.fixture
@@ -39,9 +34,9 @@ def base(registry: Registry, environ: dict[str, str], tmp_path: Path) -> str:
     settings.write_text(INSECURE.format(registry.address))
     environ["CONTAINERS_REGISTRIES_CONF"] = str(settings)
     environ["HOME"] = str(tmp_path / "home")
-    run(environ, "build", "-q", "-t", reference, str(folder))
-    run(environ, "push", "-q", reference)
-    run(environ, "rmi", reference)
+    run_program("podman", "build", "-q", "-t", reference, str(folder), environ=environ)
+    run_program("podman", "push", "-q", reference, environ=environ)
+    run_program("podman", "rmi", reference, environ=environ)
     registry.ask(build_htpasswd(Credentials("robot", PASSWORD)).reveal())
     return reference
 
@@ -74,9 +69,7 @@ def test_a_base_image_is_pulled_with_the_config_s_login_which_nobody_sees(
     login = Login("robot", PASSWORD)
     build = begin(logins={address: login})
     wait_until(lambda: find_processes("sleep\x00613"), "the last instruction")
-    shown = subprocess.run(
-        ["ps", "-eo", "args"], capture_output=True, text=True, check=True, timeout=PATIENCE
-    ).stdout
+    shown = run_program("ps", "-eo", "args")
     build.cancel()
     with pytest.raises((CancelledError, CommandError)):
         build.wait()

@@ -6,8 +6,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,6 @@ from nvoi.images.engines import Image, Podman
 from nvoi.images.push import open_registry, push
 from nvoi.images.registry import Registry as Client
 from nvoi.images.registry import find_same
-from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host
 from tests.integration.images.conftest import HEAVY, Stock
 from tests.integration.images.processes import find_processes
@@ -30,10 +29,13 @@ from tests.waiting import PATIENCE, wait_until
 ENGINE = Podman()
 
 
-@contextmanager
-def reach(connections: Connections, host: Host, registry: Registry) -> Iterator[Client]:
-    with open_registry(connections, host, "127.0.0.1", registry.port) as client:
-        yield client
+Reach = Callable[[Host], AbstractContextManager[Client]]
+
+
+@pytest.fixture
+def reach(connect: Connect, registry: Registry) -> Reach:
+    """The registry as it is reached through a host, over a connection of its own each time."""
+    return lambda host: open_registry(connect(), host, "127.0.0.1", registry.port)
 
 
 def list_uploads(registry: Registry) -> list[str]:
@@ -45,16 +47,31 @@ def list_uploads(registry: Registry) -> list[str]:
     ]
 
 
+@contextmanager
+def in_the_middle(relay: Relay, act: Callable[[], None]) -> Iterator[None]:
+    """Act once a part of the heavy image has gone through the relay."""
+    sent = relay.sent
+
+    def wait() -> None:
+        wait_until(lambda: relay.sent > sent + HEAVY // 4, "a part of the image")
+        act()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    yield
+    thread.join()
+
+
 def write_program(path: Path, script: str) -> None:
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
 
 
 def test_the_registry_has_the_image_under_its_own_stamp_or_another(
-    connections: Connections, server: Server, registry: Registry, stock: Stock
+    reach: Reach, server: Server, registry: Registry, stock: Stock
 ) -> None:
     image, direct = stock.first, Client(registry.address)
-    with reach(connections, server.host, registry) as client:
+    with reach(server.host) as client:
         digest = push(ENGINE, image, client, stock.environ)
         manifest = direct.find_manifest("nvoi-shop", image.stamp)
         assert manifest is not None
@@ -66,11 +83,11 @@ def test_the_registry_has_the_image_under_its_own_stamp_or_another(
 
 
 def test_only_layers_that_the_registry_lacks_are_sent_and_the_same_image_is_found(
-    connections: Connections, server: Server, registry: Registry, stock: Stock
+    reach: Reach, server: Server, registry: Registry, stock: Stock
 ) -> None:
     direct = Client(registry.address)
     assert find_same(direct, "nvoi-shop", "0" * 64) is None
-    with reach(connections, server.host, registry) as client:
+    with reach(server.host) as client:
         digest = push(ENGINE, stock.first, client, stock.environ)
         first = len(list_uploads(registry))
         assert find_same(direct, "nvoi-shop", stock.same.id) == (stock.first.stamp, digest)
@@ -78,21 +95,17 @@ def test_only_layers_that_the_registry_lacks_are_sent_and_the_same_image_is_foun
         assert len(list_uploads(registry)) == first
     assert find_same(direct, "nvoi-shop", stock.changed.id) is None
     # As a later run does it: the port here is the same.
-    with reach(connections, server.host, registry) as client:
+    with reach(server.host) as client:
         push(ENGINE, stock.changed, client, stock.environ)
     # The layer of the file, and the config.
     assert len(list_uploads(registry)) == first + 2
 
 
 def test_a_push_whose_connection_is_cut_goes_on_over_a_new_one(
-    *,
-    connections: Connections,
-    relay: Relay,
-    registry: Registry,
-    stock: Stock,
+    reach: Reach, relay: Relay, registry: Registry, stock: Stock
 ) -> None:
     image = stock.heavy
-    with reach(connections, relay.host, registry) as client:
+    with reach(relay.host) as client:
         relay.cut_after(HEAVY // 2)
         digest = push(ENGINE, image, client, stock.environ)
     assert relay.accepted == 2
@@ -100,33 +113,21 @@ def test_a_push_whose_connection_is_cut_goes_on_over_a_new_one(
 
 
 def test_a_registry_that_is_restarted_in_the_middle_gets_the_image(
-    *,
-    connections: Connections,
-    relay: Relay,
-    registry: Registry,
-    stock: Stock,
+    reach: Reach, relay: Relay, registry: Registry, stock: Stock
 ) -> None:
     image = stock.heavy
 
     def restart() -> None:
-        wait_until(lambda: relay.sent > sent + HEAVY // 4, "a part of the image")
         registry.stop()
         registry.start()
 
-    with reach(connections, relay.host, registry) as client:
-        sent = relay.sent
-        thread = threading.Thread(target=restart)
-        thread.start()
+    with reach(relay.host) as client, in_the_middle(relay, restart):
         digest = push(ENGINE, image, client, stock.environ)
-        thread.join()
     assert Client(registry.address).find_digest("nvoi-shop", image.stamp) == digest
 
 
 def test_a_push_that_is_cut_every_time_ends_after_three_attempts(
-    registry: Registry,
-    stock: Stock,
-    tmp_path: Path,
-    logged: pytest.LogCaptureFixture,
+    registry: Registry, stock: Stock, tmp_path: Path, logged: pytest.LogCaptureFixture
 ) -> None:
     image = stock.first
     client = Client(registry.address)
@@ -144,15 +145,11 @@ def test_a_push_that_is_cut_every_time_ends_after_three_attempts(
 
 
 def test_a_push_that_was_interrupted_sends_the_rest_in_the_next_run(
-    *,
-    registry: Registry,
-    connect: Connect,
-    relay: Relay,
-    stock: Stock,
+    registry: Registry, reach: Reach, relay: Relay, stock: Stock
 ) -> None:
     image = stock.heavy
     direct = Client(registry.address)
-    with reach(connect(), relay.host, registry) as client:
+    with reach(relay.host) as client:
         push(ENGINE, stock.first, client, stock.environ)
         relay.refuse()
         relay.cut_after(HEAVY // 2)
@@ -161,7 +158,7 @@ def test_a_push_that_was_interrupted_sends_the_rest_in_the_next_run(
     assert direct.find_digest("nvoi-shop", image.stamp) is None
     relay.accept_again()
     before = list_uploads(registry)
-    with reach(connect(), relay.host, registry) as client:
+    with reach(relay.host) as client:
         push(ENGINE, image, client, stock.environ)
     assert direct.find_digest("nvoi-shop", image.stamp)
     # The layer of the noise, and the config.
@@ -171,42 +168,30 @@ def test_a_push_that_was_interrupted_sends_the_rest_in_the_next_run(
 
 
 def test_a_push_that_is_interrupted_ends_at_once_with_all_that_it_runs(
-    *,
-    connections: Connections,
-    relay: Relay,
-    registry: Registry,
-    stock: Stock,
+    reach: Reach, relay: Relay, registry: Registry, stock: Stock
 ) -> None:
     image = stock.heavy
 
     def interrupt() -> None:
-        wait_until(lambda: relay.sent > sent + HEAVY // 4, "a part of the image")
         relay.stall()
         os.kill(os.getpid(), signal.SIGINT)
 
-    with reach(connections, relay.host, registry) as client:
-        sent = relay.sent
-        thread = threading.Thread(target=interrupt)
-        thread.start()
-        with pytest.raises(KeyboardInterrupt):
+    with reach(relay.host) as client:
+        with in_the_middle(relay, interrupt), pytest.raises(KeyboardInterrupt):
             push(ENGINE, image, client, stock.environ)
-        thread.join()
         assert find_processes(client.address) == []
         relay.resume()
     assert Client(registry.address).find_digest("nvoi-shop", image.stamp) is None
 
 
 def test_a_registry_that_is_down_is_told_before_anything_is_sent(
-    connections: Connections,
-    server: Server,
-    registry: Registry,
-    stock: Stock,
+    reach: Reach, server: Server, registry: Registry, stock: Stock
 ) -> None:
     image = stock.first
     registry.stop()
     began = time.monotonic()
     with (
-        reach(connections, server.host, registry) as client,
+        reach(server.host) as client,
         pytest.raises(CommandError, match="registry on web-1 has not answered for 1 s") as caught,
     ):
         push(ENGINE, image, client, stock.environ, patience=1)
@@ -234,21 +219,21 @@ def test_done_is_only_said_when_the_registry_has_the_image(
 
 
 def test_the_port_here_is_the_same_in_every_run_and_another_where_it_is_taken(
-    connections: Connections, server: Server, registry: Registry
+    reach: Reach, server: Server, registry: Registry
 ) -> None:
-    with reach(connections, server.host, registry) as client:
+    with reach(server.host) as client:
         first = client.address
-        with reach(connections, server.host, registry) as other:
+        with reach(server.host) as other:
             assert other.address != first
             assert other.is_up()
-    with reach(connections, server.host, registry) as client:
+    with reach(server.host) as client:
         assert client.address == first
         assert client.is_up()
 
 
 def test_a_host_that_cannot_be_reached_is_told_at_once(
-    connections: Connections, server: Server, registry: Registry
+    reach: Reach, server: Server, registry: Registry
 ) -> None:
     server.stop()
-    with pytest.raises(NvoiError, match="web-1"), reach(connections, server.host, registry):
+    with pytest.raises(NvoiError, match="web-1"), reach(server.host):
         pass

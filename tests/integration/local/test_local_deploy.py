@@ -3,18 +3,18 @@ from __future__ import annotations
 import os
 import signal
 import stat
-import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from nvoi.errors import NvoiError
+from nvoi.errors import UsageError
 from nvoi.protocol import Tunnel
 from nvoi.targets.local.supervisor import get_socket
 from tests.integration.local.application import PYTHON, App, is_serving, read_conf
 from tests.ports import find_port
-from tests.waiting import fetch_from, wait_until
+from tests.waiting import fetch_from, run_program, wait_until
 
 
 def get_release(app: App) -> str:
@@ -23,9 +23,7 @@ def get_release(app: App) -> str:
     return release
 
 
-def test_each_deploy_takes_the_place_of_the_one_before_under_the_same_supervisord(
-    app: App,
-) -> None:
+def test_each_deploy_takes_the_place_of_the_one_before_under_the_same_supervisord(app: App) -> None:
     app.config["keep_count"] = 1
     app.write("page", "old")
     port = app.add_server()
@@ -135,7 +133,8 @@ def test_the_environment_reaches_the_service_as_it_was_written_and_no_key_does(a
     app.config["secrets"] = {"TOKEN": secret}
     app.environ |= {"DEPLOY_KEY": "k" * 64, "NVOI_MASTER_KEY": "k" * 64, "TZ": "UTC"}
     env = {f"VALUE_{number}": value for number, value in enumerate(values)}
-    port = app.add_server(env=env, pre_run_command="true")
+    has_all = f'test "$TOKEN" = {secret} -a -z "$DEPLOY_KEY$NVOI_MASTER_KEY" -a -e server.py'
+    port = app.add_server(env=env, pre_run_command=has_all)
     app.deploy()
     assert [fetch_from(port, f"env/{name}") for name in env] == values
     assert fetch_from(port, "env/TOKEN") == secret
@@ -143,8 +142,7 @@ def test_the_environment_reaches_the_service_as_it_was_written_and_no_key_does(a
     assert {"PATH", "PORT", "TZ", "DEPLOY_ENV"} <= set(names)
     assert not {"DEPLOY_KEY", "NVOI_MASTER_KEY", "NVOI_DEBUG", "SUPERVISOR_ENABLED"} & set(names)
 
-    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
-    assert secret not in listed.stdout
+    assert secret not in run_program("ps", "-eo", "args")
     assert secret not in read_conf(app)
     holders = [
         path
@@ -152,7 +150,28 @@ def test_the_environment_reaches_the_service_as_it_was_written_and_no_key_does(a
         if path.is_file() and not path.is_symlink() and secret in path.read_text("utf-8", "replace")
     ]
     assert holders
-    assert {stat.S_IMODE(path.stat().st_mode) for path in holders} == {0o700}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in holders} == {0o600}
+
+
+def test_what_a_command_prints_is_logged_while_it_runs_and_it_finds_no_input(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    gate = app.home.parent / "gate"
+    # As a Python program prints, which nobody told to write at once.
+    app.write(
+        "talk.py",
+        "import os, sys, time\nprint(f'early{sys.stdin.read()}')\n"
+        f"while not os.path.exists({str(gate)!r}): time.sleep(0.05)\nprint('late')\n",
+    )
+    app.add_server(pre_run_command=f"{sys.executable} -S talk.py")
+    run = threading.Thread(target=app.deploy)
+    run.start()
+    wait_until(lambda: "web: early" in caplog.messages, "the first line")
+    assert "web: late" not in caplog.messages
+    gate.touch()
+    run.join()
+    assert "web: late" in caplog.messages
 
 
 def test_nothing_that_the_app_starts_runs_in_nvois_own_environment(app: App) -> None:
@@ -229,13 +248,15 @@ def test_a_state_folder_with_a_long_path_or_odd_characters_works(app: App) -> No
     assert not socket.parent.exists()
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives folders away")
 def test_a_socket_folder_of_somebody_else_is_not_used(app: App) -> None:
     app.home = app.home.parent / ("x" * 120)
     app.add_server()
     folder = get_socket(app.state).parent
     folder.symlink_to(app.directory)
+    os.chown(folder, 65534, -1, follow_symlinks=False)
     try:
-        with pytest.raises(NvoiError, match="belongs to somebody else"):
+        with pytest.raises(UsageError, match=f"{folder} belongs to the user nobody"):
             app.deploy()
     finally:
         folder.unlink()

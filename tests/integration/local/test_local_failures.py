@@ -52,9 +52,9 @@ def fail(app: App) -> Fail:
 
 
 def test_a_release_that_cannot_be_prepared_or_started_is_not_switched_to(fail: Fail) -> None:
-    error = fail("of web exited with 4", pre_run_command="echo first; echo last >&2; exit 4")
+    error = fail("of web exited with 4", pre_run_command="seq 25; echo last >&2; exit 4")
     assert isinstance(error, CommandError)
-    assert error.output == ("first", "last")
+    assert error.output == (*map(str, range(7, 26)), "last")
     fail("was ended by SIGKILL", pre_run_command="kill -9 $$")
     error = fail("web exited with 3 after", command="seq 30; echo no config >&2; exit 3")
     assert isinstance(error, ServiceError)
@@ -144,6 +144,13 @@ def test_a_failed_first_deploy_waits_for_no_other_service_and_leaves_nothing_run
     assert app.state.list_releases() == []
 
 
+def test_what_a_failed_command_has_left_running_ends_with_its_release(app: App) -> None:
+    app.add_server(pre_run_command="setsid sleep 1000 & exit 1")
+    with pytest.raises(CommandError):
+        app.deploy()
+    assert app.find_processes() == []
+
+
 def test_a_taken_port_is_found_before_anything_switches(app: App, fail: Fail) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
@@ -223,3 +230,22 @@ def test_a_config_that_cannot_run_here_is_refused_before_anything_is_touched(app
     with pytest.raises(ConfigError, match=r"application\.app\.api\.port"):
         app.deploy()
     assert not app.home.exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_a_mount_below_what_is_no_folder_is_refused_and_leaves_what_a_link_shows(
+    app: App, kind: str
+) -> None:
+    kept = app.home.parent / "important/uploads/kept"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("x")
+    if kind == "file":
+        app.write("public")
+    else:
+        (app.directory / "public").symlink_to(kept.parent.parent)
+    app.add_server(mounts={"store": "public/uploads"})
+    for run in (app.plan, app.deploy):
+        with pytest.raises(NvoiError, match=f"public is a {kind} in the checkout"):
+            run()
+    assert kept.read_text() == "x"
+    assert app.state.list_releases() == []

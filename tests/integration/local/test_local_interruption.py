@@ -17,9 +17,7 @@ def wait_for_file(path: Path, run: Run) -> None:
     wait_until(path.exists, f"{path}: {run.read_output()}")
 
 
-def test_a_run_holds_its_app_alone_and_once_it_was_killed_the_next_puts_all_right(
-    app: App,
-) -> None:
+def test_a_run_holds_its_app_alone_and_once_it_was_killed_the_next_puts_all_right(app: App) -> None:
     port = app.add_server()
     app.deploy()
     [old] = app.state.list_releases()
@@ -177,13 +175,3 @@ def test_a_supervisord_that_was_killed_or_told_to_end_is_started_anew(
     app.deploy()
     assert len({daemon, second, app.get_daemon_pid()}) == 3
     assert fetch_from(port, "env/PORT") == str(port)
-
-
-def test_after_a_reboot_a_failing_deploy_leaves_the_old_release_serving(app: App) -> None:
-    port = app.add_server()
-    app.deploy()
-    app.tear_down()
-    app.services["web"]["pre_run_command"] = "exit 1"
-    with pytest.raises(CommandError):
-        app.deploy()
-    wait_until(lambda: is_serving(port), "the old release to serve")

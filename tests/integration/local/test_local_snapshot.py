@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from nvoi.config.ssh_keys import generate_ssh_keys
-from nvoi.targets.local.context import LocalContext, open_context
+from nvoi.targets.local.context import open_context
 from nvoi.targets.local.snapshot import SNAPSHOT, build_name
 from tests.integration.local.application import App
 
@@ -27,6 +27,13 @@ def app(folder: Path) -> App:
 def checkout(app: App) -> App:
     """An app in a git checkout of its own."""
     git(app.directory, "init", "--quiet", ".")
+    return app
+
+
+@pytest.fixture(params=["with git", "without"])
+def either(app: App, request: pytest.FixtureRequest) -> App:
+    if request.param == "with git":
+        git(app.directory, "init", "--quiet", ".")
     return app
 
 
@@ -58,21 +65,18 @@ def take_folder(app: App, **settings: Any) -> Path:
         return context.state.releases / context.release
 
 
-def test_a_release_has_what_git_tracks_or_does_not_ignore(checkout: App) -> None:
+def test_a_release_has_what_git_tracks_or_does_not_ignore_also_of_a_hook(checkout: App) -> None:
     checkout.write("tracked/deep", "x")
+    checkout.write("gone").touch()
+    checkout.write(".env")
     commit(checkout.directory)
+    (checkout.directory / "gone").unlink()
     checkout.write(".gitignore", "*.log\nnode_modules\n")
     checkout.write("new")
     checkout.write("trace.log")
     checkout.write("node_modules/lib")
-    assert take(checkout) == {"server.py", "tracked/deep", ".gitignore", "new"}
-
-
-def test_a_tracked_file_that_was_deleted_is_not_in_the_release(checkout: App) -> None:
-    checkout.write("gone").touch()
-    commit(checkout.directory)
-    (checkout.directory / "gone").unlink()
-    assert take(checkout) == {"server.py"}
+    checkout.environ |= {"GIT_DIR": "/nowhere", "GIT_INDEX_FILE": "/nowhere/index"}
+    assert take(checkout) == {"server.py", "tracked/deep", ".env", ".gitignore", "new"}
 
 
 def test_a_folder_of_a_checkout_can_be_deployed_alone(checkout: App) -> None:
@@ -108,13 +112,6 @@ def test_submodules_and_checkouts_in_the_checkout_are_in_the_release(checkout: A
     assert not any("/.git/" in f"/{name}/" for name in names)
 
 
-def test_a_git_hook_may_deploy(checkout: App) -> None:
-    checkout.write(".gitignore", "*.log\n")
-    checkout.write("trace.log")
-    checkout.environ |= {"GIT_DIR": "/nowhere", "GIT_INDEX_FILE": "/nowhere/index"}
-    assert take(checkout) == {"server.py", ".gitignore"}
-
-
 def test_without_git_ignored_files_are_deployed_with_a_warning(
     checkout: App, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -140,79 +137,55 @@ def test_a_folder_that_is_no_checkout_is_deployed_without_vcs_folders(app: App) 
     assert take(app) == {"server.py", "sub/code", "empty"}
 
 
-@pytest.mark.parametrize("is_checkout", [True, False])
-def test_the_deploy_key_is_never_in_a_release(app: App, is_checkout: bool) -> None:
-    if is_checkout:
-        git(app.directory, "init", "--quiet", ".")
-    app.write("deploy.key", "k")
-    app.write("config/deploy.key", "k")
-    if is_checkout:
-        git(app.directory, "add", "--force", ".")
-    assert take(app) == {"server.py"}
-
-
-@pytest.mark.parametrize("is_checkout", [True, False])
-def test_an_encrypted_config_is_in_no_release(app: App, is_checkout: bool) -> None:
-    if is_checkout:
-        git(app.directory, "init", "--quiet", ".")
-    own = app.write("config/prod.enc", "e")
-    (app.directory / "again").hardlink_to(own)
+def test_an_encrypted_config_is_in_no_release(either: App) -> None:
+    own = either.write("config/prod.enc", "e")
+    (either.directory / "again").hardlink_to(own)
     for name in ("deploy.enc", "api/Deploy.enc", ".deploy.enc.x7_q", "deploy.edited-1.enc"):
-        app.write(name, "e")
-    app.write("config/credentials.yml.enc", "of Rails")
-    app.write("deploy.yml", "plain")
+        either.write(name, "e")
+    either.write("config/credentials.yml.enc", "of Rails")
+    plain = either.write("deploy.yml", "plain")
     kept = {"server.py", "config/credentials.yml.enc", "deploy.yml"}
-    assert take(app, config_file=own) == kept
-    assert take(app, config_file=app.directory / "deploy.yml") == kept | {
-        "config/prod.enc",
-        "again",
-    }
+    assert take(either, config_file=own) == kept
+    assert take(either, config_file=plain) == kept | {"config/prod.enc", "again"}
 
 
-@pytest.mark.parametrize("is_checkout", [True, False])
-def test_a_key_is_in_a_release_under_none_of_its_names(app: App, is_checkout: bool) -> None:
-    if is_checkout:
-        git(app.directory, "init", "--quiet", ".")
-    key = app.write("keys/prod.key", "k")
-    ignored = app.write("config/deploy.key", "k")
-    app.write(".gitignore", "deploy.key\n")
-    app.write("Deploy.Key", "k")
-    (app.directory / "again").hardlink_to(key)
-    (app.directory / "shown").symlink_to("keys/prod.key")
-    (app.directory / "other").hardlink_to(ignored)
-    assert take(app, key_file=key) == {"server.py", ".gitignore"}
+@pytest.mark.parametrize("name", ["deploy.key", "keys/prod"])
+def test_a_key_is_in_a_release_under_none_of_its_names(either: App, name: str) -> None:
+    key = either.write(name, "k")
+    ignored = either.write("config/deploy.key", "k")
+    # What a rotation that was killed leaves is one too.
+    either.write(f"{name}.new", "k")
+    either.write(f"{key.parent.relative_to(either.directory)}/.{key.name}.x7_q", "k")
+    either.write("config/deploy.key.old", "k")
+    either.write(".gitignore", "config/deploy.key\n")
+    either.write("app/Deploy.Key", "k")
+    either.write("keys/product", "x")
+    (either.directory / "again").hardlink_to(key)
+    (either.directory / "shown").symlink_to(name)
+    (either.directory / "other").hardlink_to(ignored)
+    assert take(either, key_file=key) == {"server.py", ".gitignore", "keys/product"}
 
 
-@pytest.mark.parametrize("is_checkout", [True, False])
-@pytest.mark.parametrize("key", ["deploy.key", "keys/prod"])
-def test_what_a_killed_rotation_leaves_is_not_in_a_release(
-    app: App, is_checkout: bool, key: str
-) -> None:
-    if is_checkout:
-        git(app.directory, "init", "--quiet", ".")
-    path = app.write(key, "k")
-    app.write(f"{key}.new", "k")
-    app.write(f"{path.parent.relative_to(app.directory)}/.{path.name}.x7_q", "k")
-    app.write("config/deploy.key.old", "k")
-    app.write("keys/product", "x")
-    assert take(app, key_file=path) == {"server.py", "keys/product"}
-
-
-@pytest.mark.parametrize("is_checkout", [True, False])
 def test_what_holds_the_private_key_of_ssh_keys_is_not_in_a_release(
-    app: App, is_checkout: bool, caplog: pytest.LogCaptureFixture
+    either: App, caplog: pytest.LogCaptureFixture
 ) -> None:
-    if is_checkout:
-        git(app.directory, "init", "--quiet", ".")
     pair, other = generate_ssh_keys("shop"), generate_ssh_keys("other")
     private = pair.private_key.reveal()
-    app.config["ssh_keys"] = {"private_key": private, "public_key": pair.public_key}
-    app.write("keys/id", private)
-    app.write("deploy.yml", "private_key: |\n" + textwrap.indent(private, "    "))
-    app.write("keys/id.pub", pair.public_key)
-    app.write("keys/other", other.private_key.reveal())
-    assert take(app) == {"server.py", "keys/id.pub", "keys/other"}
+    either.config["ssh_keys"] = {"private_key": private, "public_key": pair.public_key}
+    either.write("keys/id", private)
+    either.write("deploy.yml", "private_key: |\n" + textwrap.indent(private, "    "))
+    either.write("keys/id.pub", pair.public_key)
+    either.write("keys/other", other.private_key.reveal())
+    assert take(either) == {"server.py", "keys/id.pub", "keys/other"}
     assert "keys/id is left out: it holds a key" in caplog.messages
+
+
+@pytest.mark.parametrize("home", [".", "state", "state/deep"])
+def test_nvois_own_state_in_the_checkout_is_not_in_a_release(either: App, home: str) -> None:
+    either.home = either.directory / home
+    take(either)
+    # The folder that the state is in is the user's own.
+    assert take(either) - {"state"} == {"server.py"}
 
 
 def test_settings_of_a_developer_are_in_no_release_where_no_git_tells(
@@ -223,11 +196,6 @@ def test_settings_of_a_developer_are_in_no_release_where_no_git_tells(
     assert take(app) == {"server.py", ".env.example", ".environment"}
     (told,) = [message for message in caplog.messages if "left out" in message]
     assert "left out .env, .env.test.local, sub/.env.local;" in told
-
-
-def test_settings_that_git_tracks_are_in_a_release(checkout: App) -> None:
-    checkout.write(".env")
-    assert take(checkout) == {"server.py", ".env"}
 
 
 def test_a_key_outside_the_checkout_and_one_that_has_gone_take_nothing_away(app: App) -> None:
@@ -252,19 +220,6 @@ def test_a_tracked_folder_that_is_a_link_now_is_a_link_in_the_release(checkout: 
     (checkout.directory / "data").symlink_to(checkout.home.parent / "moved")
     release = take_folder(checkout)
     assert (release / "data").readlink() == checkout.home.parent / "moved"
-
-
-@pytest.mark.parametrize("is_checkout", [True, False])
-@pytest.mark.parametrize("home", [".", "state", "state/deep"])
-def test_nvois_own_state_in_the_checkout_is_not_in_a_release(
-    app: App, is_checkout: bool, home: str
-) -> None:
-    if is_checkout:
-        git(app.directory, "init", "--quiet", ".")
-    app.home = app.directory / home
-    take(app)
-    # The folder that the state is in is the user's own.
-    assert take(app) - {"state"} == {"server.py"}
 
 
 def test_links_stay_links_and_modes_and_times_stay(app: App) -> None:
@@ -307,19 +262,6 @@ def test_a_large_release_says_what_is_copied_and_how_much(
     told = "copying 69 MB in 4 files: node_modules 60 MB, photo 9 MB, server.py"
     assert caplog.messages[0].startswith(told)
     assert caplog.messages[1].endswith(f": 4 files, 69 MB, from {app.directory}")
-
-
-def test_a_failed_snapshot_is_undone(app: App) -> None:
-    app.services["worker"] = {"command": "true"}
-    with open_context(app.build_request()) as context:
-        SNAPSHOT.run(context)
-        undo(context)
-        assert context.state.list_releases() == []
-
-
-def undo(context: LocalContext) -> None:
-    assert SNAPSHOT.undo is not None
-    SNAPSHOT.undo(context)
 
 
 def test_release_names_grow_also_in_one_second_and_with_the_clock_set_back(app: App) -> None:

@@ -1,15 +1,9 @@
 from __future__ import annotations
 
-import http.server
 import os
-import shutil
 import socket
-import socketserver
 import subprocess
 import sys
-import threading
-import xmlrpc.client
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +28,12 @@ def test_a_supervisord_that_accepts_and_never_answers_is_told(folder: Path) -> N
         listener.listen()
         with pytest.raises(NvoiError, match="does not answer"):
             Supervisor(folder / "socket", seconds=0.1).get_pid()
+
+
+def test_a_socket_in_a_folder_that_others_may_write_to_is_not_spoken_to(folder: Path) -> None:
+    folder.chmod(0o777)
+    with pytest.raises(NvoiError, match="others may write to"):
+        Supervisor(folder / "socket").get_pid()
 
 
 def test_supervisord_has_none_of_the_callers_keys_and_what_it_refuses_is_told(app: App) -> None:
@@ -92,81 +92,6 @@ def test_an_old_release_that_does_not_come_back_is_told(
     with pytest.raises(ServiceError, match="worker exited with 1"):
         app.deploy()
     assert f"release {app.state.find_current()} does not serve again" in caplog.text
-
-
-class Impostor(socketserver.UnixStreamServer):
-    """Answers as supervisord would, but names another process as its own."""
-
-    def __init__(self, path: Path, pid: int) -> None:
-        self.pid = pid
-        self.calls: list[str] = []
-        path.parent.mkdir(parents=True, mode=0o700)
-        super().__init__(str(path), Answer)
-        threading.Thread(target=self.serve_forever, args=(0.01,)).start()
-
-
-class Answer(http.server.BaseHTTPRequestHandler):
-    server: Impostor
-
-    def do_POST(self) -> None:
-        size = int(self.headers["Content-Length"])
-        _, method = xmlrpc.client.loads(self.rfile.read(size))
-        self.server.calls.append(str(method))
-        answer: int | list[str] = True
-        if method == "supervisor.getPID":
-            answer = self.server.pid
-        elif method == "supervisor.getAllProcessInfo":
-            answer = []
-        body = xmlrpc.client.dumps((answer,), methodresponse=True).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def bystander() -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(["sleep", "1000"]) as process:
-        yield process
-        process.kill()
-
-
-@pytest.fixture
-def impostor(app: App, bystander: subprocess.Popen[bytes]) -> Iterator[Impostor]:
-    app.home = app.home.parent / ("x" * 120)
-    app.state.supervisor.mkdir(parents=True)
-    app.add_server()
-    path = get_socket(app.state)
-    with Impostor(path, bystander.pid) as server:
-        yield server
-        server.shutdown()
-    shutil.rmtree(path.parent)
-
-
-def test_no_process_is_ended_that_an_impostor_names(
-    app: App,
-    impostor: Impostor,
-    bystander: subprocess.Popen[bytes],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("nvoi.targets.local.supervisor.STOP_SECONDS", 0.1)
-    with pytest.raises(NvoiError, match=r"no process of the app's"):
-        app.delete()
-    assert impostor.calls
-    assert bystander.poll() is None
-
-
-@pytest.mark.parametrize("verb", ["deploy", "delete"])
-def test_a_socket_in_a_folder_that_others_may_write_to_is_not_spoken_to(
-    app: App, impostor: Impostor, verb: str
-) -> None:
-    get_socket(app.state).parent.chmod(0o777)
-    with pytest.raises(NvoiError, match="others may write to"):
-        app.deploy() if verb == "deploy" else app.delete()
-    assert impostor.calls == []
 
 
 def test_only_this_users_processes_are_spoken_to() -> None:

@@ -135,15 +135,6 @@ def test_the_summary_of_a_failure_has_the_reason_and_the_step() -> None:
     assert "| Roll out: failed | 1.0 s |" in text
 
 
-def test_summary_and_outputs_are_added_to_github_s_files(tmp_path: Path) -> None:
-    summary, output = tmp_path / "summary", tmp_path / "output"
-    output.write_text("before=1\n")
-    environ = {"GITHUB_STEP_SUMMARY": str(summary), "GITHUB_OUTPUT": str(output)}
-    write_files(DONE, environ, "")
-    assert summary.read_text().startswith("### Deploy of shop")
-    assert output.read_text() == "before=1\nurl=https://shop.example.com\nrelease=20260101000000\n"
-
-
 def test_a_file_that_cannot_be_written_is_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

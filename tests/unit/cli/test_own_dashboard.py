@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import argparse
 import secrets
 from pathlib import Path
 
@@ -18,13 +17,13 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 
 def list_names(environ: dict[str, str]) -> list[str]:
-    path = prepare_database(argparse.Namespace(db=None), environ)
+    path = prepare_database(None, environ)
     with open_store(path) as (database, _), database.read() as connection:
         return [project.name for project in list_projects(connection)]
 
 
 def test_another_apps_project_of_the_same_name_is_left_alone(environ: dict[str, str]) -> None:
-    path = prepare_database(argparse.Namespace(db=None), environ)
+    path = prepare_database(None, environ)
     with open_store(path) as (database, keyring), database.write() as connection:
         add_project(connection, keyring, "shop", Secret(secrets.token_hex(32)))
     dashboard = OwnDashboard(Secret(secrets.token_hex(32)), environ)

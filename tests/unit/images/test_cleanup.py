@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nvoi.images.cleanup import build_node_removal, find_expired_tags
+from nvoi.images.cleanup import find_expired_tags
 
 OLD, MIDDLE, NEW = "20260101000000", "20260202000000", "20260303000000"
 
@@ -19,8 +19,3 @@ def test_where_none_is_kept_all_expire() -> None:
 
 def test_tags_that_nvoi_did_not_make_stay() -> None:
     assert find_expired_tags(["latest", "1.0", OLD], {NEW}) == (OLD,)
-
-
-def test_a_nodes_command_quotes_what_it_is_given() -> None:
-    command = build_node_removal("10.43.0.100:5000", "nvoi-shop", {NEW, OLD})
-    assert command.reveal().endswith(f" nvoi-images 10.43.0.100:5000/nvoi-shop {OLD} {NEW}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from nvoi.images.build import find_numbers, resolve
 from nvoi.images.engines import Buildx
-from nvoi.images.user import find_numbers, resolve
 
 PASSWD = "passwd\0\0root:x:0:0::/:/bin/sh\napp:x:1001:1002::/:/bin/sh\n"
 GROUPS = "group\0\0root:x:0:\nstaff:x:50:app\n"

@@ -104,9 +104,3 @@ def test_a_service_that_does_not_answer_in_http_or_in_time_is_told_so(
 def test_what_a_healthcheck_saw_is_told(tmp_path: Path, check: str, seen: str) -> None:
     with serve(lambda _: None) as port, pytest.raises(NotReadyError, match=seen):
         look_at(tmp_path, port, check)
-
-
-@pytest.mark.parametrize("status", ["200 OK", "302 Found"])
-def test_an_answer_below_400_is_healthy(tmp_path: Path, status: str) -> None:
-    with serve(lambda it: it.sendall(f"HTTP/1.0 {status}\r\n\r\n".encode())) as port:
-        look_at(tmp_path, port)

@@ -39,6 +39,8 @@ def test_a_process_that_has_gone_is_named_by_its_number() -> None:
     assert describe_process(process.pid) == f"pid {process.pid}"
 
 
-def test_a_config_can_be_checked_where_the_extra_is_not_installed() -> None:
-    script = "import sys; sys.modules['psutil'] = None; import nvoi.targets.local"
+def test_nothing_but_a_run_on_this_machine_needs_the_extra() -> None:
+    modules = "targets.local, targets.cluster, images.build, cli.editor, cli.onboard, demo.story"
+    named = ", ".join(f"nvoi.{name}" for name in modules.split(", "))
+    script = f"import sys; sys.modules['psutil'] = sys.modules['supervisor'] = None; import {named}"
     subprocess.run([sys.executable, "-c", script], check=True)

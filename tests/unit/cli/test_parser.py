@@ -8,14 +8,9 @@ from typing import Any
 
 import pytest
 
+from nvoi.cli.commands import build_parser
 from nvoi.cli.dashboard import parse_url
-from nvoi.cli.options import (
-    CALLBACK_BUDGET_SECONDS,
-    parse_amount,
-    parse_count,
-    parse_hours,
-    parse_port,
-)
+from nvoi.cli.parser import Parser, add_options, parse_amount, parse_count, parse_hours, parse_port
 from nvoi.errors import UsageError
 from nvoi.log.handler import BUDGET_SECONDS
 
@@ -28,7 +23,6 @@ from nvoi.log.handler import BUDGET_SECONDS
         ("http://localhost:8787", "http://localhost:8787"),
         ("HTTPS://Example.com:8443/", "https://Example.com:8443"),
         ("http://[::1]:80", "http://[::1]:80"),
-        ("https://deploys.münchen.example", "https://deploys.münchen.example"),
     ],
 )
 def test_a_public_url_is_a_scheme_a_host_and_a_port(text: str, url: str) -> None:
@@ -53,6 +47,8 @@ def test_a_public_url_is_a_scheme_a_host_and_a_port(text: str, url: str) -> None
         "https://exa mple.com",
         "https://example.com\n",
         "http://[::1",
+        # No config takes it in the callback_url that the dashboard prints.
+        "https://deploys.münchen.example",
         'http://a"><script>',
         "http://a\\b",
     ],
@@ -105,4 +101,20 @@ def test_what_is_no_such_number_is_refused(parse: Callable[[str], Any], text: st
 
 
 def test_a_command_s_callback_budget_is_that_of_the_handler() -> None:
-    assert CALLBACK_BUDGET_SECONDS == BUDGET_SECONDS
+    assert build_parser(["deploy"]).parse_args(["deploy"]).callback_budget == BUDGET_SECONDS
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--db PATH where the data is",
+        "--db path  where the data is",
+        "--db",
+        "-d, --db PATH  where the data is",
+        "--db WHERE  where the data is",
+        "--wait N  an N has no type but with its option",
+    ],
+)
+def test_an_option_that_is_written_otherwise_is_none(line: str) -> None:
+    with pytest.raises((ValueError, KeyError)):
+        add_options(Parser(), line)
