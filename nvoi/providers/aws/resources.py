@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from nvoi.providers.rented import GROUP, MANAGED_BY
+
 Item = dict[str, Any]
 
 
@@ -42,6 +44,24 @@ class Resource:
     @property
     def name(self) -> str:
         return self.tags.get("Name", "")
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        return self.tags
+
+    @property
+    def is_server(self) -> bool:
+        return self.kind == "instance"
+
+    @property
+    def is_data(self) -> bool:
+        # Those that servers start from are made with them, and have no group.
+        is_root = MANAGED_BY[0] in self.tags and GROUP not in self.tags
+        return self.kind == "volume" and not is_root
+
+    @property
+    def size(self) -> int:
+        return int(self.item["Size"])
 
     @property
     def state(self) -> str:

@@ -18,6 +18,7 @@ from nvoi.providers.scaleway.api import (
     FIREWALL,
     NETWORK,
     NOT_FOUND,
+    OF_SERVER,
     SERVER,
     VOLUME,
     VPC,
@@ -26,7 +27,6 @@ from nvoi.providers.scaleway.api import (
     ScalewayAPI,
 )
 from nvoi.providers.scaleway.inventory import (
-    OF_SERVER,
     Inventory,
     build_tags,
     find_root,
@@ -93,7 +93,7 @@ class Remover:
 
     def _detach(self, going: Mapping[str, Resource]) -> None:
         """Have servers that stay let go of disks that go."""
-        stays = {one.id: one for one in self._inventory.list(SERVER) if one.id not in going}
+        stays = {one.id: one for one in self._inventory.servers if one.id not in going}
         for disk in going.values():
             for one in disk.data.get("references") or ():
                 server = stays.get(one.get("product_resource_id"))

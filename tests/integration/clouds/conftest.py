@@ -12,6 +12,7 @@ from tests.integration.clouds.aws_account import (  # noqa: F401 - fixtures
     aws_cloud,
 )
 from tests.integration.clouds.loop_disk import LoopDisk
+from tests.integration.clouds.world import WORLDS, World
 from tests.integration.cluster.conftest import start_machine  # noqa: F401 - a fixture
 from tests.integration.ssh.conftest import (  # noqa: F401 - fixtures
     connect,
@@ -21,6 +22,14 @@ from tests.integration.ssh.conftest import (  # noqa: F401 - fixtures
 )
 
 MakeDisk = Callable[..., LoopDisk]
+
+
+@pytest.fixture(params=WORLDS)
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """Each cloud in turn."""
+    made = WORLDS[request.param]()
+    yield made
+    made.cloud.close()
 
 
 @pytest.fixture
