@@ -7,7 +7,7 @@ import pytest
 from nvoi.errors import NvoiError
 from tests.fakes.clouds.server import Fault, Refused
 from tests.integration.clouds.case import open_to_public
-from tests.integration.clouds.world import World
+from tests.integration.clouds.datacenter import Site
 
 #: The calls by which something is let in no more.
 CLOSING = {
@@ -22,22 +22,22 @@ PLACES = {
 }
 
 
-def test_ports_stay_open_until_the_release_is_reached_without_them(world: World) -> None:
-    application = world.read("{main: {}}")
-    world.begin(open_to_public(application))
-    assert world.site.list_open_ports() == {22, 80, 443}
-    planned = world.open(application).describe(application)
-    closes = f"closes tcp/80 and tcp/443 of {PLACES[world.name]}, once the new release serves"
+def test_ports_stay_open_until_the_release_is_reached_without_them(site: Site) -> None:
+    application = site.read("{main: {}}")
+    site.begin(open_to_public(application))
+    assert site.list_open_ports() == {22, 80, 443}
+    planned = site.open(application).describe(application)
+    closes = f"closes tcp/80 and tcp/443 of {PLACES[site.name]}, once the new release serves"
     assert [line for line in planned if "firewall" in line] == [closes]
-    first = world.begin(application)
-    world.cloud.fail_on(*CLOSING[world.name], Fault(Refused(403, "forbidden", "not now")))
+    first = site.begin(application)
+    site.cloud.fail_on(*CLOSING[site.name], Fault(Refused(403, "forbidden", "not now")))
     with pytest.raises(NvoiError, match="not now"):
         first.close_ports(application)
-    assert world.site.list_open_ports() == {22, 80, 443}
+    assert site.list_open_ports() == {22, 80, 443}
     # The next run goes on from there.
-    second = world.begin(application)
+    second = site.begin(application)
     second.close_ports(application)
-    assert world.site.list_open_ports() == {22}
-    with world.cloud.record() as calls:
+    assert site.list_open_ports() == {22}
+    with site.cloud.record() as calls:
         second.close_ports(application)
     assert calls == []

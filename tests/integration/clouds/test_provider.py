@@ -10,7 +10,7 @@ from nvoi.errors import ConfigError, NvoiError
 from nvoi.providers.host_keys import generate_host_key
 from tests.fakes.clouds.server import FOREVER, Fault, Refused
 from tests.integration.clouds.case import deploy_servers
-from tests.integration.clouds.world import World
+from tests.integration.clouds.datacenter import Site
 
 ONE = "{main: {master: true}}"
 DISK = "{main: {master: true, volumes: {data: {size: 20}}}}"
@@ -28,54 +28,54 @@ OWNERS = (
 )
 
 
-def test_a_deploy_with_nothing_to_change_asks_little_and_changes_nothing(world: World) -> None:
-    application = world.read(DISK)
-    deploy_servers(world.open(application), application)
-    with world.cloud.record() as calls:
-        deploy_servers(world.open(application), application)
+def test_a_deploy_with_nothing_to_change_asks_little_and_changes_nothing(site: Site) -> None:
+    application = site.read(DISK)
+    deploy_servers(site.open(application), application)
+    with site.cloud.record() as calls:
+        deploy_servers(site.open(application), application)
     assert [str(call) for call in calls if not call.is_reading] == []
-    assert len(calls) == world.calls
+    assert len(calls) == site.calls
 
 
-def test_host_keys_are_noted_and_met_again_by_every_later_run(world: World) -> None:
-    application = world.read(ONE)
-    provider = world.open(application)
+def test_host_keys_are_noted_and_met_again_by_every_later_run(site: Site) -> None:
+    application = site.read(ONE)
+    provider = site.open(application)
     [server] = provider.ensure_servers(application)
     [first], following = server.host.host_keys, generate_host_key().public
     assert server.is_new
     for keys in ((first, following), (following,)):
         server = provider.keep_host_keys(server, keys)
         assert (server.host.host_keys, server.is_new) == (keys, len(keys) > 1)
-        assert world.open(application).list_servers(application) == (server,)
-    [labels] = world.list_labels("server")
+        assert site.open(application).list_servers(application) == (server,)
+    [labels] = site.list_labels("server")
     assert {"host-key", "group"} <= labels.keys()
     assert "host-key-first" not in labels
 
 
-def test_a_volume_grows_with_the_config_and_never_shrinks(world: World) -> None:
-    world.begin(world.read(DISK))
-    larger = world.read(DISK.replace("20", "30"))
-    provider = world.open(larger)
+def test_a_volume_grows_with_the_config_and_never_shrinks(site: Site) -> None:
+    site.begin(site.read(DISK))
+    larger = site.read(DISK.replace("20", "30"))
+    provider = site.open(larger)
     [line] = [one for one in provider.describe(larger) if "shop-main-data" in one]
     assert "from 20" in line
     assert line.endswith("to 30 GB")
     [main] = provider.ensure_servers(larger)
     assert [disk.size for disk in main.disks] == [30]
-    before = world.show()
+    before = site.show()
     with pytest.raises(ConfigError) as raised:
-        world.begin(world.read(DISK))
+        site.begin(site.read(DISK))
     [fault] = raised.value.faults
     assert fault.path == "application.servers.main.volumes.data.size"
     assert fault.message == "the volume has 30 GB, and none can shrink; give it these"
-    assert world.show() == before
+    assert site.show() == before
 
 
 def test_what_the_config_no_longer_names_is_given_back_and_volumes_where_that_is_asked_for(
-    world: World,
+    site: Site,
 ) -> None:
-    world.begin(world.read(MORE))
-    smaller = world.read(ONE)
-    provider = world.open(smaller)
+    site.begin(site.read(MORE))
+    smaller = site.read(ONE)
+    provider = site.open(smaller)
     surplus = provider.list_surplus(smaller)
     assert [(one.name, one.group) for one in surplus] == [
         ("shop-work-1", "work"),
@@ -91,65 +91,65 @@ def test_what_the_config_no_longer_names_is_given_back_and_volumes_where_that_is
     for one in reversed(surplus):
         provider.delete_surplus(smaller, [one], with_volumes=False)
     assert provider.list_surplus(smaller) == ()
-    assert world.site.list_all()["servers"] == ["shop-main-1"]
-    assert {"shop-main-data", "shop-work-cache"} <= {*world.site.list_all()["volumes"]}
+    assert site.list_all()["servers"] == ["shop-main-1"]
+    assert {"shop-main-data", "shop-work-cache"} <= {*site.list_all()["volumes"]}
     # One of them leaves a server that stays.
     provider.delete_surplus(smaller, [], with_volumes=True)
-    assert not {"shop-main-data", "shop-work-cache"} & {*world.site.list_all().get("volumes", [])}
+    assert not {"shop-main-data", "shop-work-cache"} & {*site.list_all().get("volumes", [])}
     [server] = provider.ensure_servers(smaller)
     assert server.disks == ()
 
 
-def test_volumes_stay_until_their_deletion_is_asked_for(world: World) -> None:
-    application = world.read(DISK)
-    provider = world.open(application)
+def test_volumes_stay_until_their_deletion_is_asked_for(site: Site) -> None:
+    application = site.read(DISK)
+    provider = site.open(application)
     [before] = provider.ensure_servers(application)
-    told = world.open(application).describe_deletion(application, with_volumes=False)
+    told = site.open(application).describe_deletion(application, with_volumes=False)
     assert any(line.startswith("keeps volume shop-main-data") for line in told)
     assert [*provider.delete_servers(application, with_volumes=False)] == ["shop-main-data"]
-    assert world.site.list_all() == {"volumes": ["shop-main-data"]}
+    assert site.list_all() == {"volumes": ["shop-main-data"]}
     [after] = provider.ensure_servers(application)
     assert after.disks == before.disks
     assert [*provider.delete_servers(application, with_volumes=True)] == []
-    assert world.site.list_all() == {}
+    assert site.list_all() == {}
 
 
 def test_servers_of_another_environment_are_none_of_this_one(
-    world: World, caplog: pytest.LogCaptureFixture
+    site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
-    application = world.read(DISK)
-    world.begin(application)
-    before, other = world.show(), replace(application, environment="staging")
-    provider = world.open(other)
+    application = site.read(DISK)
+    site.begin(application)
+    before, other = site.show(), replace(application, environment="staging")
+    provider = site.open(other)
     # Nothing reaches them either, be it to remove what they run.
     assert provider.list_servers(other) == provider.list_surplus(other) == ()
     assert not provider.delete_servers(other, with_volumes=True)
     assert "environment=production, and stays" in caplog.text
     with pytest.raises(NvoiError, match="is not this app's"):
         provider.ensure_servers(other)
-    assert world.show() == before
+    assert site.show() == before
 
 
 @pytest.mark.parametrize(("kind", "name", "owner"), OWNERS)
 def test_a_name_that_another_has_is_an_error_that_names_it(
-    world: World, kind: str, name: str, owner: str
+    site: Site, kind: str, name: str, owner: str
 ) -> None:
-    world.add(kind, name, dict([owner.split("=")]))
-    before, application = world.show(), world.read(DISK)
+    site.add(kind, name, dict([owner.split("=")]))
+    before, application = site.show(), site.read(DISK)
     for run in ("ensure_servers", "describe"):
         with pytest.raises(NvoiError, match=f"{name}.* is not this app's: it bears .* {owner}"):
-            getattr(world.open(application), run)(application)
-    assert not world.open(application).delete_servers(application, with_volumes=True)
-    assert world.show() == before
+            getattr(site.open(application), run)(application)
+    assert not site.open(application).delete_servers(application, with_volumes=True)
+    assert site.show() == before
 
 
-def test_what_the_gem_made_is_taken_over_and_nothing_is_doubled(world: World) -> None:
+def test_what_the_gem_made_is_taken_over_and_nothing_is_doubled(site: Site) -> None:
     """It bears the names of docs/config.md, and no labels of nvoi's."""
-    application = world.read(DISK)
-    world.begin(application)
-    names = world.site.list_all()
-    world.relabel({"team": "a"})
-    provider = world.open(application)
+    application = site.read(DISK)
+    site.begin(application)
+    names = site.list_all()
+    site.relabel({"team": "a"})
+    provider = site.open(application)
     told = "\n".join(provider.list_unlabelled(application))
     plan = provider.describe(application)
     for name in ("server shop-main-1", "volume shop-main-data", "nvoi-shop-network"):
@@ -157,34 +157,34 @@ def test_what_the_gem_made_is_taken_over_and_nothing_is_doubled(world: World) ->
         assert any(line.startswith("takes over ") and name in line for line in plan)
     assert [one.is_labelled for one in provider.list_servers(application)] == [False]
     provider.ensure_servers(application)
-    assert world.site.list_all() == names
-    again = world.open(application)
+    assert site.list_all() == names
+    again = site.open(application)
     assert not again.list_unlabelled(application)
     [server] = again.list_servers(application)
     assert (server.is_labelled, server.is_new, server.host.host_keys) == (True, False, ())
     for kind in ("server", "network"):
-        [labels] = world.list_labels(kind)
+        [labels] = site.list_labels(kind)
         assert labels.items() >= {"team": "a", "managed-by": "nvoi", "app": "shop"}.items()
 
 
-def test_a_delete_leaves_what_nobody_says_whose_it_is_and_tells(world: World) -> None:
-    world.add("server", "shop-main-1", {})
-    application = world.read(ONE)
+def test_a_delete_leaves_what_nobody_says_whose_it_is_and_tells(site: Site) -> None:
+    site.add("server", "shop-main-1", {})
+    application = site.read(ONE)
     with pytest.raises(NvoiError, match=r"shop-main-1.* says whose (it|they)") as raised:
-        world.open(application).delete_servers(application, with_volumes=True)
+        site.open(application).delete_servers(application, with_volumes=True)
     assert "`nvoi deploy --adopt`" in str(raised.value)
-    assert world.site.list_all()["servers"] == ["shop-main-1"]
+    assert site.list_all()["servers"] == ["shop-main-1"]
 
 
-def test_an_api_that_is_down_is_told_and_a_plan_shows_the_rest(world: World) -> None:
-    application = world.read(DISK)
+def test_an_api_that_is_down_is_told_and_a_plan_shows_the_rest(site: Site) -> None:
+    application = site.read(DISK)
     down = Fault(Refused(503, "unavailable", "not now"))
-    world.cloud.fail_on("GET", "/", down, times=FOREVER)
-    [told, *_] = world.open(application, in_haste=True).describe(application)
+    site.cloud.fail_on("GET", "/", down, times=FOREVER)
+    [told, *_] = site.open(application, in_haste=True).describe(application)
     assert told.startswith("cannot ask what there is: ")
-    world.cloud.close()
-    provider = world.open(application, in_haste=True)
-    beginning, remedy = SILENCE[world.name]
+    site.cloud.close()
+    provider = site.open(application, in_haste=True)
+    beginning, remedy = SILENCE[site.name]
     with pytest.raises(NvoiError) as raised:
         provider.ensure_servers(application)
     assert raised.value.message.startswith(beginning)
