@@ -10,9 +10,10 @@ from typing import Any, Generic, TypeVar
 from nvoi.account import Pace
 from nvoi.command import Command
 from nvoi.config.schema import Application
-from nvoi.errors import RequestError
+from nvoi.errors import NvoiError, RequestError
 from nvoi.log.levels import get_logger
 from nvoi.providers import disks
+from nvoi.providers.host_keys import replace_host_key_labels
 from nvoi.providers.inventory import Inventory
 from nvoi.providers.provider import Server
 from nvoi.providers.rented import GROUP, WantedServer
@@ -54,6 +55,10 @@ class RentedServers(ABC, Generic[S]):
     def _build_server(self, seen: S, wanted: WantedServer, found: Any) -> Server: ...
 
     @abstractmethod
+    def _relabel(self, found: Any, labels: dict[str, str]) -> Any:
+        """The server, once it bears these labels and no others."""
+
+    @abstractmethod
     def _describe(self, application: Application, *, with_volumes: bool) -> list[str]: ...
 
     @abstractmethod
@@ -76,6 +81,13 @@ class RentedServers(ABC, Generic[S]):
             self._build_server(seen, WantedServer(one.name, one.labels.get(GROUP, "")), one)
             for one in seen.surplus
         )
+
+    def keep_host_keys(self, server: Server, keys: Sequence[str]) -> Server:
+        found = self._seen.find_server(server.name) if self._seen is not None else None
+        if found is None:
+            raise NvoiError(f"server {server.name} is not there any more")
+        self._note(self._relabel(found, replace_host_key_labels(found.labels, keys)))
+        return server.known_by(keys)
 
     def build_volumes(self, server: Server, lacking: Sequence[str]) -> Command:
         return disks.build_volumes(server, lacking)

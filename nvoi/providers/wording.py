@@ -5,28 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from nvoi.config.schema import Application
 from nvoi.errors import Fault, NvoiError
 from nvoi.invocation import name_command
 from nvoi.providers.inventory import Inventory
+from nvoi.providers.provider import ServerType
 from nvoi.providers.rented import WantedServer, WantedVolume, list_wanted
 
 AS_IT_IS_TO_BE = "has all that the config names, as it is to be"
 
 
-class Size(Protocol):
-    """What a server type has."""
-
-    @property
-    def cores(self) -> int: ...
-
-    @property
-    def memory(self) -> float: ...
-
-
-S = TypeVar("S", bound=Size)
+S = TypeVar("S", bound=ServerType)
 T = TypeVar("T")
 
 
@@ -149,7 +140,7 @@ def list_volume_faults(
         yield Fault(0, 0, volume.path, f"{message}; both must be in one {word}")
 
 
-def find_nearest(wanted: Size | None, others: Sequence[S]) -> S | None:
+def find_nearest(wanted: ServerType | None, others: Sequence[S]) -> S | None:
     """Of ``others``, the cheapest first, the first that is as large; else the largest."""
     for one in others:
         if wanted and one.cores >= wanted.cores and one.memory >= wanted.memory:

@@ -24,12 +24,11 @@ from nvoi.providers.aws.description import (
 )
 from nvoi.providers.aws.network import Network
 from nvoi.providers.aws.prices import read_prices
-from nvoi.providers.aws.resources import Resource
+from nvoi.providers.aws.resources import Resource, build_pairs
 from nvoi.providers.aws.servers import describe_other_type, wait
 from nvoi.providers.aws.situation import Situation
 from nvoi.providers.aws.volumes import find_device, list_holders
 from nvoi.providers.cloud import RentedServers, log
-from nvoi.providers.host_keys import FIRST_HOST_KEY, build_host_key_labels
 from nvoi.providers.provider import Server
 from nvoi.providers.rented import (
     WantedServer,
@@ -68,7 +67,6 @@ class AWS(RentedServers[Situation]):
         pace: Pace = PACE,
     ) -> None:
         super().__init__(routes, EC2(get_account(application, AWSProvider), environ, pace))
-        self._application = application
         self._network: Network | None = None
 
     def _open(self, application: Application) -> App:
@@ -122,17 +120,12 @@ class AWS(RentedServers[Situation]):
         self._open(application).networks.close(self._network)
         self._network = replace(self._network, former=())
 
-    def keep_host_keys(self, server: Server, keys: Sequence[str]) -> Server:
-        app, labels = self._open(self._application), build_host_key_labels(keys)
-        found = app.servers.find(server.name)
-        if found is None:
-            raise NvoiError(f"{server.name} is not at AWS any more")
-        self._seen = None
-        app.owner.tag(found, labels)
-        if FIRST_HOST_KEY in found.tags and FIRST_HOST_KEY not in labels:
-            tags = [{"Key": FIRST_HOST_KEY}]
-            self.api.call("delete_tags", Resources=[found.id], Tags=tags)
-        return server.known_by(keys)
+    def _relabel(self, found: Resource, labels: dict[str, str]) -> Resource:
+        if new := {key: text for key, text in labels.items() if found.tags.get(key) != text}:
+            self.api.call("create_tags", Resources=[found.id], Tags=build_pairs(new))
+        if gone := [{"Key": key} for key in found.tags if key not in labels]:
+            self.api.call("delete_tags", Resources=[found.id], Tags=gone)
+        return replace(found, tags=labels)
 
     def delete_surplus(
         self, application: Application, servers: Sequence[Server], *, with_volumes: bool
@@ -150,14 +143,14 @@ class AWS(RentedServers[Situation]):
 
     def delete_servers(self, application: Application, *, with_volumes: bool) -> Sequence[str]:
         app, self._seen = self._open(application), None
-        for clash in app.look().list_clashes():
-            log.warning("%s, and stays", clash)
         with app.tell_faults():
             own = app.list_own(with_volumes=with_volumes)
         failures = app.delete_servers([one for one in own if one.is_server])
         failures |= app.delete_parts([one for one in own if not one.is_server])
         self._check_all_gone(app, failures, with_volumes=with_volumes)
         after = app.look()
+        for clash in after.list_clashes():
+            log.warning("%s, and stays", clash)
         if free := [one for one in after.strangers if with_volumes or not one.is_data]:
             raise build_strangers_error("AWS", free, "tag", "at AWS")
         if traces := app.find_traces():

@@ -13,15 +13,13 @@ from typing import Any
 
 from nvoi.config.schema import Application
 from nvoi.errors import NvoiError
-from nvoi.log.levels import get_logger
 from nvoi.naming import build_firewall_name, build_network_name
 from nvoi.providers.aws.api import EC2
 from nvoi.providers.aws.ownership import Owner
 from nvoi.providers.aws.refusals import GONE
 from nvoi.providers.aws.resources import Item, Resource
+from nvoi.providers.cloud import log
 from nvoi.providers.rented import NETWORK, SUBNET, list_former_ports, list_open_ports
-
-log = get_logger("nvoi.providers")
 
 EVERYWHERE = "0.0.0.0/0"
 #: What a firewall says of itself; that of the gem as well.

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from nvoi.config.schema import Application
 from nvoi.errors import NvoiError
 from nvoi.providers.aws.api import EC2
-from nvoi.providers.aws.resources import Resource
+from nvoi.providers.aws.resources import Resource, build_pairs
 from nvoi.providers.rented import build_labels, find_other_owner
 
 #: What AWS' own services make bears tags like these, such as ``aws:cloudformation:stack-name``.
@@ -74,11 +74,7 @@ class Owner:
         wanted = {**self.labels, **others}
         lacking = {key: value for key, value in wanted.items() if one.tags.get(key) != value}
         if lacking:
-            self.tag(one, lacking)
-
-    def tag(self, one: Resource, tags: Mapping[str, str]) -> None:
-        pairs = [{"Key": key, "Value": value} for key, value in tags.items()]
-        self._ec2.call("create_tags", Resources=[one.id], Tags=pairs)
+            self._ec2.call("create_tags", Resources=[one.id], Tags=build_pairs(lacking))
 
 
 def find_other(one: Resource, own: Mapping[str, str]) -> str | None:

@@ -15,16 +15,14 @@ from functools import partial
 from nvoi import parallel
 from nvoi.errors import ConfigError, Fault
 from nvoi.http import clean_line
-from nvoi.log.levels import get_logger
 from nvoi.providers.aws.api import EC2
 from nvoi.providers.aws.offers import ACCOUNT, Offers, build_fault
 from nvoi.providers.aws.prices import ROOT_SIZE, UNREADABLE
 from nvoi.providers.aws.refusals import EC2Error
 from nvoi.providers.aws.resources import Resource
 from nvoi.providers.aws.situation import Situation
+from nvoi.providers.cloud import log
 from nvoi.providers.rented import WantedServer, build_path
-
-log = get_logger("nvoi.providers")
 
 #: The quotas of vCPUs, each with the letters that its types' names begin with.
 FAMILIES = {

@@ -89,10 +89,11 @@ def read_tags(item: Item) -> dict[str, str]:
 
 
 def build_tags(kind: str, tags: Mapping[str, str]) -> Item:
-    return {
-        "ResourceType": kind,
-        "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
-    }
+    return {"ResourceType": kind, "Tags": build_pairs(tags)}
+
+
+def build_pairs(tags: Mapping[str, str]) -> list[Item]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
 def build_filters(filters: Mapping[str, Sequence[str]]) -> list[Item]:

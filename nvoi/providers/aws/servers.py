@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from nvoi.config.schema import Application
 from nvoi.errors import NvoiError
 from nvoi.http import clean_line
-from nvoi.log.levels import get_logger
 from nvoi.providers.aws.api import EC2
 from nvoi.providers.aws.network import Network, build_token
 from nvoi.providers.aws.offers import Choice
@@ -20,11 +19,10 @@ from nvoi.providers.aws.ownership import Owner
 from nvoi.providers.aws.prices import ROOT_SIZE
 from nvoi.providers.aws.refusals import GONE, EC2Error
 from nvoi.providers.aws.resources import Item, Resource, build_tags
+from nvoi.providers.cloud import log
 from nvoi.providers.cloud_init import prepare_boot
 from nvoi.providers.rented import GROUP, WantedServer
 from nvoi.waiting import NotReadyError
-
-log = get_logger("nvoi.providers")
 
 T = TypeVar("T")
 

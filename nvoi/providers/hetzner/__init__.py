@@ -34,7 +34,6 @@ from nvoi.providers.hetzner.refusals import (
     may_pass,
 )
 from nvoi.providers.hetzner.situation import Situation, find_limits
-from nvoi.providers.host_keys import replace_host_key_labels
 from nvoi.providers.provider import Server
 from nvoi.providers.rented import (
     WantedServer,
@@ -96,14 +95,9 @@ class Hetzner(RentedServers[Situation]):
             with self._tell():
                 self._repeat(application, select)
 
-    def keep_host_keys(self, server: Server, keys: Sequence[str]) -> Server:
-        found = self._seen.find_server(server.name) if self._seen else None
-        if found is None:
-            raise NvoiError(f"server {server.name} is not there any more")
+    def _relabel(self, found: Record, labels: dict[str, str]) -> Record:
         with self._tell():
-            labels = replace_host_key_labels(found.labels, keys)
-            self._note(build_record(SERVER, found.data.update(labels=labels)))
-        return server.known_by(keys)
+            return build_record(SERVER, found.data.update(labels=labels))
 
     def delete_surplus(
         self, application: Application, servers: Sequence[Server], *, with_volumes: bool

@@ -10,7 +10,6 @@ from nvoi.errors import ConfigError, Fault, HostsError, NvoiError, RequestError
 from nvoi.invocation import name_command
 from nvoi.parallel import work_on_all
 from nvoi.providers.cloud import RentedServers, log
-from nvoi.providers.host_keys import replace_host_key_labels
 from nvoi.providers.provider import Server
 from nvoi.providers.rented import (
     WantedServer,
@@ -105,16 +104,10 @@ class Scaleway(RentedServers[Inventory]):
             log.info("%s no longer lets in %s", group, describe_ports(ports))
             del self._former[group]
 
-    def keep_host_keys(self, server: Server, keys: Sequence[str]) -> Server:
-        known = self._seen.find_server(server.name) if self._seen else None
-        resource = self.api.find(known) if known is not None else None
-        if resource is None:
-            raise NvoiError(f"the server {server.name} is no longer at Scaleway")
-        labels = replace_host_key_labels(resource.labels, keys)
-        others = [tag for tag in resource.tags if "=" not in tag]
+    def _relabel(self, found: Resource, labels: dict[str, str]) -> Resource:
+        others = [tag for tag in found.tags if "=" not in tag]
         tags = [*others, *(f"{key}={value}" for key, value in labels.items())]
-        self._note(self.api.update(resource, {"tags": tags}))
-        return server.known_by(keys)
+        return self.api.update(found, {"tags": tags})
 
     def delete_surplus(
         self, application: Application, servers: Sequence[Server], *, with_volumes: bool

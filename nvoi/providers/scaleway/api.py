@@ -16,11 +16,9 @@ from nvoi.account import Pace as CloudPace
 from nvoi.account import build_client
 from nvoi.errors import RequestError
 from nvoi.http import NO_TEXTS, Answer, list_objects
-from nvoi.log.levels import get_logger
+from nvoi.providers.cloud import log
 from nvoi.providers.scaleway.refusals import explain, is_lost, is_transient, may_pass
 from nvoi.secret import Secret
-
-log = get_logger("nvoi.providers")
 
 Json = dict[str, Any]
 

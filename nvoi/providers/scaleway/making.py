@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from nvoi.account import telling_made
 from nvoi.errors import NvoiError, RequestError
-from nvoi.log.levels import get_logger
 from nvoi.naming import build_network_name
 from nvoi.parallel import work_on_all
 from nvoi.providers import rented
+from nvoi.providers.cloud import log
 from nvoi.providers.cloud_init import prepare_boot
 from nvoi.providers.rented import WantedVolume, build_labels
 from nvoi.providers.scaleway.api import (
@@ -53,8 +53,6 @@ from nvoi.providers.scaleway.orders import (
 from nvoi.providers.scaleway.refusals import AGAIN, find_type
 from nvoi.providers.scaleway.removal import Remover
 from nvoi.waiting import NotReadyError
-
-log = get_logger("nvoi.providers")
 
 #: The key of the user data that cloud-init reads.
 CLOUD_INIT = "cloud-init"

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from nvoi.errors import NvoiError, RequestError
-from nvoi.log.levels import get_logger
 from nvoi.parallel import work_on_all
+from nvoi.providers.cloud import log
 from nvoi.providers.scaleway.api import (
     ADDRESS,
     FIREWALL,
@@ -35,8 +35,6 @@ from nvoi.providers.scaleway.inventory import (
 from nvoi.providers.scaleway.orders import is_stopped
 from nvoi.providers.scaleway.refusals import find_type, is_lost
 from nvoi.waiting import NotReadyError
-
-log = get_logger("nvoi.providers")
 
 #: The order in which kinds go; all of one kind go side by side. While the disk that a server has
 #: started from is there, a deploy looks for its address too.
