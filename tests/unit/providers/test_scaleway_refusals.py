@@ -13,7 +13,6 @@ from nvoi.providers.scaleway.quotas import list_limits
 from nvoi.providers.scaleway.refusals import describe_refusal, explain
 from tests.fakes.clouds.scaleway import (
     ADDRESSES,
-    KINDS,
     NETWORKS,
     SERVERS,
     VOLUMES,
@@ -292,22 +291,6 @@ def test_a_delete_ends_where_the_api_has_gone(cloud: Cloud) -> None:
     cloud.heal()
     rent(cloud, application).delete_servers(application, with_volumes=True)
     assert not any(cloud.show_all().values())
-
-
-def test_an_api_that_fails_half_way_says_what_was_made_and_the_next_run_goes_on(
-    cloud: Cloud,
-) -> None:
-    application = read()
-    cloud.fail_on("POST", "/servers$", Fault(Refused(500, "internal", "")), times=3)
-    with pytest.raises(NvoiError) as raised:
-        deploy(cloud, application)
-    assert (
-        "Scaleway cannot make the server shop-main-1 in fr-par-1: HTTP 500" in raised.value.message
-    )
-    assert "the private network nvoi-shop-network in fr-par" in raised.value.hint
-    deploy(cloud, application)
-    counts = [len(cloud.things[kind]) for kind in KINDS]
-    assert counts == [3, 3, 1, 4, 1, 1]
 
 
 def test_delete_asks_again_where_the_api_fails_for_a_moment(cloud: Cloud) -> None:
