@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib import import_module
 from types import MappingProxyType
+from typing import Any
 
 from nvoi.config.schema import (
     Application,
@@ -23,6 +24,14 @@ from nvoi.ssh.routes import read_routes
 __all__ = ["Provider", "Server", "ServerType", "get_provider", "list_regions", "list_types"]
 
 
+#: The packages of clouds, each with its class. They are imported where they are used.
+CLOUDS: Mapping[type, tuple[str, str]] = {
+    AWSProvider: ("aws", "AWS"),
+    HetznerProvider: ("hetzner", "Hetzner"),
+    ScalewayProvider: ("scaleway", "Scaleway"),
+}
+
+
 def get_provider(
     application: Application, environ: Mapping[str, str] = MappingProxyType({})
 ) -> Provider:
@@ -35,22 +44,12 @@ def get_provider(
         ConfigError: that file cannot be used.
         ExtraError: what asks there is not installed.
     """
-    if isinstance(application.compute_provider, SSHProvider):
-        servers = list_destinations(application)
-        return OwnServers(replace(read_routes(environ), servers=servers))
-    if isinstance(application.compute_provider, AWSProvider):
-        with needing("aws"):
-            from nvoi.providers.aws import AWS  # noqa: PLC0415 - needs its extra
-        return AWS(application, read_routes(environ), environ)
-    if isinstance(application.compute_provider, HetznerProvider):
-        with needing("hetzner"):
-            from nvoi.providers.hetzner import Hetzner  # noqa: PLC0415 - needs its extra
-        return Hetzner(application, read_routes(environ), environ)
-    if isinstance(application.compute_provider, ScalewayProvider):
-        from nvoi.providers.scaleway import Scaleway  # noqa: PLC0415 - imported where it is used
-
-        return Scaleway(application, read_routes(environ), environ)
-    raise TypeError("an app on this machine has no servers")
+    account, routes = application.compute_provider, read_routes(environ)
+    if isinstance(account, SSHProvider):
+        return OwnServers(replace(routes, servers=list_destinations(application)))
+    cloud = getattr(import_cloud(account), CLOUDS[type(account)][1])
+    provider: Provider = cloud(application, routes, environ)
+    return provider
 
 
 def list_types(account: ComputeProvider, environ: Mapping[str, str]) -> Sequence[ServerType]:
@@ -62,33 +61,27 @@ def list_types(account: ComputeProvider, environ: Mapping[str, str]) -> Sequence
         NvoiError: the account refuses them, or does not answer.
         ExtraError: what asks there is not installed.
     """
-    if isinstance(account, HetznerProvider):
-        with needing("hetzner"):
-            from nvoi.providers.hetzner import offers as hetzner  # noqa: PLC0415 - likewise
-        return hetzner.list_types(account, environ)
-    if isinstance(account, ScalewayProvider):
-        from nvoi.providers.scaleway import offers as scaleway  # noqa: PLC0415 - likewise
-
-        return scaleway.list_types(account, environ)
-    if isinstance(account, AWSProvider):
-        with needing("aws"):
-            from nvoi.providers.aws import catalog as aws  # noqa: PLC0415 - likewise
-        return aws.list_types(account, environ)
-    return ()
+    if type(account) not in CLOUDS:
+        return ()
+    types: Sequence[ServerType] = import_cloud(account).list_types(account, environ)
+    return types
 
 
 def list_regions(account: AWSProvider, environ: Mapping[str, str]) -> Sequence[str]:
     """The regions that an account at AWS may use; likewise."""
-    with needing("aws"):
-        from nvoi.providers.aws import catalog  # noqa: PLC0415 - needs its extra
-    return catalog.list_regions(account, environ)
+    regions: Sequence[str] = import_cloud(account).list_regions(account, environ)
+    return regions
 
 
-@contextmanager
-def needing(extra: str) -> Iterator[None]:
-    """Have a library that is not there told as the extra of nvoi that brings it."""
+def import_cloud(account: ComputeProvider) -> Any:
+    """The package of an account's cloud, whose library may need an extra of its name.
+
+    Raises:
+        ExtraError: that is not installed.
+    """
+    cloud, _ = CLOUDS[type(account)]
     try:
-        yield
+        return import_module(f"nvoi.providers.{cloud}")
     except ModuleNotFoundError as error:
-        message = f"{error.name} is not installed, which `{extra}` needs"
-        raise ExtraError(message, extra) from error
+        message = f"{error.name} is not installed, which `{cloud}` needs"
+        raise ExtraError(message, cloud) from error

@@ -1,4 +1,4 @@
-"""What a rented server does when it first starts, as user data for cloud-init. Pure.
+"""What a rented server does when it first starts, as user data for cloud-init.
 
 Facts are of cloud-init's documentation, "Module reference": "Users and Groups", "SSH" and "Set
 Hostname", and "User data formats": `#cloud-config`. JSON is YAML.
@@ -7,12 +7,35 @@ Hostname", and "User data formats": `#cloud-config`. JSON is YAML.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from nvoi.providers.host_keys import HostKeyPair
-from nvoi.providers.rented import USER
+from nvoi.config.schema import Application
+from nvoi.providers.host_keys import (
+    FIRST_HOST_KEY,
+    HostKeyPair,
+    encode_host_key,
+    generate_host_key,
+)
+from nvoi.providers.rented import USER, get_public_key
 
 #: Bytes that every cloud takes; Hetzner's limit is the lowest but AWS', of 16 KiB.
 LARGEST_USER_DATA = 16 * 1024
+
+
+@dataclass(frozen=True)
+class Boot:
+    """What a new server starts with, and the labels that say by what it is known then."""
+
+    user_data: str = field(repr=False)
+    labels: Mapping[str, str]
+
+
+def prepare_boot(application: Application, name: str) -> Boot:
+    """A server's, with a host key that is new."""
+    host_key = generate_host_key()
+    labels = {FIRST_HOST_KEY: encode_host_key(host_key.public)}
+    return Boot(build_user_data(name, get_public_key(application), host_key), labels)
 
 
 def build_user_data(name: str, public_key: str, host_key: HostKeyPair) -> str:

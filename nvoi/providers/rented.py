@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from nvoi.command import Command
 from nvoi.config.nodes import join_path
-from nvoi.config.schema import Application, ServerGroup
+from nvoi.config.schema import (
+    Application,
+    AWSProvider,
+    HetznerProvider,
+    ScalewayProvider,
+    ServerGroup,
+)
 from nvoi.errors import Fault
 from nvoi.http import clean_line
 from nvoi.kubernetes.ingress import PORTS as INGRESS_PORTS
@@ -26,7 +31,6 @@ from nvoi.naming import (
     build_volume_name,
     build_volume_path,
 )
-from nvoi.providers import disks
 from nvoi.providers.host_keys import read_host_keys
 from nvoi.providers.provider import Disk, Server
 from nvoi.providers.ssh import get_master_group
@@ -48,6 +52,14 @@ LABEL_VALUE = re.compile(rf"[A-Za-z0-9]([A-Za-z0-9._-]{{0,{LABEL_LENGTH - 2}}}[A
 OWNER_SUFFIX = "managed-by"
 
 
+#: Where the config has the type and the location of servers whose group says none.
+ACCOUNTS: Mapping[type, tuple[str, str, str]] = {
+    AWSProvider: ("application.compute_provider.aws.", "instance_type", ""),
+    HetznerProvider: ("application.compute_provider.hetzner.", "server_type", "server_location"),
+    ScalewayProvider: ("application.compute_provider.scaleway.", "server_type", "zone"),
+}
+
+
 @dataclass(frozen=True)
 class WantedVolume:
     """A volume of the config, at ``path`` there; ``size`` in GB."""
@@ -61,32 +73,20 @@ class WantedVolume:
 
 @dataclass(frozen=True)
 class WantedServer:
-    """A server of the config, the ``index``-th of its group, counted from 1.
+    """A server of the config, in the words of its provider.
 
-    ``type`` and ``location`` are the group's own, None for those of the provider.
+    ``type_path`` and ``place_path`` are where the config says its type and its location, which at
+    AWS may be left out.
     """
 
     name: str
     group: str
-    index: int
-    is_master: bool
-    type: str | None
-    location: str | None
-    volumes: tuple[WantedVolume, ...]
-
-
-class RentedServers:
-    """What is the same of all clouds."""
-
-    is_rented = True
-
-    def build_volumes(self, server: Server, lacking: Sequence[str]) -> Command:
-        return disks.build_volumes(server, lacking)
-
-    def build_volumes_removal(self, server: Server) -> Command | None:
-        # Nothing of an app is on the disks that its servers start from.
-        del server
-        return None
+    is_master: bool = False
+    type: str = ""
+    type_path: str = ""
+    location: str | None = None
+    place_path: str = ""
+    volumes: tuple[WantedVolume, ...] = ()
 
 
 def get_account(application: Application, kind: type[A]) -> A:
@@ -97,6 +97,13 @@ def get_account(application: Application, kind: type[A]) -> A:
     return account
 
 
+def get_public_key(application: Application) -> str:
+    """Its kind and the key itself: accounts and servers know it without its comment."""
+    if application.ssh_keys is None:
+        raise AssertionError("a config for rented servers has SSH keys")
+    return " ".join(application.ssh_keys.public_key.split()[:2])
+
+
 def build_path(group: str, key: str) -> str:
     """The place of a group's key in the config."""
     return join_path(join_path("application.servers", group), key)
@@ -104,6 +111,8 @@ def build_path(group: str, key: str) -> str:
 
 def list_wanted(application: Application) -> Iterator[WantedServer]:
     """The servers of the config, the master first."""
+    account = application.compute_provider
+    section, type_key, place_key = ACCOUNTS.get(type(account), ("", "", ""))
     master = get_master_group(application)
     groups = (master, *(group for group in application.servers.values() if group != master))
     for group in groups:
@@ -111,10 +120,13 @@ def list_wanted(application: Application) -> Iterator[WantedServer]:
             yield WantedServer(
                 name=build_server_name(application.name, group.name, index),
                 group=group.name,
-                index=index,
                 is_master=group == master and index == 1,
-                type=group.type,
-                location=group.location,
+                type=str(group.type or getattr(account, type_key, "")),
+                type_path=build_path(group.name, "type") if group.type else section + type_key,
+                location=group.location or getattr(account, place_key, None),
+                place_path=(
+                    build_path(group.name, "location") if group.location else section + place_key
+                ),
                 # They are one server's.
                 volumes=tuple(list_volumes(application, group)) if index == 1 else (),
             )
@@ -198,12 +210,17 @@ def build_server(
     *,
     labels: Mapping[str, str],
     private_ip: str | None = None,
-    disks: Sequence[Disk] = (),
+    disks: Iterable[Disk] = (),
 ) -> Server:
-    """A server as it is reached, held to the host keys that its labels name."""
+    """A server as it is reached, held to the host keys that its labels name.
+
+    A disk that grows is to have the size that the config says.
+    """
     keys, is_new = read_host_keys(labels)
+    sizes = {one.name: one.size for one in wanted.volumes}
+    seen = tuple(replace(one, size=sizes.get(one.name, one.size)) for one in disks)
     given = Destination(address, default_user=USER, name=wanted.name, host_keys=keys)
-    folders = [*(one.folder for one in wanted.volumes), *(one.folder for one in disks)]
+    folders = [*(one.folder for one in wanted.volumes), *(one.folder for one in seen)]
     return Server(
         name=wanted.name,
         group=wanted.group,
@@ -213,18 +230,13 @@ def build_server(
         volumes=tuple(dict.fromkeys(folders)),
         owners=tuple((one.folder, one.uid) for one in wanted.volumes if one.uid),
         notes=build_notes_path(application.name),
-        disks=tuple(disks),
+        disks=seen,
         is_new=is_new,
         is_rented=True,
         is_labelled=build_labels(application).items() <= labels.items(),
     )
 
 
-def build_surplus(name: str, group: str) -> WantedServer:
-    """What is known of a server that the config no longer names."""
-    return WantedServer(name, group, 0, is_master=False, type=None, location=None, volumes=())
-
-
-def build_disk_folder(volume: str) -> str:
-    """Where the volume of this name at the provider is mounted."""
-    return f"{VOLUMES_FOLDER}/{volume}"
+def build_disk(name: str, device: str, size: int) -> Disk:
+    """A volume of this name at the provider, and where it is mounted."""
+    return Disk(name, f"{VOLUMES_FOLDER}/{name}", device, size)

@@ -5,27 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol, TypeVar
+from typing import Any, TypeVar
 
 from nvoi.config.schema import Application
 from nvoi.errors import Fault, NvoiError
 from nvoi.invocation import name_command
+from nvoi.providers.inventory import Inventory
+from nvoi.providers.provider import ServerType
 from nvoi.providers.rented import WantedServer, WantedVolume, list_wanted
 
 AS_IT_IS_TO_BE = "has all that the config names, as it is to be"
 
 
-class Size(Protocol):
-    """What a server type has."""
-
-    @property
-    def cores(self) -> int: ...
-
-    @property
-    def memory(self) -> float: ...
-
-
-S = TypeVar("S", bound=Size)
+S = TypeVar("S", bound=ServerType)
 T = TypeVar("T")
 
 
@@ -46,24 +38,32 @@ class Costs:
         )
 
 
-def describe_wanted(
-    application: Application,
-    get_type: Callable[[WantedServer], str],
-    get_place: Callable[[WantedServer], str],
-) -> Iterator[str]:
+def describe_wanted(application: Application) -> Iterator[str]:
     """What the config names, where nobody knows what of it is there."""
     for server in list_wanted(application):
-        yield f"needs server {server.name}, a {get_type(server)} in {get_place(server)}"
+        place = f" in {server.location}" if server.location else ""
+        yield f"needs server {server.name}, a {server.type}{place}"
         for volume in server.volumes:
             yield f"needs volume {volume.name}, {volume.size} GB"
 
 
+def describe_parts(seen: Inventory[Any], get_place: Callable[[WantedServer], str]) -> Iterator[str]:
+    """The servers and volumes that are made, and those that grow."""
+    for server in seen.wanted:
+        place = get_place(server)
+        if seen.find_server(server.name) is None:
+            yield f"makes server {server.name}, a {server.type} in {place}"
+        for volume in server.volumes:
+            found = seen.find_data(volume.name)
+            if found is None:
+                yield f"makes volume {volume.name}, {volume.size} GB in {place}"
+            elif found.size < volume.size:
+                sizes = f"from {found.size} GB to {volume.size} GB"
+                yield f"extends volume {volume.name} {sizes}"
+
+
 def describe_silence(error: NvoiError) -> str:
     return f"cannot ask what there is: {error}"
-
-
-def describe_surplus(server: str) -> str:
-    return f"deletes server {server}, which the config no longer names"
 
 
 def describe_closing(firewall: str, ports: Iterable[int]) -> str:
@@ -73,6 +73,14 @@ def describe_closing(firewall: str, ports: Iterable[int]) -> str:
 
 def describe_ports(ports: Iterable[int]) -> str:
     return " and ".join(f"tcp/{port}" for port in ports)
+
+
+def describe_surplus(seen: Inventory[Any], *, with_volumes: bool) -> Iterator[str]:
+    """What becomes of all that the config no longer names."""
+    for server in seen.surplus:
+        yield f"deletes server {server.name}, which the config no longer names"
+    for volume in seen.surplus_data:
+        yield describe_volume(volume.name, goes=with_volumes)
 
 
 def describe_volume(name: str, *, goes: bool) -> str:
@@ -88,6 +96,20 @@ def build_left_error(cloud: str, left: Mapping[T, NvoiError | None], hint: str) 
     return NvoiError(f"left at {cloud}: {'; '.join(lines)}", hint=hint)
 
 
+def build_moved_error(there: str, wanted: str, trace: object, key: str) -> NvoiError:
+    """The error of an app that is elsewhere already: its cluster cannot be in two regions.
+
+    Args:
+        trace: what says so.
+        key: what of the config says where it is to be.
+    """
+    return NvoiError(
+        f"the app is in {there} already, and the config says {wanted}: {trace}",
+        hint=f"set the {key} that it had again; to move it, save the data, and run "
+        f"{name_command('delete --delete-volumes')} first",
+    )
+
+
 def build_strangers_error(
     cloud: str, strangers: Iterable[object], mark: str, place: str
 ) -> NvoiError:
@@ -98,21 +120,27 @@ def build_strangers_error(
     )
 
 
-def find_size_fault(volume: WantedVolume, size: int) -> Fault | None:
+def list_size_faults(volume: WantedVolume, size: int) -> Iterator[Fault]:
     """Why a volume that has ``size`` GB cannot be as the config says."""
-    if size <= volume.size:
-        return None
-    message = f"the volume has {size} GB, and none can shrink; give it these"
-    return Fault(0, 0, f"{volume.path}.size", message)
+    if size > volume.size:
+        message = f"the volume has {size} GB, and none can shrink; give it these"
+        yield Fault(0, 0, f"{volume.path}.size", message)
 
 
-def build_place_fault(volume: WantedVolume, place: str, server_place: str, word: str) -> Fault:
-    """A volume that is elsewhere than its server; ``word`` is the cloud's for such a place."""
-    message = f"the volume is in {place}, and its server in {server_place}"
-    return Fault(0, 0, volume.path, f"{message}; both must be in one {word}")
+def list_volume_faults(
+    volume: WantedVolume, size: int, place: str, server_place: str, word: str
+) -> Iterator[Fault]:
+    """Why a volume cannot be as the config says that is in ``place``, and has ``size`` GB.
+
+    ``word`` is the cloud's for such a place.
+    """
+    yield from list_size_faults(volume, size)
+    if place != server_place:
+        message = f"the volume is in {place}, and its server in {server_place}"
+        yield Fault(0, 0, volume.path, f"{message}; both must be in one {word}")
 
 
-def find_nearest(wanted: Size | None, others: Sequence[S]) -> S | None:
+def find_nearest(wanted: ServerType | None, others: Sequence[S]) -> S | None:
     """Of ``others``, the cheapest first, the first that is as large; else the largest."""
     for one in others:
         if wanted and one.cores >= wanted.cores and one.memory >= wanted.memory:

@@ -44,7 +44,7 @@ CLOUDS: dict[str, tuple[Callable[[], Cloud], str, set[str]]] = {
     "aws": (
         lambda: aws_proxy.StrictAWS(get_moto()),
         "AWS_ENDPOINT_URL",
-        {"makes shop-main-1 (t4g.medium), the master in eu-central-1a"},
+        {"makes server shop-main-1, a t4g.medium in eu-central-1a"},
     ),
     "cloudflare": (
         cloudflare.Cloudflare,

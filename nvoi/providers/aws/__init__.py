@@ -10,52 +10,45 @@ from nvoi import parallel
 from nvoi.account import telling_made
 from nvoi.config.schema import Application, AWSProvider
 from nvoi.errors import Fault, NvoiError
-from nvoi.log.levels import get_logger
+from nvoi.invocation import name_command
 from nvoi.providers.aws.api import EC2
 from nvoi.providers.aws.app import App, try_all
+from nvoi.providers.aws.catalog import list_regions, list_types
 from nvoi.providers.aws.clients import PACE, Pace
 from nvoi.providers.aws.description import (
     describe_changes,
     describe_costs,
     describe_deletion,
-    describe_surplus,
-    describe_wishes,
     list_costly,
     list_costly_afterwards,
 )
-from nvoi.providers.aws.network import Network, Networks
-from nvoi.providers.aws.offers import Offers
-from nvoi.providers.aws.ownership import Owner
+from nvoi.providers.aws.network import Network
 from nvoi.providers.aws.prices import read_prices
-from nvoi.providers.aws.quotas import Quotas
-from nvoi.providers.aws.refusals import EC2Error
-from nvoi.providers.aws.regions import Regions, build_elsewhere_error
-from nvoi.providers.aws.resources import Resource
-from nvoi.providers.aws.servers import Servers, wait
+from nvoi.providers.aws.resources import Resource, build_pairs
+from nvoi.providers.aws.servers import describe_other_type, wait
 from nvoi.providers.aws.situation import Situation
-from nvoi.providers.aws.volumes import Volumes
-from nvoi.providers.host_keys import FIRST_HOST_KEY, build_host_key_labels
+from nvoi.providers.aws.volumes import find_device, list_holders
+from nvoi.providers.cloud import RentedServers, log
 from nvoi.providers.provider import Server
 from nvoi.providers.rented import (
-    GROUP,
-    RentedServers,
     WantedServer,
+    build_disk,
     build_server,
-    build_surplus,
     get_account,
     list_name_faults,
+    list_volume_names,
     list_wanted,
 )
 from nvoi.providers.wording import build_left_error, build_strangers_error
 from nvoi.ssh.routes import Routes
 from nvoi.waiting import NotReadyError
 
-log = get_logger("nvoi.providers")
+__all__ = ["AWS", "list_regions", "list_types"]
 
 MADE = "made so far, and taken up by the next run: {}"
 
 
-class AWS(RentedServers):
+class AWS(RentedServers[Situation]):
     """``compute_provider: {aws: {…}}``.
 
     Args:
@@ -64,6 +57,8 @@ class AWS(RentedServers):
         pace: how long AWS is waited for.
     """
 
+    api: EC2
+
     def __init__(
         self,
         application: Application,
@@ -71,88 +66,52 @@ class AWS(RentedServers):
         environ: Mapping[str, str],
         pace: Pace = PACE,
     ) -> None:
-        self.routes = routes
-        self._application = application
-        self._account = get_account(application, AWSProvider)
-        self._ec2 = EC2(self._account, environ, pace)
-        self._situation: Situation | None = None
+        super().__init__(routes, EC2(get_account(application, AWSProvider), environ, pace))
         self._network: Network | None = None
 
     def _open(self, application: Application) -> App:
-        owner = Owner(self._ec2, application)
-        offers = Offers(self._ec2, application, self._account)
-        public_key = application.ssh_keys.public_key if application.ssh_keys else ""
-        return App(
-            wanted=tuple(list_wanted(application)),
-            owner=owner,
-            offers=offers,
-            networks=Networks(self._ec2, owner, application),
-            servers=Servers(self._ec2, owner, public_key),
-            volumes=Volumes(self._ec2, owner),
-            regions=Regions(self._ec2, owner),
-            quotas=Quotas(self._ec2, offers),
-        )
+        return App(self.api, application)
 
     def find_faults(self, application: Application) -> list[Fault]:
         return [*self._open(application).offers.find_faults(), *list_name_faults(application)]
 
-    def list_servers(self, application: Application) -> tuple[Server, ...]:
-        situation = self._look(self._open(application))
-        there = (one for one in situation.wanted if one.name in situation.servers)
-        return tuple(self._build_server(application, one, situation) for one in there)
+    def _read(self, application: Application) -> Situation:
+        return self._open(application).look()
 
-    def list_unlabelled(self, application: Application) -> Sequence[str]:
-        app = self._open(application)
-        with app.tell_faults():
-            return [str(one) for one in app.list_unlabelled(self._look(app))]
-
-    def list_surplus(self, application: Application) -> tuple[Server, ...]:
-        situation = self._look(self._open(application))
-        surplus = (build_surplus(one.name, one.tags.get(GROUP, "")) for one in situation.surplus)
-        return tuple(self._build_server(application, one, situation) for one in surplus)
-
-    def _look(self, app: App) -> Situation:
-        """What there is of servers and volumes, as this run has seen it last."""
-        if self._situation is None:
-            with app.tell_faults():
-                self._situation = app.look()
-        return self._situation
-
-    def _build_server(
-        self, application: Application, wanted: WantedServer, situation: Situation
-    ) -> Server:
-        found = situation.servers[wanted.name]
+    def _build_server(self, seen: Situation, wanted: WantedServer, found: Resource) -> Server:
         private: str | None = found.item.get("PrivateIpAddress")
         return build_server(
-            application,
+            seen.application,
             wanted,
             self.routes,
             # One that is stopped has no public address: it does not answer anyway.
             found.item.get("PublicIpAddress") or private or found.id,
             labels=found.tags,
             private_ip=private,
-            disks=[*situation.list_disks(found)],
+            disks=[
+                build_disk(one.name, find_device(one), one.size)
+                for one in seen.data
+                if found.id in list_holders(one)
+            ],
         )
 
     def ensure_servers(self, application: Application) -> tuple[Server, ...]:
         app = self._open(application)
-        situation, choice, zone = app.check(self._look(app))
-        self._situation = None
-        with telling_made(self._ec2.made, MADE):
+        situation, choice, zone = app.check(self._look(application))
+        self._seen = None
+        for one, type_ in situation.list_other_types():
+            log.warning("%s", describe_other_type(one, type_))
+        with telling_made(self.api.made, MADE):
             network = self._network = app.networks.ensure(situation.vpc, situation.subnet, zone)
             made = parallel.work_on_all(
                 situation.wanted,
                 lambda one: app.ensure_server(
-                    one, situation.servers.get(one.name), network, choice
+                    one, situation.find_server(one.name), network, choice
                 ),
             )
             running = app.servers.wait_until_running([*made.values()])
-            volumes = app.volumes.ensure(running, situation.wanted, situation.volumes)
-        self._situation = replace(
-            situation,
-            servers={**situation.servers, **running},
-            volumes={**situation.volumes, **volumes},
-        )
+            volumes = app.volumes.ensure(running, situation.wanted, situation.find_data)
+        self._seen = situation.replace([*running.values(), *volumes, network.vpc])
         return self.list_servers(application)
 
     def close_ports(self, application: Application) -> None:
@@ -161,48 +120,42 @@ class AWS(RentedServers):
         self._open(application).networks.close(self._network)
         self._network = replace(self._network, former=())
 
-    def keep_host_keys(self, server: Server, keys: Sequence[str]) -> Server:
-        app, labels = self._open(self._application), build_host_key_labels(keys)
-        found = app.servers.find(server.name)
-        if found is None:
-            raise NvoiError(f"{server.name} is not at AWS any more")
-        self._situation = None
-        app.owner.tag(found, labels)
-        if FIRST_HOST_KEY in found.tags and FIRST_HOST_KEY not in labels:
-            tags = [{"Key": FIRST_HOST_KEY}]
-            self._ec2.call("delete_tags", Resources=[found.id], Tags=tags)
-        return server.known_by(keys)
+    def _relabel(self, found: Resource, labels: dict[str, str]) -> Resource:
+        if new := {key: text for key, text in labels.items() if found.tags.get(key) != text}:
+            self.api.call("create_tags", Resources=[found.id], Tags=build_pairs(new))
+        if gone := [{"Key": key} for key in found.tags if key not in labels]:
+            self.api.call("delete_tags", Resources=[found.id], Tags=gone)
+        return replace(found, tags=labels)
 
     def delete_surplus(
         self, application: Application, servers: Sequence[Server], *, with_volumes: bool
     ) -> None:
         app, names = self._open(application), {server.name for server in servers}
-        self._situation = None
-        own = app.servers.list_own()
-        failures = app.delete_servers([one for one in own if one.name in names])
+        self._seen = None
+        failures = app.delete_servers([one for one in app.servers.list_own() if one.name in names])
         if with_volumes:
-            volumes = app.volumes.list_own()
-            unnamed = [one for one in volumes if one.name not in app.volume_names]
+            named = list_volume_names(list_wanted(application))
+            unnamed = [one for one in app.volumes.list_own() if one.name not in named]
             failures |= try_all(unnamed, app.volumes.detach)
             failures |= app.delete_parts([one for one in unnamed if one not in failures])
         if failures:
             raise build_error(failures)
 
     def delete_servers(self, application: Application, *, with_volumes: bool) -> Sequence[str]:
-        app = self._open(application)
-        self._situation = None
+        app, self._seen = self._open(application), None
         with app.tell_faults():
-            own, data = app.list_own(with_volumes=with_volumes), app.volumes.list_own()
-            for clash in app.list_clashes([*own, *data]):
-                log.warning("%s, and stays", clash)
-        failures = app.delete_servers([one for one in own if one.kind == "instance"])
-        failures |= app.delete_parts([one for one in own if one.kind != "instance"])
+            own = app.list_own(with_volumes=with_volumes)
+        failures = app.delete_servers([one for one in own if one.is_server])
+        failures |= app.delete_parts([one for one in own if not one.is_server])
         self._check_all_gone(app, failures, with_volumes=with_volumes)
-        if traces := app.regions.find_traces():
+        after = app.look()
+        for clash in after.list_clashes():
+            log.warning("%s, and stays", clash)
+        if free := [one for one in after.strangers if with_volumes or not one.is_data]:
+            raise build_strangers_error("AWS", free, "tag", "at AWS")
+        if traces := app.find_traces():
             raise build_elsewhere_error(traces)
-        if with_volumes:
-            return []
-        return [one.name for one in app.volumes.list_own()]
+        return [] if with_volumes else [one.name for one in after.data if after.is_own(one)]
 
     def _check_all_gone(
         self, app: App, failures: Mapping[Resource, NvoiError], *, with_volumes: bool
@@ -211,53 +164,34 @@ class AWS(RentedServers):
 
         def look() -> list[Resource]:
             left = app.list_own(with_volumes=with_volumes)
-            if not any(one.kind == "instance" for one in failures):
+            if not any(one.is_server for one in failures):
                 left += app.volumes.list_root()
             if going := [one for one in left if one not in failures]:
                 raise NotReadyError(", ".join(map(str, going)))
             return left
 
-        if left := wait(self._ec2, "what was deleted to be gone", look):
+        if left := wait(self.api, "what was deleted to be gone", look):
             raise build_error({one: failures.get(one) for one in left})
-        if free := app.list_free(with_volumes=with_volumes):
-            raise build_strangers_error("AWS", free, "tag", "at AWS")
 
-    def describe(self, application: Application, *, with_volumes: bool = False) -> list[str]:
+    def _describe(self, application: Application, *, with_volumes: bool) -> list[str]:
         app = self._open(application)
-        self._ec2.pace = self._ec2.pace.hurry()
-        try:
-            situation, _, zone = app.check(self._look(app))
-            drift = app.networks.find_drift(situation.vpc) if situation.vpc else None
-        except EC2Error as error:
-            if not error.is_silence:
-                raise
-            told = f"AWS cannot be asked what there is: {error.message}"
-            return [told, *describe_wishes(app.wanted, app.networks, app.offers.get_type)]
-        lines = [f"takes over {one}, and labels it" for one in app.list_unlabelled(situation)]
-        lines += describe_changes(situation, app.networks, drift, zone, app.offers.get_type)
-        lines += describe_surplus(situation, with_volumes=with_volumes)
-        now = list_costly([*situation.servers.values(), *situation.volumes.values()])
-        afterwards = list_costly_afterwards(
-            situation, app.offers.get_type, with_volumes=with_volumes
-        )
-        return [*lines, describe_costs(partial(read_prices, self._ec2), now, afterwards)]
+        situation, _, zone = app.check(self._look(application))
+        drift = app.networks.find_drift(situation.vpc) if situation.vpc else None
+        lines = describe_changes(situation, app.networks, drift, zone, with_volumes=with_volumes)
+        now = list_costly([*situation.servers, *situation.data])
+        afterwards = list_costly_afterwards(situation, with_volumes=with_volumes)
+        return [*lines, describe_costs(partial(read_prices, self.api), now, afterwards)]
 
-    def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
+    def _describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
         app = self._open(application)
-        self._ec2.pace = self._ec2.pace.hurry()
-        try:
-            with app.tell_faults():
-                own = app.list_own(with_volumes=True)
-        except EC2Error as error:
-            if not error.is_silence:
-                raise
-            return [f"AWS cannot be asked what there is: {error.message}"]
+        with app.tell_faults():
+            own = app.list_own(with_volumes=True)
         lines = describe_deletion(own, with_volumes=with_volumes)
-        traces = app.regions.find_traces().items()
+        traces = app.find_traces().items()
         lines += [f"leaves {trace}, which is in {region}" for region, trace in traces]
         if own:
-            kept = [one for one in own if one.kind == "volume" and not with_volumes]
-            read = partial(read_prices, self._ec2)
+            kept = [one for one in own if one.is_data and not with_volumes]
+            read = partial(read_prices, self.api)
             lines.append(describe_costs(read, list_costly(own), list_costly(kept)))
         return lines
 
@@ -267,3 +201,13 @@ def build_error(failures: Mapping[Resource, NvoiError | None]) -> NvoiError:
     hints = {error.hint: None for error in failures.values() if error and error.hint}
     hint = "; ".join(hints) or "see what uses it at AWS, and run it again"
     return build_left_error("AWS", failures, hint)
+
+
+def build_elsewhere_error(traces: Mapping[str, Resource]) -> NvoiError:
+    """The error of a delete that leaves what is in other regions."""
+    told = ", ".join(f"{trace} in {region}" for region, trace in traces.items())
+    return NvoiError(
+        f"left at AWS: {told}",
+        hint=f"set region to {' and then to '.join(traces)}, and run {name_command('delete')} "
+        "there as well",
+    )

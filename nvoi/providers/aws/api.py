@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 from nvoi import parallel
 from nvoi.config.schema import AWSProvider
 from nvoi.errors import NvoiError
-from nvoi.log.levels import get_logger
 from nvoi.providers.aws.clients import PACE, Clients, Pace
 from nvoi.providers.aws.refusals import FAILURES, FORBIDDEN, GONE, EC2Error, read_failure
 from nvoi.providers.aws.resources import (
@@ -28,8 +27,7 @@ from nvoi.providers.aws.resources import (
     read_tags,
     spell,
 )
-
-log = get_logger("nvoi.providers")
+from nvoi.providers.cloud import log
 
 T = TypeVar("T")
 

@@ -4,51 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from nvoi import parallel
+from nvoi.config.schema import Application, AWSProvider
 from nvoi.errors import NvoiError
+from nvoi.providers.aws.api import EC2
+from nvoi.providers.aws.catalog import DISABLED
 from nvoi.providers.aws.network import Network, Networks
 from nvoi.providers.aws.offers import Choice, Offers
-from nvoi.providers.aws.ownership import NO_FILTERS, Owner, build_clash_error
+from nvoi.providers.aws.ownership import Owner, build_clash_error
 from nvoi.providers.aws.quotas import Quotas
 from nvoi.providers.aws.refusals import EC2Error
-from nvoi.providers.aws.regions import Regions
 from nvoi.providers.aws.resources import Resource
 from nvoi.providers.aws.servers import IS_ALIVE, Servers
 from nvoi.providers.aws.situation import Situation
 from nvoi.providers.aws.volumes import Volumes
-from nvoi.providers.rented import WantedServer, list_volume_names
+from nvoi.providers.cloud import log
+from nvoi.providers.rented import WantedServer, get_account, list_volume_names, list_wanted
+from nvoi.providers.wording import build_moved_error
+
+#: What says that an app is in a region: its network, or volumes, which a deletion may have spared.
+TRACES = ("vpc", "volume")
 
 
-@dataclass(frozen=True)
 class App:
     """One app at AWS, in its parts."""
 
-    wanted: tuple[WantedServer, ...]
-    owner: Owner
-    offers: Offers
-    networks: Networks
-    servers: Servers
-    volumes: Volumes
-    regions: Regions
-    quotas: Quotas
-
-    @property
-    def server_names(self) -> list[str]:
-        return [one.name for one in self.wanted]
-
-    @property
-    def volume_names(self) -> list[str]:
-        return list_volume_names(self.wanted)
+    def __init__(self, ec2: EC2, application: Application) -> None:
+        self.application, self._ec2 = application, ec2
+        self.owner = Owner(ec2, application)
+        self.offers = Offers(ec2, application, get_account(application, AWSProvider))
+        self.networks = Networks(ec2, self.owner, application)
+        self.servers = Servers(ec2, self.owner, application)
+        self.volumes = Volumes(ec2, self.owner)
+        self.quotas = Quotas(ec2, self.offers)
 
     def look(self) -> Situation:
-        """What there is of servers and volumes.
+        """What there is of servers, volumes and network.
 
         Raises:
             NvoiError: AWS cannot be asked.
         """
-        servers = self.servers.list_there(self.server_names)
-        return Situation(self.wanted, servers, self.volumes.list_there(self.volume_names))
+        wanted = [*list_wanted(self.application)]
+        with self.tell_faults():
+            servers = self.owner.list_there("instance", [one.name for one in wanted], IS_ALIVE)
+            volumes = self.owner.list_there("volume", list_volume_names(wanted))
+            vpcs = self.networks.list_vpcs()
+        return Situation(self.application, (*servers, *volumes, *vpcs))
 
     def check(self, situation: Situation) -> tuple[Situation, Choice | None, str]:
         """What there is with its network, what servers that lack are made of, and the zone.
@@ -58,15 +61,13 @@ class App:
             NvoiError: something hinders it, such as what is another's and bears a name of the
                 app's, or AWS cannot be asked.
         """
+        for clash in situation.list_clashes():
+            raise build_clash_error(clash)
         with self.tell_faults():
-            vpc = self.networks.find_vpc()
-            if vpc is None:
-                self.regions.check_none()
-            there = [*situation.servers.values(), *situation.volumes.values()]
-            for clash in self.list_clashes([*there, *filter(None, [vpc])]):
-                raise build_clash_error(clash)
+            self._check_network(situation)
+            vpc = situation.vpc
             subnet = self.networks.find_subnet(vpc) if vpc else None
-            whole = replace(situation, vpc=vpc, subnet=subnet)
+            whole = replace(situation, subnet=subnet)
             whole.check_sizes()
             zone, reason = whole.find_zone()
             choice = None
@@ -75,6 +76,51 @@ class App:
                 self.offers.check_rights(choice, whole.lacking)
             self.quotas.check(whole)
             return whole, choice, choice.zone if choice else str(zone)
+
+    def _check_network(self, situation: Situation) -> None:
+        """See that there is one VPC at most, and in this region alone.
+
+        Raises:
+            NvoiError: its addresses are not those of the servers, there are two, or the app is in
+                another region.
+        """
+        vpcs = [one for one in situation.usable if one.kind == "vpc"]
+        if self.networks.choose_vpc(vpcs) is None:
+            for region, trace in self.find_traces().items():
+                raise build_moved_error(region, self._ec2.region, trace, "region")
+        own = [*filter(situation.is_own, vpcs)]
+        if len(own) > 1:
+            raise NvoiError(
+                f"there are {' and '.join(map(str, own))}: two runs at once may have made them",
+                hint="delete that in which the app has no servers, at AWS",
+            )
+
+    def find_traces(self) -> dict[str, Resource]:
+        """What says that the app is in other regions, by these.
+
+        One that cannot be asked is told, and no hindrance: an account, or a network that leads to
+        AWS, may be closed to all regions but its own.
+        """
+        here = self._ec2.region
+        try:
+            states = self._ec2.list_regions(here)
+        except EC2Error as error:
+            log.warning("Whether the app is in other regions is not known: %s", error.message)
+            return {}
+        others = sorted(one for one, state in states.items() if one != here and state != DISABLED)
+        places = {region: self._ec2.move(region) for region in others}
+        found = parallel.work_on_all(others, lambda region: self._find_trace(places[region]))
+        silent = {one: trace for one, trace in found.items() if isinstance(trace, EC2Error)}
+        if silent:
+            reason = next(iter(silent.values())).message
+            log.warning("Whether the app is in %s is not known: %s", ", ".join(silent), reason)
+        return {one: trace for one, trace in found.items() if isinstance(trace, Resource)}
+
+    def _find_trace(self, there: EC2) -> Resource | EC2Error | None:
+        try:
+            return next((one for kind in TRACES for one in self.owner.list_in(there, kind)), None)
+        except EC2Error as error:
+            return error
 
     @contextmanager
     def tell_faults(self) -> Iterator[None]:
@@ -90,36 +136,6 @@ class App:
         """All that bears the app's tags, in the order in which it can be deleted."""
         volumes = self.volumes.list_own() if with_volumes else []
         return [*self.servers.list_own(), *volumes, *self.networks.list_own()]
-
-    def list_clashes(self, there: Sequence[Resource]) -> list[str]:
-        """What is others', and bears a name of the app's that nothing which is ``there`` bears."""
-        taken = {(one.kind, one.name) for one in there}
-        named = {
-            "instance": (self.server_names, IS_ALIVE),
-            "volume": (self.volume_names, NO_FILTERS),
-            "vpc": ([self.networks.name], NO_FILTERS),
-        }
-        return [
-            clash
-            for kind, (names, filters) in named.items()
-            for clash in self.owner.list_clashes(
-                kind, [name for name in names if (kind, name) not in taken], filters
-            )
-        ]
-
-    def list_unlabelled(self, situation: Situation) -> list[Resource]:
-        """What there is of network, servers and volumes of which no tag says whose it is."""
-        servers = situation.servers.values()
-        # Before a server gets its tags its network has them.
-        networks = [] if any(map(self.owner.owns, servers)) else self.networks.list_free()
-        there = [*networks, *servers, *situation.volumes.values()]
-        return [one for one in there if not self.owner.owns(one)]
-
-    def list_free(self, *, with_volumes: bool) -> list[Resource]:
-        """What bears the app's names, and of which no tag says whose it is."""
-        volumes = self.volumes.list_free(self.volume_names) if with_volumes else []
-        servers = self.servers.list_free(self.server_names)
-        return [*servers, *volumes, *self.networks.list_free()]
 
     def delete_servers(self, servers: Sequence[Resource]) -> dict[Resource, NvoiError]:
         """End servers, and wait for their ends; returns those that could not be ended."""
@@ -143,17 +159,16 @@ class App:
         Raises:
             NvoiError: it cannot be had.
         """
-        type_name = self.offers.get_type(one)
         if found is not None:
-            self.servers.keep(one, found, type_name, network)
+            self.servers.keep(one, found, network)
             return found
         if choice is None:
             raise NvoiError(f"{one.name} is not there any more", hint="run nvoi again")
         try:
-            return self.servers.make(one, type_name, network, choice)
+            return self.servers.make(one, network, choice)
         except EC2Error as error:
             if error.is_sold_out:
-                error.hint = self.offers.catalog.list_nearest(type_name, network.zone)
+                error.hint = self.offers.catalog.list_nearest(one.type, network.zone)
             raise
 
 

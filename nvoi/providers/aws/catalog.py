@@ -14,13 +14,11 @@ from typing import Any
 
 from nvoi.config.schema import AWSProvider
 from nvoi.errors import NvoiError
-from nvoi.log.levels import get_logger
 from nvoi.providers.aws.api import EC2
 from nvoi.providers.aws.prices import FEW, Prices, read_prices
+from nvoi.providers.cloud import log
 from nvoi.providers.provider import ServerType
 from nvoi.providers.rented import NETWORK
-
-log = get_logger("nvoi.providers")
 
 #: The region that is never disabled, by what separates AWS from its parts in China and for the
 #: US government.

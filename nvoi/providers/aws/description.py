@@ -12,8 +12,14 @@ from nvoi.providers.aws.prices import Prices
 from nvoi.providers.aws.resources import Resource
 from nvoi.providers.aws.servers import describe_other_type
 from nvoi.providers.aws.situation import Situation
-from nvoi.providers.rented import NETWORK, SUBNET, WantedServer
-from nvoi.providers.wording import Costs, describe_closing
+from nvoi.providers.rented import NETWORK, SUBNET
+from nvoi.providers.wording import (
+    AS_IT_IS_TO_BE,
+    Costs,
+    describe_closing,
+    describe_parts,
+    describe_surplus,
+)
 
 #: Where prices are that the API does not tell.
 PAGES = (
@@ -21,8 +27,6 @@ PAGES = (
     "servers, https://aws.amazon.com/ebs/pricing/ those of volumes, and each server's public "
     "address costs as https://aws.amazon.com/vpc/pricing/ says"
 )
-
-TypeOf = Callable[[WantedServer], str]
 
 
 @dataclass(frozen=True)
@@ -41,43 +45,21 @@ class Costly:
         return sum(map(prices.get_server, self.types), prices.disk * self.disks)
 
 
-def describe_wishes(
-    wanted: Sequence[WantedServer], networks: Networks, get_type: TypeOf
-) -> list[str]:
-    """What the config wants, where nobody can tell what there is."""
-    lines = [f"has {describe_network(networks)}"]
-    for one in wanted:
-        lines.append(f"has {describe_server(one, get_type)}")
-        lines += [f"has volume {volume.name} ({volume.size} GB, gp3)" for volume in one.volumes]
-    return lines
-
-
 def describe_changes(
-    situation: Situation, networks: Networks, drift: Drift | None, zone: str, get_type: TypeOf
+    situation: Situation,
+    networks: Networks,
+    drift: Drift | None,
+    zone: str,
+    *,
+    with_volumes: bool,
 ) -> list[str]:
-    """What is made, and what is changed."""
-    lines = [*describe_network_changes(situation, networks, drift, zone)]
-    for one in situation.wanted:
-        there = situation.servers.get(one.name)
-        if there is None:
-            lines.append(f"makes {describe_server(one, get_type)} in {zone}")
-        elif there.item["InstanceType"] != get_type(one):
-            lines.append(describe_other_type(there, get_type(one)))
-        else:
-            address = there.item.get("PublicIpAddress") or there.state
-            lines.append(f"keeps {describe_server(one, get_type)}: {address}")
-        lines += describe_volume_changes(situation, one)
-    return lines
-
-
-def describe_surplus(situation: Situation, *, with_volumes: bool) -> Iterator[str]:
-    """What the config no longer names."""
-    for server in situation.surplus:
-        yield f"deletes {server}, which the config no longer names, once the release serves"
-    for volume in situation.surplus_volumes:
-        told = "deletes {}, which the config no longer names, with all its data"
-        kept = "keeps {}, which the config no longer names; --delete-volumes deletes it"
-        yield (told if with_volumes else kept).format(volume)
+    """What is made, changed and removed, a line each."""
+    lines = [f"takes over {one}, and labels it" for one in situation.strangers]
+    lines += describe_network_changes(situation, networks, drift, zone)
+    lines += describe_parts(situation, lambda _: zone)
+    lines += describe_surplus(situation, with_volumes=with_volumes)
+    others = (describe_other_type(one, type_) for one, type_ in situation.list_other_types())
+    return [*others, *(lines or [AS_IT_IS_TO_BE])]
 
 
 def describe_network_changes(
@@ -100,17 +82,6 @@ def describe_network_changes(
         yield describe_closing(f"firewall {networks.firewall_name}", ports)
 
 
-def describe_volume_changes(situation: Situation, server: WantedServer) -> Iterator[str]:
-    for volume in server.volumes:
-        there = situation.volumes.get(volume.name)
-        if there is None:
-            yield f"makes volume {volume.name} ({volume.size} GB, gp3)"
-        elif there.item["Size"] < volume.size:
-            yield f"grows {there} from {there.item['Size']} to {volume.size} GB"
-        else:
-            yield f"keeps {there}"
-
-
 def describe_costs(read: Callable[[set[str]], Prices], now: Costly, afterwards: Costly) -> str:
     """What a month costs; ``read`` has the prices of servers of these types."""
     try:
@@ -124,18 +95,17 @@ def list_costly(own: Sequence[Resource]) -> Costly:
     """What of all this costs money; of disks only those with data, as each server has its own."""
     return Costly(
         tuple(one.item["InstanceType"] for one in own if one.kind == "instance"),
-        sum(one.item["Size"] for one in own if one.kind == "volume"),
+        sum(one.size for one in own if one.kind == "volume"),
     )
 
 
-def list_costly_afterwards(situation: Situation, get_type: TypeOf, *, with_volumes: bool) -> Costly:
+def list_costly_afterwards(situation: Situation, *, with_volumes: bool) -> Costly:
     """What the config names, and the volumes that stay beside it."""
-    there = {name: one.item["InstanceType"] for name, one in situation.servers.items()}
-    gone = {one.name for one in situation.surplus_volumes} if with_volumes else ()
-    sizes = {name: one.item["Size"] for name, one in situation.volumes.items() if name not in gone}
-    for server in situation.wanted:
-        sizes |= {volume.name: volume.size for volume in server.volumes}
-    types = (there.get(one.name) or get_type(one) for one in situation.wanted)
+    there = {one.name: one.item["InstanceType"] for one in situation.servers}
+    gone = situation.surplus_data if with_volumes else ()
+    sizes = {one.name: one.size for one in situation.data if one not in gone}
+    sizes |= {volume.name: volume.size for _, volume in situation.list_volumes()}
+    types = (there.get(one.name) or one.type for one in situation.wanted)
     return Costly(tuple(types), sum(sizes.values()))
 
 
@@ -155,7 +125,3 @@ def describe_network(networks: Networks) -> str:
 
 def describe_firewall(networks: Networks) -> str:
     return f"firewall {networks.firewall_name}, which lets in {', '.join(map(str, networks.rules))}"
-
-
-def describe_server(one: WantedServer, get_type: TypeOf) -> str:
-    return f"{one.name} ({get_type(one)}){', the master' if one.is_master else ''}"

@@ -13,15 +13,13 @@ from typing import Any
 
 from nvoi.config.schema import Application
 from nvoi.errors import NvoiError
-from nvoi.log.levels import get_logger
 from nvoi.naming import build_firewall_name, build_network_name
 from nvoi.providers.aws.api import EC2
 from nvoi.providers.aws.ownership import Owner
 from nvoi.providers.aws.refusals import GONE
 from nvoi.providers.aws.resources import Item, Resource
+from nvoi.providers.cloud import log
 from nvoi.providers.rented import NETWORK, SUBNET, list_former_ports, list_open_ports
-
-log = get_logger("nvoi.providers")
 
 EVERYWHERE = "0.0.0.0/0"
 #: What a firewall says of itself; that of the gem as well.
@@ -69,11 +67,12 @@ class Drift:
 
 @dataclass(frozen=True)
 class Network:
-    """Where servers are made: the ids of subnet and firewall, and the zone.
+    """Where servers are made: the VPC, the ids of subnet and firewall, and the zone.
 
     ``former`` are the rules of the firewall that only the release before may need.
     """
 
+    vpc: Resource
     subnet: str
     firewall: str
     zone: str
@@ -93,27 +92,17 @@ class Networks:
 
     # What there is
 
-    def find_vpc(self) -> Resource | None:
-        """The app's VPC.
+    def list_vpcs(self) -> list[Resource]:
+        """The app's own, doubles too, else all that bear its name."""
+        found = self._ec2.find("vpc", {"tag:Name": [self.name]})
+        return [*filter(self._owner.owns, found)] or found
+
+    def choose_vpc(self, found: Sequence[Resource]) -> Resource | None:
+        """The app's VPC of these.
 
         Raises:
-            NvoiError: another's bears its name, its addresses are not those of the servers, or
-                there are two.
+            NvoiError: they are others', or its addresses are not those of the servers.
         """
-        found = self._ec2.find("vpc", {"tag:Name": [self.name]})
-        own = [one for one in found if self._owner.owns(one)]
-        if len(own) > 1:
-            raise NvoiError(
-                f"there are {' and '.join(map(str, own))}: two runs at once may have made them",
-                hint="delete that in which the app has no servers, at AWS",
-            )
-        return self._choose_vpc(found)
-
-    def _find_any_vpc(self) -> Resource | None:
-        """One of the app's VPCs; whether that is the only one is seen by whoever makes it."""
-        return self._choose_vpc(self._ec2.find("vpc", {"tag:Name": [self.name]}))
-
-    def _choose_vpc(self, found: Sequence[Resource]) -> Resource | None:
         vpc = self._owner.choose(found)
         if vpc is not None and vpc.item["CidrBlock"] != NETWORK:
             raise NvoiError(
@@ -166,7 +155,9 @@ class Networks:
         Raises:
             NvoiError: something of it cannot be made.
         """
-        vpc = self._ensure(vpc, self._find_any_vpc, "vpc", self.name, CidrBlock=NETWORK)
+        vpc = self._ensure(
+            vpc, lambda: self.choose_vpc(self.list_vpcs()), "vpc", self.name, CidrBlock=NETWORK
+        )
         inside = vpc
         subnet = self._ensure(
             subnet,
@@ -188,7 +179,8 @@ class Networks:
             Description=DESCRIPTION,
         )
         former = self._ensure_rules(firewall)
-        return Network(subnet.id, firewall.id, subnet.item["AvailabilityZone"], tuple(former))
+        zone = subnet.item["AvailabilityZone"]
+        return Network(vpc, subnet.id, firewall.id, zone, tuple(former))
 
     def _ensure(
         self,
@@ -280,9 +272,6 @@ class Networks:
         """All parts that are the app's, in the order in which they can be deleted."""
         kinds = ("subnet", "route-table", "internet-gateway", "security-group", "vpc")
         return [one for kind in kinds for one in self._owner.list_own(kind)]
-
-    def list_free(self) -> list[Resource]:
-        return self._owner.list_free("vpc", [self.name])
 
     def delete(self, part: Resource) -> None:
         """Delete one of the parts.

@@ -104,7 +104,7 @@ class Offers:
         self._ec2.check_right(
             "run_instances",
             ImageId=choice.image,
-            InstanceType=self.get_type(servers[0]),
+            InstanceType=servers[0].type,
             MinCount=1,
             MaxCount=1,
         )
@@ -121,26 +121,17 @@ class Offers:
         Raises:
             ConfigError: the account cannot have what the config says.
         """
-        wanted = {self.get_type(server): server for server in reversed(servers)}
+        wanted = {server.type: server for server in reversed(servers)}
         found = {one.name: one for one in self.catalog.list_types({"instance-type": [*wanted]})}
         offered = self.catalog.list_zones([*wanted])
         faults = []
         for name, server in wanted.items():
             message = self._find_type_fault(found.get(name), name, server, offered)
             if message:
-                faults.append(build_fault(self.build_type_path(server), message))
+                faults.append(build_fault(server.type_path, message))
         if faults:
             raise ConfigError("config", faults)
         return Choice(self._choose_zone(wanted, offered, zone, there), *self._find_image())
-
-    def get_type(self, server: WantedServer) -> str:
-        return server.type or self._account.instance_type
-
-    def build_type_path(self, server: WantedServer) -> str:
-        """Where the config has the type of a server."""
-        if server.type is None:
-            return f"{ACCOUNT}.instance_type"
-        return build_path(server.group, "type")
 
     def _find_type_fault(
         self,
@@ -176,7 +167,7 @@ class Offers:
         zone = fixed or (asked and asked.location) or min(common or next(iter(offered.values())))
         faults = [
             build_fault(
-                self.build_type_path(server),
+                server.type_path,
                 f"{name} is sold in {' and '.join(sorted(offered[name]))}, not in {zone}, where "
                 f"the app's servers are; {self.catalog.list_others(name, zone=zone)}",
             )

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from nvoi.config.schema import Application
 from nvoi.errors import NvoiError
 from nvoi.providers.aws.api import EC2
-from nvoi.providers.aws.resources import Resource
+from nvoi.providers.aws.resources import Resource, build_pairs
 from nvoi.providers.rented import build_labels, find_other_owner
 
 #: What AWS' own services make bears tags like these, such as ``aws:cloudformation:stack-name``.
@@ -43,14 +43,12 @@ class Owner:
         Raises:
             NvoiError: all are others'.
         """
-        chosen = self._find_best(found)
+        free = [one for one in found if find_other(one, self.labels) is None]
+        chosen = next((one for one in [*filter(self.owns, found), *free]), None)
         if found and chosen is None:
-            raise build_clash_error(self._describe_clash(found[0]))
+            other = find_other(found[0], self.labels)
+            raise build_clash_error(f"{found[0]} is not this app's: it bears the tag {other}")
         return chosen
-
-    def _find_best(self, found: Sequence[Resource]) -> Resource | None:
-        own = [one for one in found if self.owns(one)]
-        return next(iter(own or [one for one in found if self._find_other(one) is None]), None)
 
     def list_own(
         self, kind: str, filters: Mapping[str, Sequence[str]] = NO_FILTERS
@@ -62,54 +60,27 @@ class Owner:
         """All that bear the app's tags in another region."""
         return there.find(kind, self._filters)
 
-    def list_free(
-        self, kind: str, names: Sequence[str], filters: Mapping[str, Sequence[str]] = NO_FILTERS
-    ) -> list[Resource]:
-        """Those of ``names`` of which no tag says whose they are."""
-        named = self._ec2.find(kind, {"tag:Name": names, **filters}) if names else []
-        return [one for one in named if self._find_other(one) is None and not self.owns(one)]
-
     def list_there(
         self, kind: str, names: Sequence[str], filters: Mapping[str, Sequence[str]] = NO_FILTERS
-    ) -> dict[str, Resource]:
-        """One of each name of those that are the app's, and of ``names``: see :meth:`choose`.
-
-        What is another's is left out, whatever its name: see :meth:`list_clashes`.
-        """
+    ) -> list[Resource]:
+        """All that bear the app's tags, and all that bear those of ``names`` that they do not."""
         own = self.list_own(kind, filters)
         lacking = sorted({*names} - {one.name for one in own})
         named = self._ec2.find(kind, {"tag:Name": lacking, **filters}) if lacking else []
-        by_name: dict[str, list[Resource]] = {}
-        for one in dict.fromkeys((*own, *named)):
-            by_name.setdefault(one.name, []).append(one)
-        chosen = {name: self._find_best(found) for name, found in by_name.items()}
-        return {name: one for name, one in chosen.items() if one is not None}
-
-    def list_clashes(
-        self, kind: str, names: Sequence[str], filters: Mapping[str, Sequence[str]] = NO_FILTERS
-    ) -> list[str]:
-        """Those of ``names`` that others' things have, as they are told."""
-        named = self._ec2.find(kind, {"tag:Name": names, **filters}) if names else []
-        return [self._describe_clash(one) for one in named if self._find_other(one) is not None]
+        return [*dict.fromkeys((*own, *named))]
 
     def claim(self, one: Resource, others: Mapping[str, str] = NO_TAGS) -> None:
         """Have it bear the app's tags, and others beside them."""
         wanted = {**self.labels, **others}
         lacking = {key: value for key, value in wanted.items() if one.tags.get(key) != value}
         if lacking:
-            self.tag(one, lacking)
+            self._ec2.call("create_tags", Resources=[one.id], Tags=build_pairs(lacking))
 
-    def tag(self, one: Resource, tags: Mapping[str, str]) -> None:
-        pairs = [{"Key": key, "Value": value} for key, value in tags.items()]
-        self._ec2.call("create_tags", Resources=[one.id], Tags=pairs)
 
-    def _describe_clash(self, one: Resource) -> str:
-        return f"{one} is not of this app: it bears the tag {self._find_other(one)}"
-
-    def _find_other(self, one: Resource) -> str | None:
-        """The tag by which it is another's."""
-        reserved = (f"{key}={value}" for key, value in one.tags.items() if key.startswith(RESERVED))
-        return find_other_owner(one.tags, self.labels) or next(reserved, None)
+def find_other(one: Resource, own: Mapping[str, str]) -> str | None:
+    """The tag by which it is another's than of whom ``own`` are."""
+    reserved = (f"{key}={value}" for key, value in one.tags.items() if key.startswith(RESERVED))
+    return find_other_owner(one.tags, own) or next(reserved, None)
 
 
 def build_clash_error(clash: str) -> NvoiError:

@@ -15,16 +15,14 @@ from functools import partial
 from nvoi import parallel
 from nvoi.errors import ConfigError, Fault
 from nvoi.http import clean_line
-from nvoi.log.levels import get_logger
 from nvoi.providers.aws.api import EC2
 from nvoi.providers.aws.offers import ACCOUNT, Offers, build_fault
 from nvoi.providers.aws.prices import ROOT_SIZE, UNREADABLE
 from nvoi.providers.aws.refusals import EC2Error
 from nvoi.providers.aws.resources import Resource
 from nvoi.providers.aws.situation import Situation
+from nvoi.providers.cloud import log
 from nvoi.providers.rented import WantedServer, build_path
-
-log = get_logger("nvoi.providers")
 
 #: The quotas of vCPUs, each with the letters that its types' names begin with.
 FAMILIES = {
@@ -104,16 +102,17 @@ class Quotas:
         region = f"{ACCOUNT}.region"
         advice = "take a smaller type or another region"
         for code in FAMILIES:
-            servers = [one for one in situation.lacking if code == self._find_family(one)]
+            servers = [one for one in situation.lacking if code == find_family(one.type)]
             if servers:
-                path = self._offers.build_type_path(servers[0])
+                path = servers[0].type_path
                 measure = partial(self._measure_cores, code, servers)
                 yield Demand("ec2", code, " vCPU", path, advice, measure)
         if situation.vpc is None:
             advice = "delete one that is not used or take another region"
             yield Demand("vpc", NETWORKS, "", region, advice, self._measure_networks)
         if size := count_gigabytes(situation):
-            path = find_volumes_path(situation) or region
+            paths = (build_path(one.group, "volumes") for one in situation.wanted if one.volumes)
+            path = next(paths, region)
             advice = "have smaller volumes or take another region"
             measure = partial(self._measure_disks, size)
             yield Demand("ebs", DISKS, " TiB", path, advice, measure)
@@ -149,14 +148,11 @@ class Quotas:
         place = f"servicequotas/home/services/{demand.service}/quotas/{demand.code}"
         return f"https://{self._ec2.region}.{host}/{place}"
 
-    def _find_family(self, server: WantedServer) -> str | None:
-        return find_family(self._offers.get_type(server))
-
     def _measure_cores(self, code: str, servers: list[WantedServer]) -> Use:
         there = filter(is_on_demand, self._ec2.find("instance", COUNTED))
         running = [one.item["InstanceType"] for one in there]
         running = [one for one in running if find_family(one) == code]
-        wanted = [self._offers.get_type(one) for one in servers]
+        wanted = [one.type for one in servers]
         types = self._offers.catalog.list_types({"instance-type": sorted({*running, *wanted})})
         cores = {one.name: one.cores for one in types}
         return Use(*(sum(cores.get(one, 0) for one in names) for names in (running, wanted)))
@@ -166,7 +162,7 @@ class Quotas:
 
     def _measure_disks(self, size: int) -> Use:
         there = self._ec2.find("volume", {"volume-type": ["gp3"]})
-        return Use(sum(one.item["Size"] for one in there) / TEBIBYTE, size / TEBIBYTE)
+        return Use(sum(one.size for one in there) / TEBIBYTE, size / TEBIBYTE)
 
 
 def find_family(type_name: str) -> str | None:
@@ -188,15 +184,7 @@ def is_on_demand(server: Resource) -> bool:
 
 def count_gigabytes(situation: Situation) -> int:
     """The size of all disks that are going to be made, and the growth of those that are there."""
-    there: dict[str, int] = {name: one.item["Size"] for name, one in situation.volumes.items()}
+    there: dict[str, int] = {one.name: one.size for one in situation.data}
     return ROOT_SIZE * len(situation.lacking) + sum(
-        max(volume.size - there.get(volume.name, 0), 0)
-        for server in situation.wanted
-        for volume in server.volumes
+        max(volume.size - there.get(volume.name, 0), 0) for _, volume in situation.list_volumes()
     )
-
-
-def find_volumes_path(situation: Situation) -> str | None:
-    """Where the config has its first volumes."""
-    groups = (one.group for one in situation.wanted if one.volumes)
-    return next((build_path(group, "volumes") for group in groups), None)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from nvoi.providers.rented import GROUP, MANAGED_BY
+
 Item = dict[str, Any]
 
 
@@ -44,6 +46,24 @@ class Resource:
         return self.tags.get("Name", "")
 
     @property
+    def labels(self) -> Mapping[str, str]:
+        return self.tags
+
+    @property
+    def is_server(self) -> bool:
+        return self.kind == "instance"
+
+    @property
+    def is_data(self) -> bool:
+        # Those that servers start from are made with them, and have no group.
+        is_root = MANAGED_BY[0] in self.tags and GROUP not in self.tags
+        return self.kind == "volume" and not is_root
+
+    @property
+    def size(self) -> int:
+        return int(self.item["Size"])
+
+    @property
     def state(self) -> str:
         state = self.item.get("State", "")
         return str(state["Name"] if isinstance(state, dict) else state)
@@ -69,10 +89,11 @@ def read_tags(item: Item) -> dict[str, str]:
 
 
 def build_tags(kind: str, tags: Mapping[str, str]) -> Item:
-    return {
-        "ResourceType": kind,
-        "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
-    }
+    return {"ResourceType": kind, "Tags": build_pairs(tags)}
+
+
+def build_pairs(tags: Mapping[str, str]) -> list[Item]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
 def build_filters(filters: Mapping[str, Sequence[str]]) -> list[Item]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from nvoi.config.schema import Application
 from nvoi.errors import NvoiError
 from nvoi.http import clean_line
-from nvoi.log.levels import get_logger
 from nvoi.providers.aws.api import EC2
 from nvoi.providers.aws.network import Network, build_token
 from nvoi.providers.aws.offers import Choice
@@ -19,12 +19,10 @@ from nvoi.providers.aws.ownership import Owner
 from nvoi.providers.aws.prices import ROOT_SIZE
 from nvoi.providers.aws.refusals import GONE, EC2Error
 from nvoi.providers.aws.resources import Item, Resource, build_tags
-from nvoi.providers.cloud_init import build_user_data
-from nvoi.providers.host_keys import FIRST_HOST_KEY, encode_host_key, generate_host_key
+from nvoi.providers.cloud import log
+from nvoi.providers.cloud_init import prepare_boot
 from nvoi.providers.rented import GROUP, WantedServer
 from nvoi.waiting import NotReadyError
-
-log = get_logger("nvoi.providers")
 
 T = TypeVar("T")
 
@@ -45,12 +43,8 @@ GENERATIONS = 100
 class Servers:
     """The servers of one app."""
 
-    def __init__(self, ec2: EC2, owner: Owner, public_key: str) -> None:
-        self._ec2, self._owner, self._public_key = ec2, owner, public_key
-
-    def list_there(self, names: Sequence[str]) -> dict[str, Resource]:
-        """The servers of these names, and all that are the app's, by their names."""
-        return self._owner.list_there("instance", names, IS_ALIVE)
+    def __init__(self, ec2: EC2, owner: Owner, application: Application) -> None:
+        self._ec2, self._owner, self._application = ec2, owner, application
 
     def find(self, name: str) -> Resource | None:
         """The app's own server of this name."""
@@ -60,10 +54,7 @@ class Servers:
     def list_own(self) -> list[Resource]:
         return self._owner.list_own("instance", IS_ALIVE)
 
-    def list_free(self, names: Sequence[str]) -> list[Resource]:
-        return self._owner.list_free("instance", names, IS_ALIVE)
-
-    def keep(self, wanted: WantedServer, found: Resource, type_name: str, network: Network) -> None:
+    def keep(self, wanted: WantedServer, found: Resource, network: Network) -> None:
         """Take a server over, and put right what others have changed of it.
 
         Raises:
@@ -82,24 +73,19 @@ class Servers:
         options = found.item.get("MetadataOptions", {})
         if any(options.get(name) != value for name, value in METADATA.items()):
             self._ec2.call("modify_instance_metadata_options", InstanceId=found.id, **METADATA)
-        if found.item["InstanceType"] != type_name:
-            log.warning("%s", describe_other_type(found, type_name))
 
-    def make(
-        self, wanted: WantedServer, type_name: str, network: Network, choice: Choice
-    ) -> Resource:
+    def make(self, wanted: WantedServer, network: Network, choice: Choice) -> Resource:
         """A new server, which is starting.
 
         Raises:
             NvoiError: it cannot be had.
         """
-        host_key = generate_host_key()
-        labels = {GROUP: wanted.group, FIRST_HOST_KEY: encode_host_key(host_key.public)}
-        tags = self._owner.build_tags(wanted.name, labels)
+        boot = prepare_boot(self._application, wanted.name)
+        tags = self._owner.build_tags(wanted.name, {GROUP: wanted.group, **boot.labels})
         disk_tags = self._owner.build_tags(wanted.name)
         request = {
-            **build_request(network, choice, type_name),
-            "UserData": build_user_data(wanted.name, self._public_key, host_key),
+            **build_request(network, choice, wanted.type),
+            "UserData": boot.user_data,
             "TagSpecifications": [
                 build_tags("volume", disk_tags),
                 build_tags("network-interface", disk_tags),

@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nvoi.errors import ConfigError, Fault, NvoiError
+from nvoi.errors import ConfigError, NvoiError
+from nvoi.providers.aws.ownership import find_other
 from nvoi.providers.aws.resources import Resource
-from nvoi.providers.aws.volumes import build_disk, get_zone, list_holders
-from nvoi.providers.provider import Disk
-from nvoi.providers.rented import WantedServer, build_path, list_volume_names
+from nvoi.providers.aws.volumes import get_zone
+from nvoi.providers.inventory import Inventory
+from nvoi.providers.wording import list_size_faults
 
 
 @dataclass(frozen=True)
-class Situation:
-    """What there is, by names, and what is wanted."""
+class Situation(Inventory[Resource]):
+    """Servers, volumes and the VPC; what else there is of the network is found by that."""
 
-    wanted: tuple[WantedServer, ...]
-    servers: Mapping[str, Resource]
-    volumes: Mapping[str, Resource]
-    vpc: Resource | None = None
     subnet: Resource | None = None
 
-    @property
-    def lacking(self) -> tuple[WantedServer, ...]:
-        return tuple(one for one in self.wanted if one.name not in self.servers)
+    word = "tag"
 
     @property
-    def surplus(self) -> tuple[Resource, ...]:
-        names = {one.name for one in self.wanted}
-        return tuple(one for name, one in sorted(self.servers.items()) if name not in names)
+    def vpc(self) -> Resource | None:
+        return next((one for one in self.usable if one.kind == "vpc"), None)
 
-    @property
-    def surplus_volumes(self) -> tuple[Resource, ...]:
-        wanted = list_volume_names(self.wanted)
-        return tuple(one for name, one in sorted(self.volumes.items()) if name not in wanted)
+    def find_owner(self, one: Resource) -> str | None:
+        return find_other(one, self.own)
+
+    def list_other_types(self) -> Iterator[tuple[Resource, str]]:
+        """The servers that are of another type than the config says, with that."""
+        for one in self.wanted:
+            found = self.find_server(one.name)
+            if found is not None and found.item["InstanceType"] != one.type:
+                yield found, one.type
 
     def find_zone(self) -> tuple[str | None, str]:
         """The zone that the servers have to be in, and what is there; None where it is free.
@@ -42,10 +41,9 @@ class Situation:
         Raises:
             NvoiError: what is there is in different zones.
         """
-        own = [one for one in self.servers.values() if one not in self.surplus]
-        names = list_volume_names(self.wanted)
-        kept = [one for name, one in self.volumes.items() if name in names]
-        there = [*filter(None, (self.subnet, *own, *kept))]
+        servers = (self.find_server(one.name) for one in self.wanted)
+        volumes = (self.find_data(volume.name) for _, volume in self.list_volumes())
+        there = [*filter(None, (self.subnet, *servers, *volumes))]
         if not there:
             return None, ""
         zone = get_zone(there[0])
@@ -65,22 +63,10 @@ class Situation:
             ConfigError: one is.
         """
         faults = [
-            Fault(
-                0,
-                0,
-                build_path(server.group, "volumes"),
-                f"{volume.name} has {self.volumes[volume.name].item['Size']} GB, and no volume "
-                "can be made smaller",
-            )
-            for server in self.wanted
-            for volume in server.volumes
-            if volume.name in self.volumes and self.volumes[volume.name].item["Size"] > volume.size
+            fault
+            for _, volume in self.list_volumes()
+            if (found := self.find_data(volume.name))
+            for fault in list_size_faults(volume, found.size)
         ]
         if faults:
             raise ConfigError("config", faults)
-
-    def list_disks(self, server: Resource) -> Iterator[Disk]:
-        """The volumes that are on a server."""
-        for one in self.volumes.values():
-            if server.id in list_holders(one):
-                yield build_disk(one)

@@ -7,7 +7,7 @@ volume", and of the Amazon EC2 User Guide, "Device names for volumes".
 from __future__ import annotations
 
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from nvoi import parallel
@@ -17,8 +17,7 @@ from nvoi.providers.aws.network import build_token
 from nvoi.providers.aws.ownership import Owner
 from nvoi.providers.aws.resources import Resource
 from nvoi.providers.aws.servers import IS_ALIVE, wait, wait_for_all
-from nvoi.providers.provider import Disk
-from nvoi.providers.rented import GROUP, WantedServer, WantedVolume, build_disk_folder
+from nvoi.providers.rented import GROUP, WantedServer, WantedVolume
 from nvoi.waiting import NotReadyError
 
 #: What AWS calls volumes for a server; a server that has NVMe calls them by their serial numbers.
@@ -41,39 +40,28 @@ class Volumes:
     def __init__(self, ec2: EC2, owner: Owner) -> None:
         self._ec2, self._owner = ec2, owner
 
-    def list_there(self, names: Sequence[str]) -> dict[str, Resource]:
-        """The volumes of these names, and all that bear the app's tags, by their names.
-
-        The disks that servers start from are left out: they go with them.
-        """
-        found = self._owner.list_there("volume", names)
-        return {name: one for name, one in found.items() if GROUP in one.tags or name in names}
-
     def list_own(self) -> list[Resource]:
-        """All that are the app's, doubles too, and likewise without these disks."""
-        return [one for one in self._owner.list_own("volume") if GROUP in one.tags]
+        """All that are the app's, doubles too, without those that go with their servers."""
+        return [one for one in self._owner.list_own("volume") if one.is_data]
 
     def _find(self, name: str) -> Resource | None:
         found = self._owner.list_own("volume", {"tag:Name": [name]})
         return found[0] if found else None
 
-    def list_free(self, names: Sequence[str]) -> list[Resource]:
-        return self._owner.list_free("volume", names)
-
     def list_root(self) -> list[Resource]:
         """The disks that servers start from, as long as they are there."""
-        return [one for one in self._owner.list_own("volume") if GROUP not in one.tags]
+        return [one for one in self._owner.list_own("volume") if not one.is_data]
 
     def ensure(
         self,
         servers: Mapping[str, Resource],
         wanted: Sequence[WantedServer],
-        there: Mapping[str, Resource],
-    ) -> dict[str, Resource]:
-        """All volumes of the config, attached to their servers, in their sizes; by their names.
+        there: Callable[[str], Resource | None],
+    ) -> list[Resource]:
+        """All volumes of the config, attached to their servers, in their sizes.
 
         Args:
-            there: those that there are.
+            there: finds those that there are by their names.
 
         Raises:
             NvoiError: one cannot be had.
@@ -82,18 +70,17 @@ class Volumes:
         groups = {volume.name: server.group for server in wanted for volume in server.volumes}
         made = parallel.work_on_all(
             attachments,
-            lambda one: self._ensure_made(one, there.get(one.wanted.name), groups),
+            lambda one: self._ensure_made(one, there(one.wanted.name), groups),
         )
         lacking = [one for one in attachments if not is_done(one, made[one])]
         if not lacking:
-            return {volume.name: volume for volume in made.values()}
+            return [*made.values()]
         self._wait_until_free({one: made[one] for one in lacking})
         parallel.work_on_all(lacking, lambda one: self._attach(one, made[one]))
-        grown = [one for one in lacking if made[one].item["Size"] < one.wanted.size]
+        grown = [one for one in lacking if made[one].size < one.wanted.size]
         parallel.work_on_all(grown, lambda one: self._grow(one, made[one]))
         self._wait_until_grown({made[one].id: one.wanted for one in grown})
-        found = wait_for_all(self._ec2, "volumes", [*made.values()], judge_attached)
-        return {one.name: one for one in found}
+        return wait_for_all(self._ec2, "volumes", [*made.values()], judge_attached)
 
     def detach(self, volume: Resource) -> None:
         """Have it begin to leave the server that it is on, which does not use it any more.
@@ -197,14 +184,14 @@ def plan_attachments(
             yield Attachment(volume, there, device)
 
 
-def build_disk(volume: Resource) -> Disk:
-    device = f"{SERIAL}{volume.id.replace('-', '')}"
-    return Disk(volume.name, build_disk_folder(volume.name), device, volume.item["Size"])
+def find_device(volume: Resource) -> str:
+    """Where its server sees it."""
+    return f"{SERIAL}{volume.id.replace('-', '')}"
 
 
 def is_done(one: Attachment, volume: Resource) -> bool:
     is_attached = one.server.id in list_holders(volume) and not judge_attached(volume)
-    return is_attached and volume.item["Size"] >= one.wanted.size
+    return is_attached and volume.size >= one.wanted.size
 
 
 def list_holders(volume: Resource) -> list[str]:

@@ -14,28 +14,23 @@ from urllib.parse import urlencode, urlsplit
 
 import hcloud
 from hcloud.actions import BoundAction
-from hcloud.servers import Server
+from hcloud.firewalls import CreateFirewallResponse
+from hcloud.servers import CreateServerResponse
+from hcloud.volumes import CreateVolumeResponse
 
 from nvoi import parallel
 from nvoi.account import Pace, build_client
 from nvoi.errors import HostsError, RequestError
 from nvoi.http import clean_line, list_objects
-from nvoi.log.levels import get_logger
+from nvoi.providers.cloud import log
 from nvoi.providers.hetzner.inventory import (
     FIREWALL,
     KEY,
     NETWORK,
     SERVER,
     VOLUME,
-    Found,
-    KeyRecord,
-    Listing,
-    ServerRecord,
-    read_firewall,
-    read_key,
-    read_network,
-    read_server,
-    read_volume,
+    Record,
+    build_record,
 )
 from nvoi.providers.hetzner.refusals import (
     PASSING,
@@ -47,8 +42,6 @@ from nvoi.providers.hetzner.refusals import (
 )
 from nvoi.secret import Secret
 from nvoi.waiting import NotReadyError
-
-log = get_logger("nvoi.providers")
 
 T = TypeVar("T")
 
@@ -115,41 +108,20 @@ class API:
         names: Mapping[str, Collection[str]],
         *,
         with_keys: bool = False,
-    ) -> Found:
+    ) -> tuple[Record, ...]:
         """What there is with these labels, and of ``names``, by kind, what has other labels."""
-        kinds: dict[str, tuple[Any, Callable[[Any], Any]]] = {
-            SERVER: (self.cloud.servers, read_server),
-            VOLUME: (self.cloud.volumes, read_volume),
-            NETWORK: (self.cloud.networks, read_network),
-            FIREWALL: (self.cloud.firewalls, read_firewall),
+        clients: dict[str, Any] = {
+            SERVER: self.cloud.servers,
+            VOLUME: self.cloud.volumes,
+            FIREWALL: self.cloud.firewalls,
+            NETWORK: self.cloud.networks,
         }
         if with_keys:
-            kinds[KEY] = (self.cloud.ssh_keys, read_key)
+            clients[KEY] = self.cloud.ssh_keys
         found = ask_all(
-            list(kinds), lambda kind: self._list(*kinds[kind], labels, names.get(kind, ()))
+            list(clients), lambda kind: list_things(clients[kind], labels, names.get(kind, ()))
         )
-        return Found(
-            found[SERVER],
-            found[VOLUME],
-            found[NETWORK],
-            found[FIREWALL],
-            found.get(KEY, Listing()),
-        )
-
-    def _list(
-        self,
-        client: Any,
-        read: Callable[[Any], Any],
-        labels: Mapping[str, str],
-        names: Collection[str],
-    ) -> Listing[Any]:
-        """Those of a kind; where one of ``names`` lacks the labels, all of the account are read."""
-        selector = ",".join(f"{key}={value}" for key, value in labels.items())
-        own = {one.name: one for one in map(read, client.get_all(label_selector=selector))}
-        lacking = set(names) - set(own)
-        rest = client.get_all() if lacking else []
-        others = {one.name: read(one) for one in rest if one.name in lacking}
-        return Listing(own, others)
+        return tuple(build_record(kind, one) for kind in clients for one in found[kind])
 
     def check_rights(self) -> None:
         """See that the token may change things, by deleting what is not there."""
@@ -159,14 +131,10 @@ class API:
             if not is_gone(error):
                 raise
 
-    def find_key(self, fingerprint: str) -> KeyRecord | None:
+    def find_key(self, fingerprint: str) -> Record | None:
         """The SSH key, whoever's it is: an account takes each only once."""
         found = self.cloud.ssh_keys.get_by_fingerprint(fingerprint)
-        return None if found is None else read_key(found)
-
-    def label_server(self, number: int, labels: Mapping[str, str]) -> ServerRecord:
-        """Have the server bear these labels and no others."""
-        return read_server(self.cloud.servers.update(Server(number), labels=dict(labels)))
+        return None if found is None else build_record(KEY, found)
 
     def wait_for_actions(self, actions: Sequence[BoundAction]) -> dict[int, ActionError]:
         """Wait until all that goes on in the background has ended; returns by id what has failed.
@@ -201,6 +169,14 @@ class API:
             yield from list_objects(self.request("GET", "/actions", params=params), "actions")
 
 
+def list_things(client: Any, labels: Mapping[str, str], names: Collection[str]) -> list[Any]:
+    """Those of a kind; where one of ``names`` lacks the labels, all of the account are read."""
+    own = client.get_all(label_selector=",".join(f"{key}={value}" for key, value in labels.items()))
+    lacking = {*names} - {one.name for one in own}
+    rest = client.get_all() if lacking else []
+    return [*own, *(one for one in rest if one.name in lacking)]
+
+
 def ask_all(what: Sequence[str], ask: Callable[[str], T]) -> dict[str, T]:
     """Ask for all of it side by side.
 
@@ -217,3 +193,14 @@ def describe_failure(action: Mapping[str, Any]) -> str:
     error = action.get("error") or {}
     reason = clean_line(error.get("message") or "no reason is given")
     return f"{action['command']} failed: {reason}"
+
+
+def list_actions(answer: object) -> Sequence[BoundAction]:
+    """What goes on in the background after hcloud has returned this, of whatever form it is."""
+    if isinstance(answer, BoundAction):
+        return [answer]
+    if isinstance(answer, CreateServerResponse | CreateVolumeResponse):
+        return [answer.action, *(answer.next_actions or [])]
+    if isinstance(answer, CreateFirewallResponse):
+        return answer.actions or []
+    return answer if isinstance(answer, list) else []

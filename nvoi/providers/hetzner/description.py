@@ -2,58 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from functools import partial
 
-from nvoi.config.schema import Application
 from nvoi.naming import build_firewall_name
-from nvoi.providers.hetzner.inventory import FIREWALL, ServerRecord, VolumeRecord
+from nvoi.providers.hetzner.inventory import FIREWALL, Record
 from nvoi.providers.hetzner.offers import Catalog
-from nvoi.providers.hetzner.plan import Plan, Work
-from nvoi.providers.hetzner.situation import Situation, get_location, get_type
+from nvoi.providers.hetzner.plan import Plan, plan_removal
+from nvoi.providers.hetzner.situation import Situation
 from nvoi.providers.wording import (
     AS_IT_IS_TO_BE,
     Costs,
     describe_closing,
     describe_surplus,
     describe_volume,
-    describe_wanted,
 )
 
 
-def describe_needs(application: Application) -> Iterator[str]:
-    """What the config names, where nobody knows what of it is there."""
-    return describe_wanted(
-        application, partial(get_type, application), partial(get_location, application)
-    )
-
-
-def describe_changes(
-    plan: Plan,
-    catalog: Catalog,
-    servers: Iterable[ServerRecord],
-    volumes: Sequence[VolumeRecord],
-    *,
-    with_volumes: bool,
-) -> list[str]:
-    """What is made, changed and removed, a line each, and what a month costs.
-
-    Args:
-        servers, volumes: those that the config no longer names.
-    """
+def describe_changes(plan: Plan, catalog: Catalog, *, with_volumes: bool) -> list[str]:
+    """What is made, changed and removed, a line each, and what a month costs."""
     lines = [
         *map(str, plan.list_works()),
         *list_closing(plan),
-        *(describe_surplus(one.name) for one in servers),
-        *(describe_volume(one.name, goes=with_volumes) for one in volumes),
+        *describe_surplus(plan, with_volumes=with_volumes),
     ]
-    costs = sum_costs(plan, catalog)
-    if with_volumes:
-        less = sum(one.size for one in volumes) * catalog.volume_price
-        costs = replace(costs, afterwards=costs.afterwards - less)
-    return [*plan.list_warnings(), *(lines or [AS_IT_IS_TO_BE]), str(costs)]
+    costs = str(sum_costs(plan, catalog, with_volumes=with_volumes))
+    return [*plan.list_warnings(), *(lines or [AS_IT_IS_TO_BE]), costs]
 
 
 def list_closing(plan: Plan) -> Iterator[str]:
@@ -62,47 +36,44 @@ def list_closing(plan: Plan) -> Iterator[str]:
         yield describe_closing(firewall, plan.former_ports)
 
 
-def describe_deletion(
-    situation: Situation, catalog: Catalog, works: Iterable[Work], *, with_volumes: bool
-) -> list[str]:
+def describe_deletion(situation: Situation, catalog: Catalog, going: Iterable[Record]) -> list[str]:
     """What is deleted and what stays, a line each, and what a month costs."""
-    found = situation.found
-    kept = [] if with_volumes else list(found.volumes.own.values())
-    free = situation.list_free(found.servers), situation.list_free(found.volumes)
-    after = price_all(catalog, free[0], [*free[1], *kept])
+    gone = [*going]
+    stays = [one for one in situation.usable if one not in gone]
     return [
-        *map(str, works),
-        *(describe_volume(one.name, goes=False) for one in kept),
-        str(Costs(catalog.currency, price_all(catalog, *list_there(situation)), after)),
+        *map(str, plan_removal(gone)),
+        *(
+            describe_volume(one.name, goes=False)
+            for one in stays
+            if one.is_data and situation.is_own(one)
+        ),
+        str(
+            Costs(catalog.currency, price_all(catalog, situation.usable), price_all(catalog, stays))
+        ),
     ]
 
 
-def sum_costs(situation: Situation, catalog: Catalog) -> Costs:
+def sum_costs(situation: Situation, catalog: Catalog, *, with_volumes: bool) -> Costs:
     """Of all that is there now, and of what the config names with the volumes that stay."""
-    servers, volumes = list_there(situation)
-    now = price_all(catalog, servers, volumes)
-    sizes = {one.name: one.size for one in volumes}
     after = Decimal(0)
     for wanted in situation.wanted:
-        record = situation.found.servers.find(wanted.name)
-        type_ = record.type if record else get_type(situation.application, wanted)
+        found = situation.find_server(wanted.name)
+        type_ = found.type if found else wanted.type
         after += catalog.get_server_price(type_, situation.get_place(wanted))
+    gone = situation.surplus_data if with_volumes else ()
+    sizes = {one.name: one.size for one in situation.data if one not in gone}
     sizes |= {volume.name: volume.size for _, volume in situation.list_volumes()}
     after += sum(sizes.values()) * catalog.volume_price
-    return Costs(catalog.currency, now, after)
+    return Costs(catalog.currency, price_all(catalog, situation.usable), after)
 
 
-def list_there(situation: Situation) -> tuple[list[ServerRecord], list[VolumeRecord]]:
-    """What costs money now, with what bears the app's names and nobody's labels."""
-    servers, volumes = situation.found.servers, situation.found.volumes
-    return (
-        [*servers.own.values(), *situation.list_free(servers)],
-        [*volumes.own.values(), *situation.list_free(volumes)],
+def price_all(catalog: Catalog, records: Iterable[Record]) -> Decimal:
+    """Of all servers and volumes that there are; all else costs nothing."""
+    prices = (
+        catalog.get_server_price(one.type, one.location)
+        if one.is_server
+        else one.size * catalog.volume_price
+        for one in records
+        if one.is_server or one.is_data
     )
-
-
-def price_all(
-    catalog: Catalog, servers: Iterable[ServerRecord], volumes: Iterable[VolumeRecord]
-) -> Decimal:
-    prices = (catalog.get_server_price(one.type, one.location) for one in servers)
-    return sum(prices, sum(one.size for one in volumes) * catalog.volume_price)
+    return sum(prices, Decimal(0))

@@ -7,7 +7,7 @@ Pure, but for :func:`read_catalog`. Facts are of Hetzner's API reference, "Serve
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -29,25 +29,16 @@ IMAGE = "ubuntu-24.04"
 
 
 @dataclass(frozen=True)
-class Offer:
-    """A server type in a location.
+class Offer(ServerType):
+    """A server type in a location; its price is with VAT, and without an address.
 
     Attributes:
-        architecture: in the words of the config.
         zone: the network zone of the location.
-        memory: in GB.
-        price: of a month, with VAT.
         is_available: whether there are any now.
         leaves: when it is no longer sold, where that was announced.
     """
 
-    type: str
-    location: str
-    architecture: str
-    zone: str
-    cores: int
-    memory: float
-    price: Decimal
+    zone: str = ""
     is_available: bool = True
     leaves: datetime | None = None
 
@@ -55,8 +46,8 @@ class Offer:
     def can_be_had(self) -> bool:
         return self.is_available and self.leaves is None
 
-    def describe(self, currency: str) -> str:
-        return f"{self.type} in {self.location} for {currency} {self.price:.2f} a month"
+    def tell(self) -> str:
+        return f"{self.name} in {self.location} for {self.currency} {self.price:.2f} a month"
 
 
 @dataclass(frozen=True)
@@ -77,13 +68,13 @@ class Catalog:
     image: int | None
 
     def find_offer(self, type_: str, location: str) -> Offer | None:
-        fitting = (one for one in self.offers if (one.type, one.location) == (type_, location))
+        fitting = (one for one in self.offers if (one.name, one.location) == (type_, location))
         return next(fitting, None)
 
     def get_server_price(self, type_: str, location: str) -> Decimal:
         """Of a server with its address; 0 where it is not sold and has no price any more."""
         offer = self.find_offer(type_, location)
-        price = offer.price if offer else Decimal(0)
+        price = (offer.price if offer else None) or Decimal(0)
         return price + self.address_prices.get(location, Decimal(0))
 
     def list_alternatives(self, offer: Offer) -> list[Offer]:
@@ -93,13 +84,11 @@ class Catalog:
             for one in self.offers
             if one.can_be_had and one.architecture == offer.architecture and one != offer
         ]
-        here = sorted(
-            (one for one in fitting if one.location == offer.location), key=lambda one: one.price
-        )
-        nearest = find_nearest(offer, here)
+        here = [one for one in fitting if one.location == offer.location]
+        nearest = find_nearest(offer, sorted(here, key=lambda one: one.price or 0))
         elsewhere = sorted(
-            (one for one in fitting if one.type == offer.type),
-            key=lambda one: (one.zone != offer.zone, one.price, one.location),
+            (one for one in fitting if one.name == offer.name),
+            key=lambda one: (one.zone != offer.zone, one.price or 0, one.location),
         )
         return [*([nearest] if nearest else []), *elsewhere[:1]]
 
@@ -123,11 +112,13 @@ def read_catalog(api: API, architecture: str) -> Catalog:
     }
     found = ask_all(list(asks), lambda name: asks[name]())
     zones = {one.name: one.network_zone for one in found["locations"]}
-    prices = found["prices"]
+    prices, currency = found["prices"], found["prices"]["currency"]
     return Catalog(
-        offers=tuple(offer for one in found["types"] for offer in read_offers(one, zones)),
+        offers=tuple(
+            offer for one in found["types"] for offer in read_offers(one, zones, currency)
+        ),
         zones=zones,
-        currency=prices["currency"],
+        currency=currency,
         address_prices=dict(read_address_prices(prices)),
         volume_price=Decimal(prices["volume"]["price_per_gb_month"]["gross"]),
         image=next((one.id for one in found["images"]), None),
@@ -148,33 +139,27 @@ def list_types(account: HetznerProvider, environ: Mapping[str, str]) -> tuple[Se
         fault = find_config_fault(error)
         raise (NvoiError(fault.message) if fault else explain(error, "")) from error
     return tuple(
-        ServerType(
-            one.type,
-            one.location,
-            one.architecture,
-            one.cores,
-            one.memory,
-            catalog.get_server_price(one.type, one.location),
-            catalog.currency,
-        )
+        replace(one, price=catalog.get_server_price(one.name, one.location))
         for one in catalog.offers
         if one.can_be_had
     )
 
 
-def read_offers(type_: BoundServerType, zones: Mapping[str, str]) -> Iterator[Offer]:
+def read_offers(type_: BoundServerType, zones: Mapping[str, str], currency: str) -> Iterator[Offer]:
     words = {hetzners: ours for ours, hetzners in ARCHITECTURES.items()}
     prices = {one["location"]: one["price_monthly"]["gross"] for one in type_.prices or []}
+    architecture = type_.architecture or ""
     for place in type_.locations or []:
         name = place.location.name or ""
         yield Offer(
-            type=type_.name or "",
-            location=name,
-            architecture=words.get(type_.architecture or "", type_.architecture or ""),
+            type_.name or "",
+            name,
+            words.get(architecture, architecture),
+            type_.cores or 0,
+            type_.memory or 0,
+            Decimal(prices.get(name, 0)),
+            currency,
             zone=zones.get(name, ""),
-            cores=type_.cores or 0,
-            memory=type_.memory or 0,
-            price=Decimal(prices.get(name, 0)),
             is_available=bool(place.available),
             leaves=place.deprecation.unavailable_after if place.deprecation else None,
         )

@@ -10,28 +10,13 @@ from functools import cached_property
 
 from nvoi.config.schema import Application, HetznerProvider
 from nvoi.errors import Fault
-from nvoi.naming import build_network_name
-from nvoi.providers.hetzner.inventory import (
-    VOLUME,
-    Found,
-    Listing,
-    NetworkRecord,
-    R,
-    Record,
-)
+from nvoi.naming import build_firewall_name, build_network_name
+from nvoi.providers.hetzner.inventory import FIREWALL, NETWORK, Record
 from nvoi.providers.hetzner.offers import IMAGE, Catalog, Offer
 from nvoi.providers.hetzner.refusals import ACCOUNT
-from nvoi.providers.rented import (
-    SUBNET,
-    WantedServer,
-    WantedVolume,
-    build_labels,
-    build_path,
-    find_other_owner,
-    get_account,
-    list_wanted,
-)
-from nvoi.providers.wording import build_place_fault, find_size_fault
+from nvoi.providers.inventory import Inventory
+from nvoi.providers.rented import SUBNET, WantedServer, get_account, list_wanted
+from nvoi.providers.wording import list_volume_faults
 
 #: GB of a volume, and characters of its name: Hetzner's API reference, "Create a Volume".
 SMALLEST, LARGEST, NAME_LENGTH = 10, 10240, 64
@@ -40,80 +25,43 @@ SHOWN = 20
 
 
 @dataclass(frozen=True)
-class Situation:
+class Situation(Inventory[Record]):
     """What a config says, and what was found.
 
     Args:
         catalog: where servers or their network are to be made, what there is to choose from.
     """
 
-    application: Application
-    found: Found
     catalog: Catalog | None = None
 
     @cached_property
-    def wanted(self) -> tuple[WantedServer, ...]:
-        return tuple(list_wanted(self.application))
+    def network(self) -> Record | None:
+        return self.find(NETWORK)
 
-    @cached_property
-    def lacking(self) -> tuple[WantedServer, ...]:
-        return tuple(one for one in self.wanted if self.found.servers.find(one.name) is None)
-
-    @cached_property
-    def network(self) -> NetworkRecord | None:
-        return self.found.networks.find(build_network_name(self.application.name))
+    def find(self, kind: str) -> Record | None:
+        """The app's network, or its firewall."""
+        build_name = {NETWORK: build_network_name, FIREWALL: build_firewall_name}[kind]
+        wanted = (kind, build_name(self.application.name))
+        return next((one for one in self.usable if (one.kind, one.name) == wanted), None)
 
     @property
     def needs_catalog(self) -> bool:
         return bool(self.lacking) or self.network is None or SUBNET not in self.network.subnets
 
-    def list_volumes(self) -> Iterator[tuple[WantedServer, WantedVolume]]:
-        for server in self.wanted:
-            for volume in server.volumes:
-                yield server, volume
-
     def get_place(self, server: WantedServer) -> str:
         """The location where a server is, or is to be."""
-        record = self.found.servers.find(server.name)
-        return record.location if record else get_location(self.application, server)
+        found = self.find_server(server.name)
+        return found.location if found else get_location(server)
 
     def list_warnings(self) -> Iterator[str]:
         """What goes on all the same, though not as the config says."""
-        yield from list_datacenters(self.application)
+        yield from list_datacenters(self.wanted)
         for server in self.wanted:
-            record = self.found.servers.find(server.name)
-            if record is not None:
-                there = f"{record.type} in {record.location}"
-                place = get_location(self.application, server)
-                given = f"{get_type(self.application, server)} in {place}"
+            if found := self.find_server(server.name):
+                there = f"{found.type} in {found.location}"
+                given = f"{server.type} in {get_location(server)}"
                 if there != given:
                     yield f"server {server.name} is a {there}: {given} is for new servers only"
-
-    def list_strangers(self, *, with_volumes: bool) -> list[str]:
-        """What bears the app's names, and neither its labels nor another's."""
-        return [
-            f"{kind} {name}"
-            for kind, listing in self.found.list_kinds()
-            for name, record in listing.others.items()
-            if self.is_free(record) and (with_volumes or kind != VOLUME)
-        ]
-
-    def list_free(self, listing: Listing[R]) -> list[R]:
-        """Those of a kind that bear the app's names, and neither its labels nor another's."""
-        return [*filter(self.is_free, listing.others.values())]
-
-    def is_free(self, record: Record) -> bool:
-        return find_other_owner(record.labels, build_labels(self.application)) is None
-
-    def list_clashes(self) -> list[str]:
-        """Names of the app that something else has."""
-        own = build_labels(self.application)
-        return [
-            f"{kind} {name} is not this app's: it bears the label {owner}"
-            for kind, listing in self.found.list_kinds()
-            for name, record in listing.others.items()
-            if (owner := find_other_owner(record.labels, own)) is not None
-        ]
 
     def list_faults(self) -> list[Fault]:
         """What of the config the account cannot have."""
@@ -125,16 +73,14 @@ class Situation:
 
     def list_volume_faults(self) -> Iterator[Fault]:
         for server, volume in self.list_volumes():
-            record = self.found.volumes.find(volume.name)
-            if record is None:
+            found, holder = self.find_data(volume.name), self.find_server(server.name)
+            if found is None:
                 continue
-            if fault := find_size_fault(volume, record.size):
-                yield fault
-            place, holder = self.get_place(server), self.found.servers.find(server.name)
-            if record.location != place:
-                yield build_place_fault(volume, record.location, place, "location")
-            elif record.server is not None and record.server != (holder.id if holder else None):
-                message = f"the volume {record.name} is attached to another server; detach it"
+            yield from list_volume_faults(
+                volume, found.size, found.location, self.get_place(server), "location"
+            )
+            if found.holder is not None and found.holder != (holder.id if holder else None):
+                message = f"the volume {found.name} is attached to another server; detach it"
                 yield Fault(0, 0, volume.path, message)
 
     def list_zone_faults(self, catalog: Catalog) -> Iterator[Fault]:
@@ -151,34 +97,24 @@ class Situation:
         """Why the network cannot have nvoi's subnet."""
         if self.network is None or SUBNET in self.network.subnets:
             return None
-        subnet = ipaddress.ip_network(SUBNET)
-        name = f"network {self.network.name}"
-        if not subnet.subnet_of(ipaddress.ip_network(self.network.range)):  # type: ignore[arg-type]
-            return f"{name} has {self.network.range}, of which {SUBNET} is no part"
+        whole, subnet = self.network.data.ip_range, ipaddress.ip_network(SUBNET)
+        if not subnet.subnet_of(ipaddress.ip_network(whole)):  # type: ignore[arg-type]
+            return f"{self.network} has {whole}, of which {SUBNET} is no part"
         for one in self.network.subnets:
             if subnet.overlaps(ipaddress.ip_network(one)):
-                return f"{name} has the subnet {one}, which overlaps {SUBNET}"
+                return f"{self.network} has the subnet {one}, which overlaps {SUBNET}"
         return None
 
 
-def get_type(application: Application, server: WantedServer) -> str:
-    return server.type or get_account(application, HetznerProvider).server_type
-
-
-def get_location(application: Application, server: WantedServer) -> str:
+def get_location(server: WantedServer) -> str:
     """The location; of a datacenter, which old configs name, the part before the last ``-``."""
-    text = server.location or get_account(application, HetznerProvider).server_location
+    text = server.location or ""
     return text.rpartition("-")[0] or text
 
 
-def list_datacenters(application: Application) -> Iterator[str]:
+def list_datacenters(servers: Iterable[WantedServer]) -> Iterator[str]:
     """The datacenters that the config names, each with its place in it."""
-    given = {
-        f"{ACCOUNT}.server_location": get_account(application, HetznerProvider).server_location
-    }
-    for group in application.servers.values():
-        given[build_path(group.name, "location")] = group.location or ""
-    for path, text in given.items():
+    for path, text in {one.place_path: one.location or "" for one in servers}.items():
         if "-" in text:
             place = text.rpartition("-")[0]
             yield f"{path}: Hetzner has no datacenters any more; {text} stands for {place}"
@@ -207,22 +143,18 @@ def find_faults(
 
 
 def find_fault(application: Application, server: WantedServer, catalog: Catalog) -> Fault | None:
-    name, location = get_type(application, server), get_location(application, server)
-    type_path = build_path(server.group, "type") if server.type else f"{ACCOUNT}.server_type"
-    place_path = (
-        build_path(server.group, "location") if server.location else f"{ACCOUNT}.server_location"
-    )
+    name, location = server.type, get_location(server)
     architecture = get_account(application, HetznerProvider).architecture
     if catalog.image is None:
         message = f"there is no image {IMAGE} for {architecture}"
         return Fault(0, 0, f"{ACCOUNT}.architecture", message)
     sold = [one for one in catalog.offers if one.architecture == architecture and one.can_be_had]
     if location not in catalog.zones:
-        return Fault(0, 0, place_path, f"no location {location}; use {join(catalog.zones)}")
-    here = join(one.type for one in sold if one.location == location)
-    offers = [one for one in catalog.offers if one.type == name]
+        return Fault(0, 0, server.place_path, f"no location {location}; use {join(catalog.zones)}")
+    here = join(one.name for one in sold if one.location == location)
+    offers = [one for one in catalog.offers if one.name == name]
     if not offers:
-        return Fault(0, 0, type_path, f"no server type {name}; of {location} use {here}")
+        return Fault(0, 0, server.type_path, f"no server type {name}; of {location} use {here}")
     if offers[0].architecture != architecture:
         message = f"{name} is {offers[0].architecture}; types of {architecture}: {here}"
         return Fault(0, 0, f"{ACCOUNT}.architecture", message)
@@ -230,15 +162,15 @@ def find_fault(application: Application, server: WantedServer, catalog: Catalog)
     if offer is None:
         places = join(one.location for one in offers if one.can_be_had)
         message = f"{name} is not sold in {location}; it is in {places}, and there are {here}"
-        return Fault(0, 0, type_path, message)
-    return find_shortage(offer, type_path, here, catalog)
+        return Fault(0, 0, server.type_path, message)
+    return find_shortage(offer, server.type_path, here, catalog)
 
 
 def find_shortage(offer: Offer, path: str, here: str, catalog: Catalog) -> Fault | None:
     """Why what is sold in principle cannot be had now."""
     if offer.leaves is not None:
         verb = "is no longer sold" if offer.leaves <= datetime.now(UTC) else "is deprecated"
-        message = f"{offer.type} {verb} in {offer.location}; use {here}"
+        message = f"{offer.name} {verb} in {offer.location}; use {here}"
         return Fault(0, 0, path, message)
     if not offer.is_available:
         return Fault(0, 0, path, describe_shortage(offer, catalog))
@@ -246,8 +178,8 @@ def find_shortage(offer: Offer, path: str, here: str, catalog: Catalog) -> Fault
 
 
 def describe_shortage(offer: Offer, catalog: Catalog) -> str:
-    nearest = [one.describe(catalog.currency) for one in catalog.list_alternatives(offer)]
-    text = f"{offer.type} is out of stock in {offer.location}"
+    nearest = [one.tell() for one in catalog.list_alternatives(offer)]
+    text = f"{offer.name} is out of stock in {offer.location}"
     return f"{text}; there is {' or '.join(nearest)}" if nearest else text
 
 

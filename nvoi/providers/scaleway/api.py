@@ -16,11 +16,9 @@ from nvoi.account import Pace as CloudPace
 from nvoi.account import build_client
 from nvoi.errors import RequestError
 from nvoi.http import NO_TEXTS, Answer, list_objects
-from nvoi.log.levels import get_logger
+from nvoi.providers.cloud import log
 from nvoi.providers.scaleway.refusals import explain, is_lost, is_transient, may_pass
 from nvoi.secret import Secret
-
-log = get_logger("nvoi.providers")
 
 Json = dict[str, Any]
 
@@ -30,6 +28,10 @@ PAGE = 100
 #: How many entries a list has in all; Instances tell it in a header of their own.
 TOTAL = "total_count"
 FORBIDDEN, NOT_FOUND = 403, 404
+GB = 10**9
+#: The tag of an address and of the disk that a server starts from: the server's name. The API
+#: gives the one no name, and the other that of its image.
+OF_SERVER = "server"
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,18 @@ class Resource:
     @property
     def labels(self) -> dict[str, str]:
         return dict(tag.split("=", 1) for tag in self.tags if "=" in tag)
+
+    @property
+    def is_server(self) -> bool:
+        return self.kind is SERVER
+
+    @property
+    def is_data(self) -> bool:
+        return self.kind is VOLUME and OF_SERVER not in self.labels
+
+    @property
+    def size(self) -> int:
+        return int(self.data["size"]) // GB
 
     @property
     def path(self) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from functools import partial
 
-from nvoi.config.schema import Application
 from nvoi.naming import build_firewall_name, build_network_name
 from nvoi.providers import rented
 from nvoi.providers.rented import (
@@ -17,11 +15,6 @@ from nvoi.providers.scaleway.api import (
     SERVER,
     VOLUME,
     Resource,
-)
-from nvoi.providers.scaleway.faults import (
-    get_size,
-    get_type,
-    get_zone,
 )
 from nvoi.providers.scaleway.inventory import Inventory
 from nvoi.providers.scaleway.offers import (
@@ -34,32 +27,34 @@ from nvoi.providers.wording import (
     AS_IT_IS_TO_BE,
     Costs,
     describe_closing,
+    describe_parts,
     describe_surplus,
     describe_volume,
-    describe_wanted,
 )
 
 
 def describe_changes(situation: Situation, *, with_volumes: bool) -> list[str]:
     """What is made, changed and removed, a line each, and what a month costs."""
-    lines = [*list_shared(situation), *list_parts(situation), *list_takeovers(situation)]
-    lines += [f"deletes {one}, which leads nowhere" for one in situation.lost]
-    lines += [describe_surplus(one.name) for one in situation.surplus]
+    zones = {order.wanted: order.zone for order in situation.orders}
+    lines = [*list_shared(situation), *describe_parts(situation.inventory, zones.__getitem__)]
     lines += [
-        describe_volume(one.name, goes=with_volumes)
-        for one in situation.inventory.list_surplus_data(situation.application)
+        f"takes over {one.kind.noun} {one.name}, and labels it"
+        for one in situation.inventory.strangers
     ]
+    lines += [f"deletes {one}, which leads nowhere" for one in situation.lost]
+    lines += describe_surplus(situation.inventory, with_volumes=with_volumes)
     what = [*(lines or [AS_IT_IS_TO_BE]), *filter(None, [situation.remark])]
     costs = describe_costs(sum_costs(situation, with_volumes=with_volumes))
     return [*situation.list_differences(), *what, costs]
 
 
 def list_shared(situation: Situation) -> Iterator[str]:
-    network = build_network_name(situation.application.name)
+    application = situation.inventory.application
+    network = build_network_name(application.name)
     if situation.inventory.find(NETWORK, network) is None:
         yield f"makes private network {network}, {rented.SUBNET}, in a VPC of its own"
-    ports = ", ".join(f"tcp/{port}" for port in list_open_ports(situation.application))
-    firewall = build_firewall_name(situation.application.name)
+    ports = ", ".join(f"tcp/{port}" for port in list_open_ports(application))
+    firewall = build_firewall_name(application.name)
     for zone in dict.fromkeys(order.zone for order in situation.orders):
         group = f"security group {firewall} in {zone}"
         if zone not in situation.drift:
@@ -70,34 +65,15 @@ def list_shared(situation: Situation) -> Iterator[str]:
             yield describe_closing(group, situation.former[zone])
 
 
-def list_parts(situation: Situation) -> Iterator[str]:
-    for order in situation.orders:
-        if situation.inventory.find(SERVER, order.wanted.name) is None:
-            yield f"makes server {order.wanted.name}, a {order.type} in {order.zone}"
-        for volume in order.wanted.volumes:
-            found = situation.inventory.find_data(volume.name)
-            if found is None:
-                yield f"makes volume {volume.name}, {volume.size} GB in {order.zone}"
-            elif get_size(found) < volume.size:
-                sizes = f"from {get_size(found)} GB to {volume.size} GB"
-                yield f"extends volume {volume.name} {sizes}"
-
-
-def list_takeovers(situation: Situation) -> Iterator[str]:
-    for one in situation.inventory.resources:
-        if not situation.inventory.is_own(one):
-            yield f"takes over {one.kind.noun} {one.name}, and labels it"
-
-
 def sum_costs(situation: Situation, *, with_volumes: bool) -> Costs:
-    names = {one.name for one in situation.surplus}
+    names = {one.name for one in situation.inventory.surplus}
     going = {
         one
         for one in situation.inventory.resources
         if situation.inventory.get_server_name(one) in names
     }
     if with_volumes:
-        going.update(situation.inventory.list_surplus_data(situation.application))
+        going.update(situation.inventory.surplus_data)
     prices = {
         one: price_resource(situation.shelves[one.place], one)
         for one in situation.inventory.list_priced()
@@ -111,11 +87,11 @@ def price_new(situation: Situation) -> Decimal:
     total = Decimal()
     for order in situation.orders:
         shelf = situation.shelves[order.zone]
-        if situation.inventory.find(SERVER, order.wanted.name) is None:
+        if situation.inventory.find_server(order.wanted.name) is None:
             total += get_price(shelf, order.type) + shelf.disk * ROOT_SIZE
         for volume in order.wanted.volumes:
             found = situation.inventory.find_data(volume.name)
-            total += shelf.disk * max(volume.size - (get_size(found) if found else 0), 0)
+            total += shelf.disk * max(volume.size - (found.size if found else 0), 0)
     return total
 
 
@@ -123,12 +99,12 @@ def describe_deletion(
     inventory: Inventory, shelves: Mapping[str, Shelf], *, with_volumes: bool
 ) -> list[str]:
     """What is deleted and what stays, a line each, and what a month costs."""
-    kept = () if with_volumes else inventory.list_data()
+    kept = () if with_volumes else inventory.data
     lines = []
     for one in inventory.resources:
         if one in kept:
             lines.append(describe_volume(one.name, goes=False))
-        elif one in inventory.list_data():
+        elif one in inventory.data:
             lines.append(describe_volume(one.name, goes=True))
         else:
             detail = f", a {one.data['commercial_type']}" if one.kind is SERVER else ""
@@ -136,13 +112,6 @@ def describe_deletion(
     prices = {one.id: price_resource(shelves[one.place], one) for one in inventory.list_priced()}
     stays = sum((prices[one.id] for one in kept), Decimal())
     return [*lines, describe_costs(Costs(CURRENCY, sum(prices.values(), Decimal()), stays))]
-
-
-def describe_needs(application: Application) -> Iterator[str]:
-    """What the config names, where nobody knows what of it is there."""
-    return describe_wanted(
-        application, partial(get_type, application), partial(get_zone, application)
-    )
 
 
 def describe_costs(costs: Costs) -> str:
@@ -154,9 +123,9 @@ def price_resource(shelf: Shelf, resource: Resource) -> Decimal:
     """Of a server or a disk for a month; of all else it has no price."""
     if resource.kind is SERVER:
         return get_price(shelf, resource.data["commercial_type"])
-    return shelf.disk * get_size(resource) if resource.kind is VOLUME else Decimal()
+    return shelf.disk * resource.size if resource.kind is VOLUME else Decimal()
 
 
 def get_price(shelf: Shelf, type_: str) -> Decimal:
     offer = shelf.offers.get(type_)
-    return offer.monthly if offer else Decimal()
+    return (offer.price if offer else None) or Decimal()

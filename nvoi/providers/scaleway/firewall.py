@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from nvoi.naming import build_firewall_name
+from nvoi.providers.rented import list_former_ports, list_open_ports
 from nvoi.providers.scaleway.api import FIREWALL, Json, Resource, ScalewayAPI
-from nvoi.providers.scaleway.inventory import build_tags
+from nvoi.providers.scaleway.inventory import Inventory, build_tags
 
 ANYWHERE = "0.0.0.0/0"
 POLICY: Json = {
@@ -63,33 +65,29 @@ def find_open(rules: Sequence[Rule], ports: Iterable[int]) -> list[int]:
 
 
 def ensure_firewall(
-    api: ScalewayAPI,
-    zone: str,
-    name: str,
-    labels: Mapping[str, str],
-    *,
-    ports: Sequence[int],
-    former: Sequence[int],
-    found: Resource | None,
+    api: ScalewayAPI, inventory: Inventory, zone: str
 ) -> tuple[Resource, list[str], list[int]]:
-    """The security group of a zone, what was not as it is to be, and the open ones of ``former``.
+    """The security group of a zone, what was not as it is to be, and what stays open.
 
-    These stay open.
+    That are ports which only the release before may need.
     """
-    group = found
+    application, labels = inventory.application, inventory.own
+    name = build_firewall_name(application.name)
+    named = (one for one in inventory.list(FIREWALL) if (one.name, one.place) == (name, zone))
+    found = group = next(named, None)
     if group is None:
         body = {"name": name, "tags": build_tags(None, labels), **POLICY}
         group = api.create(FIREWALL, zone, body, lambda one: one.name == name)
-    tags = build_tags(group, labels)
-    rules = list_rules(api, group)
-    left = find_open(rules, former)
-    drift = find_drift(group, rules, [*ports, *left])
+    tags, rules = build_tags(group, labels), list_rules(api, group)
+    left = find_open(rules, list_former_ports(application))
+    ports = [*list_open_ports(application), *left]
+    drift = find_drift(group, rules, ports)
     if any(group.data.get(key) != value for key, value in POLICY.items()) or set(tags) != set(
         group.tags
     ):
         group = api.update(group, {**POLICY, "tags": tags})
     if drift:
-        set_rules(api, group, build_rules([*ports, *left]))
+        set_rules(api, group, build_rules(ports))
     return group, [] if found is None else drift, left
 
 

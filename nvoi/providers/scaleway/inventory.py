@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from nvoi.config.schema import Application
 from nvoi.errors import NvoiError
 from nvoi.naming import build_firewall_name, build_network_name
 from nvoi.parallel import work_on_all
-from nvoi.providers.rented import build_labels, find_other_owner, list_volume_names, list_wanted
+from nvoi.providers import inventory
+from nvoi.providers.rented import build_labels, list_volume_names, list_wanted
 from nvoi.providers.scaleway.api import (
     ADDRESS,
     FIREWALL,
     IPAM,
     NETWORK,
+    OF_SERVER,
     SERVER,
     VOLUME,
     VPC,
@@ -25,36 +27,30 @@ from nvoi.providers.scaleway.api import (
 )
 from nvoi.providers.scaleway.offers import ZONES
 
-#: The tag of an address and of the disk that a server starts from: the server's name. The API
-#: gives the one no name, and the other that of its image.
-OF_SERVER = "server"
 #: Kinds that are in zones and in regions; of those what a deploy looks at where nothing lacks.
 ZONAL, REGIONAL = (SERVER, ADDRESS, VOLUME, FIREWALL), (NETWORK, VPC)
 NEEDED = (SERVER, VOLUME, FIREWALL)
 
 
 @dataclass(frozen=True)
-class Inventory:
+class Inventory(inventory.Inventory[Resource]):
     """The resources that are an app's, or have the names of what is to be.
 
     Attributes:
-        own: the labels of all that is the app's.
         private_ips: addresses in the private network, by the ids of servers' interfaces.
+        types: how many servers the project has, whosever they are, by their types and zones.
     """
 
-    own: Mapping[str, str]
-    resources: tuple[Resource, ...]
     private_ips: Mapping[str, str] = field(default_factory=dict)
+    types: Mapping[tuple[str, str], int] = field(default_factory=dict)
+
+    word = "tag"
 
     def list(self, kind: Kind) -> tuple[Resource, ...]:
-        return tuple(one for one in self.resources if one.kind is kind)
+        return tuple(one for one in self.usable if one.kind is kind)
 
     def find(self, kind: Kind, name: str) -> Resource | None:
         return next((one for one in self.list(kind) if one.name == name), None)
-
-    def find_data(self, name: str) -> Resource | None:
-        """The disk with data of this name; one that a server starts from may have it too."""
-        return next((one for one in self.list_data() if one.name == name), None)
 
     def find_in(self, kind: Kind, place: str) -> Resource | None:
         return next((one for one in self.list(kind) if one.place == place), None)
@@ -66,83 +62,42 @@ class Inventory:
 
     def list_roots(self) -> tuple[Resource, ...]:
         """The disks that servers start from."""
-        return tuple(one for one in self.list(VOLUME) if OF_SERVER in one.labels)
-
-    def list_data(self) -> tuple[Resource, ...]:
-        """The disks that services keep their data on."""
-        return tuple(one for one in self.list(VOLUME) if OF_SERVER not in one.labels)
+        return tuple(one for one in self.list(VOLUME) if not one.is_data)
 
     def list_priced(self) -> tuple[Resource, ...]:
-        return (*self.list(SERVER), *self.list(VOLUME))
+        return (*self.servers, *self.list(VOLUME))
 
     def get_server_name(self, resource: Resource) -> str:
         """The name of the server that it is, or is a part of; empty for all else."""
-        name = resource.name if resource.kind is SERVER else resource.labels.get(OF_SERVER)
+        name = resource.name if resource.is_server else resource.labels.get(OF_SERVER)
         return name or ""
 
     def list_orphans(self) -> tuple[Resource, ...]:
         """The disks that servers started from which are gone."""
-        roots = {find_root(server) for server in self.list(SERVER)}
+        roots = {find_root(server) for server in self.servers}
         return tuple(one for one in self.list_roots() if one.id not in roots)
 
-    def list_surplus(self, application: Application) -> tuple[Resource, ...]:
-        """The app's servers that the config no longer names."""
-        names = {one.name for one in list_wanted(application)}
-        surplus = (one for one in self.list(SERVER) if one.name not in names)
-        return tuple(sorted(surplus, key=lambda one: one.name))
-
-    def list_surplus_data(self, application: Application) -> tuple[Resource, ...]:
-        """The app's disks with data that the config no longer names."""
-        names = list_volume_names(list_wanted(application))
-        return tuple(one for one in self.list_data() if one.name not in names)
-
-    def list_remains(self, application: Application) -> tuple[Resource, ...]:
+    def list_remains(self) -> tuple[Resource, ...]:
         """What is left of servers that are gone, and that the config no longer names."""
-        servers = {one.name for one in list_wanted(application)}
-        servers |= {one.name for one in self.list(SERVER)}
+        servers = {one.name for one in self.wanted} | {one.name for one in self.servers}
         parts = ((one, self.get_server_name(one)) for one in self.resources)
         return tuple(one for one, name in parts if name and name not in servers)
-
-    def drop_others(self) -> Inventory:
-        """Without what is another's."""
-        return replace(self, resources=tuple(filter(self.is_free, self.resources)))
 
     def drop_strangers(self) -> Inventory:
         """With what bears the app's labels alone."""
         return replace(self, resources=tuple(filter(self.is_own, self.resources)))
 
-    def is_own(self, resource: Resource) -> bool:
-        """Whether it bears the app's labels."""
-        return self.own.items() <= resource.labels.items()
-
-    def is_free(self, resource: Resource) -> bool:
-        """Whether it is the app's, or bears nobody's labels."""
-        return find_other_owner(resource.labels, self.own) is None
-
-    def is_complete(self, application: Application) -> bool:
+    def is_complete(self) -> bool:
         """Whether all that the config names is there and the app's, and nothing hints at more."""
-        wanted = list(list_wanted(application))
-        servers = [self.find(SERVER, one.name) for one in wanted]
-        volumes = [self.find_data(name) for name in list_volume_names(wanted)]
-        network = self.find(NETWORK, build_network_name(application.name))
-        nics = {find_nic(one, network) for one in self.list(SERVER)}
+        servers = [self.find_server(one.name) for one in self.wanted]
+        volumes = [self.find_data(name) for name in list_volume_names(self.wanted)]
+        network = self.find(NETWORK, build_network_name(self.application.name))
+        nics = {find_nic(one, network) for one in self.servers}
         return (
             all(one is not None and self.is_own(one) for one in (*servers, *volumes, network))
             and all(one is not None and find_public_ip(one) for one in servers)
             and nics >= set(self.private_ips)
         )
-
-    def replace(self, changed: Iterable[Resource]) -> Inventory:
-        """With resources as they are now, and new ones."""
-        by_id = {one.id: one for one in (*self.resources, *changed)}
-        return replace(self, resources=tuple(by_id.values()))
-
-    def list_clashes(self) -> Sequence[str]:
-        """Names of the app that something else has."""
-        owners = {one: find_other_owner(one.labels, self.own) for one in self.resources}
-        return [
-            f"{one} is not this app's: its tag is {owner}" for one, owner in owners.items() if owner
-        ]
 
     def check_owners(self) -> None:
         """See that what has the name of something to be is free to be used, and is one.
@@ -155,8 +110,7 @@ class Inventory:
                 clash, hint="give this app another name, or that one in Scaleway's console"
             )
         named = [one for one in self.resources if one.kind in {SERVER, NETWORK, VPC}]
-        named += self.list_data()
-        counts = Counter((one.kind.noun, one.name) for one in named)
+        counts = Counter((one.kind.noun, one.name) for one in (*named, *self.data))
         for (noun, name), count in counts.items():
             if count > 1:
                 raise NvoiError(
@@ -175,12 +129,12 @@ def read_inventory(api: ScalewayAPI, application: Application, zones: Sequence[s
     """
     region = find_region(zones[0])
     places = [(NETWORK, region), *((kind, zone) for zone in zones for kind in NEEDED)]
-    inventory = build_inventory(api, application, places)
-    if not inventory.is_complete(application):
+    found = build_inventory(api, application, places)
+    if not found.is_complete():
         return read_regions(api, application, [region])
     # The address of a server goes before the disk that it started from.
-    orphaned = dict.fromkeys((ADDRESS, one.place) for one in inventory.list_orphans())
-    return inventory.replace(read_resources(api, application, [*orphaned]))
+    orphaned = dict.fromkeys((ADDRESS, one.place) for one in found.list_orphans())
+    return found.replace(read_resources(api, application, [*orphaned]).resources)
 
 
 def read_regions(api: ScalewayAPI, application: Application, regions: Sequence[str]) -> Inventory:
@@ -193,11 +147,10 @@ def read_regions(api: ScalewayAPI, application: Application, regions: Sequence[s
 def build_inventory(
     api: ScalewayAPI, application: Application, places: Sequence[tuple[Kind, str]]
 ) -> Inventory:
-    inventory = Inventory(build_labels(application), read_resources(api, application, places))
-    networks = [one for one in inventory.list(NETWORK) if inventory.is_free(one)]
-    addresses = work_on_all(networks, lambda one: list_private_ips(api, one))
+    found = read_resources(api, application, places)
+    addresses = work_on_all(found.list(NETWORK), lambda one: list_private_ips(api, one))
     return replace(
-        inventory, private_ips={nic: ip for one in addresses.values() for nic, ip in one.items()}
+        found, private_ips={nic: ip for one in addresses.values() for nic, ip in one.items()}
     )
 
 
@@ -210,8 +163,7 @@ def read_traces(
     """
     places = [(kind, region) for region in regions for kind in REGIONAL]
     places += [(VOLUME, zone) for region in regions for zone in ZONES[region]]
-    inventory = Inventory(build_labels(application), read_resources(api, application, places))
-    found = inventory.drop_others().resources
+    found = read_resources(api, application, places).usable
     return {one.place if one.kind in REGIONAL else find_region(one.place): one for one in found}
 
 
@@ -221,15 +173,17 @@ def find_region(zone: str) -> str:
 
 def read_resources(
     api: ScalewayAPI, application: Application, places: Sequence[tuple[Kind, str]]
-) -> tuple[Resource, ...]:
+) -> Inventory:
     own, names = build_labels(application), list_names(application)
-    found = work_on_all(places, lambda place: api.list_resources(*place))
-    return tuple(
+    listed = work_on_all(places, lambda place: api.list_resources(*place))
+    there = [one for found in listed.values() for one in found]
+    apps = [
         one
-        for listed in found.values()
-        for one in listed
+        for one in there
         if own.items() <= one.labels.items() or one.name in names[one.kind.noun]
-    )
+    ]
+    servers = [(one.data["commercial_type"], one.place) for one in there if one.is_server]
+    return Inventory(application, tuple(apps), types=Counter(servers))
 
 
 def list_names(application: Application) -> dict[str, set[str]]:

@@ -10,19 +10,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from nvoi.account import telling_made
-from nvoi.config.schema import Application
 from nvoi.errors import NvoiError, RequestError
-from nvoi.log.levels import get_logger
-from nvoi.naming import build_firewall_name, build_network_name
+from nvoi.naming import build_network_name
 from nvoi.parallel import work_on_all
 from nvoi.providers import rented
-from nvoi.providers.cloud_init import build_user_data
-from nvoi.providers.host_keys import FIRST_HOST_KEY, encode_host_key, generate_host_key
-from nvoi.providers.rented import WantedVolume, build_labels, list_former_ports, list_open_ports
+from nvoi.providers.cloud import log
+from nvoi.providers.cloud_init import prepare_boot
+from nvoi.providers.rented import WantedVolume, build_labels
 from nvoi.providers.scaleway.api import (
     ADDRESS,
     FIREWALL,
+    GB,
     NETWORK,
+    OF_SERVER,
     SERVER,
     VOLUME,
     VPC,
@@ -34,7 +34,6 @@ from nvoi.providers.scaleway.api import (
 )
 from nvoi.providers.scaleway.firewall import ensure_firewall
 from nvoi.providers.scaleway.inventory import (
-    OF_SERVER,
     Inventory,
     build_tags,
     find_nic,
@@ -43,7 +42,7 @@ from nvoi.providers.scaleway.inventory import (
     list_attached,
     list_private_ips,
 )
-from nvoi.providers.scaleway.offers import DISK_IOPS, GB, ROOT_SIZE
+from nvoi.providers.scaleway.offers import DISK_IOPS, ROOT_SIZE
 from nvoi.providers.scaleway.orders import (
     Order,
     is_stopped,
@@ -55,8 +54,6 @@ from nvoi.providers.scaleway.refusals import AGAIN, find_type
 from nvoi.providers.scaleway.removal import Remover
 from nvoi.waiting import NotReadyError
 
-log = get_logger("nvoi.providers")
-
 #: The key of the user data that cloud-init reads.
 CLOUD_INIT = "cloud-init"
 TEXT = {"Content-Type": "text/plain"}
@@ -65,10 +62,8 @@ TEXT = {"Content-Type": "text/plain"}
 class Maker:
     """One run of making. ``inventory`` is what there is as it goes on."""
 
-    def __init__(
-        self, api: ScalewayAPI, application: Application, inventory: Inventory, region: str
-    ) -> None:
-        self.api, self.application = api, application
+    def __init__(self, api: ScalewayAPI, inventory: Inventory, region: str) -> None:
+        self.api, self.application = api, inventory.application
         self.inventory, self.region = inventory, region
         #: The ports that only the release before may need, by the groups that let them in.
         self.former: dict[Resource, list[int]] = {}
@@ -117,23 +112,11 @@ class Maker:
         return self._make(NETWORK, self.region, body)
 
     def _ensure_firewall(self, zone: str) -> Resource:
-        name = build_firewall_name(self.application.name)
-        found = next(
-            (one for one in self.inventory.list(FIREWALL) if (one.name, one.place) == (name, zone)),
-            None,
-        )
-        group, drift, former = ensure_firewall(
-            self.api,
-            zone,
-            name,
-            self.inventory.own,
-            ports=list_open_ports(self.application),
-            former=list_former_ports(self.application),
-            found=found,
-        )
+        known = {one.id for one in self.inventory.list(FIREWALL)}
+        group, drift, former = ensure_firewall(self.api, self.inventory, zone)
         if former:
             self.former[group] = former
-        if found is None:
+        if group.id not in known:
             self._tell(group)
         for text in drift:
             log.info("%s: %s", group, text)
@@ -148,7 +131,7 @@ class Maker:
         """
         labels = build_labels(self.application, order.wanted.group)
         parts = [self._ensure_volume(volume, order, labels) for volume in order.wanted.volumes]
-        server = self.inventory.find(SERVER, order.wanted.name)
+        server = self.inventory.find_server(order.wanted.name)
         server = server or self._make_server(order, labels, firewall)
         server = self._label(server, labels)
         parts += self._ensure_root(order, server)
@@ -275,14 +258,10 @@ class Maker:
 
     def _give_user_data(self, server: Resource, path: str) -> Resource:
         """Its host key is noted first: what is once there is what it starts with."""
-        keys, host_key = self.application.ssh_keys, generate_host_key()
-        if keys is None:
-            raise AssertionError("a config for rented servers has SSH keys")
-        user_data = build_user_data(server.name, keys.public_key, host_key)
-        labels = {FIRST_HOST_KEY: encode_host_key(host_key.public)}
-        server = self.api.update(server, {"tags": build_tags(server, labels)})
+        boot = prepare_boot(self.application, server.name)
+        server = self.api.update(server, {"tags": build_tags(server, boot.labels)})
         what = f"give {server} its user data"
-        self.api.ask("PATCH", path, what, body=user_data.encode(), headers=TEXT)
+        self.api.ask("PATCH", path, what, body=boot.user_data.encode(), headers=TEXT)
         return server
 
     # What takes its time
@@ -317,7 +296,7 @@ class Maker:
         self._note([one for listed in found.values() for one in listed if one.id in known])
 
     def _add_private_ips(self, network: Resource) -> Inventory:
-        nics = [find_nic(server, network) for server in self.inventory.list(SERVER)]
+        nics = [find_nic(server, network) for server in self.inventory.servers]
         if any(nic and nic not in self.inventory.private_ips for nic in nics):
             ips = list_private_ips(self.api, network)
             self.inventory = replace(self.inventory, private_ips=ips)

@@ -28,7 +28,6 @@ IMAGE = "ubuntu_noble"
 IMAGE_TYPE = "instance_sbs"
 #: The class of disks that nvoi makes, and its operations a second.
 DISK_TYPE, DISK_IOPS = "sbs_5k", 5000
-GB = 10**9
 #: GB of the disk that a server starts from: k3s, and the images of a few releases.
 ROOT_SIZE = 40
 #: Hours of a month, as Scaleway's monthly prices have it.
@@ -38,29 +37,16 @@ SHORTAGE = "shortage"
 
 
 @dataclass(frozen=True)
-class Offer:
+class Offer(ServerType):
     """A server type in a zone.
 
     Attributes:
-        architecture: as the API calls it.
-        memory: in bytes.
-        monthly: EUR a month.
         is_ended: whether no new ones are sold.
         is_out: whether there are none to be had now.
     """
 
-    name: str
-    architecture: str
-    cores: int
-    memory: int
-    monthly: Decimal
     is_ended: bool = False
     is_out: bool = False
-
-    def __str__(self) -> str:
-        cores = "1 core" if self.cores == 1 else f"{self.cores} cores"
-        memory = f"{self.memory / 2**30:.0f} GB"
-        return f"{self.name} ({cores}, {memory}, {CURRENCY} {self.monthly:.2f} a month)"
 
 
 @dataclass(frozen=True)
@@ -81,9 +67,9 @@ class Shelf:
         fitting = (
             one
             for one in self.offers.values()
-            if one.architecture == ARCHITECTURES[architecture] and not (one.is_ended or one.is_out)
+            if one.architecture == architecture and not (one.is_ended or one.is_out)
         )
-        return sorted(fitting, key=lambda one: (one.monthly, one.name))
+        return sorted(fitting, key=lambda one: (one.price or 0, one.name))
 
 
 def list_types(account: ScalewayProvider, environ: Mapping[str, str]) -> tuple[ServerType, ...]:
@@ -98,20 +84,8 @@ def list_types(account: ScalewayProvider, environ: Mapping[str, str]) -> tuple[S
     # What is sold is told to anybody.
     api.list_resources(SERVER, zones[0])
     shelves = work_on_all(zones, lambda zone: read_shelf(api, zone))
-    return tuple(
-        ServerType(
-            one.name,
-            shelf.zone,
-            ours,
-            one.cores,
-            one.memory / 2**30,
-            one.monthly,
-            CURRENCY,
-        )
-        for shelf in shelves.values()
-        for ours in ARCHITECTURES
-        for one in shelf.list_fitting(ours)
-    )
+    fitting = (shelf.list_fitting(ours) for shelf in shelves.values() for ours in ARCHITECTURES)
+    return tuple(one for offers in fitting for one in offers)
 
 
 def read_shelf(api: ScalewayAPI, zone: str) -> Shelf:
@@ -120,7 +94,7 @@ def read_shelf(api: ScalewayAPI, zone: str) -> Shelf:
     stock = api.list_all(f"{products}/availability", "servers", what, {})
     out = {one["name"] for one in stock if one.get("availability") == SHORTAGE}
     offers = [
-        build_offer(one, is_out=one["name"] in out)
+        build_offer(zone, one, is_out=one["name"] in out)
         for one in api.list_all(products, "servers", what, {})
     ]
     types = api.list_all(f"/block/v1/zones/{zone}/volume-types", "volume_types", what, {})
@@ -128,15 +102,17 @@ def read_shelf(api: ScalewayAPI, zone: str) -> Shelf:
     return Shelf(zone, {one.name: one for one in offers}, sum(prices[:1], Decimal()) * HOURS)
 
 
-def build_offer(found: Mapping[str, Any], *, is_out: bool = False) -> Offer:
-    hourly = Decimal(str(found.get("hourly_price") or 0))
-    monthly = found.get("monthly_price")
+def build_offer(zone: str, found: Mapping[str, Any], *, is_out: bool) -> Offer:
+    words = {theirs: ours for ours, theirs in ARCHITECTURES.items()}
+    hourly, monthly = Decimal(str(found.get("hourly_price") or 0)), found.get("monthly_price")
     return Offer(
-        name=found["name"],
-        architecture=found["arch"],
-        cores=found["ncpus"],
-        memory=found["ram"],
-        monthly=hourly * HOURS if monthly is None else Decimal(str(monthly)),
+        found["name"],
+        zone,
+        words.get(found["arch"], found["arch"]),
+        found["ncpus"],
+        found["ram"] / 2**30,
+        hourly * HOURS if monthly is None else Decimal(str(monthly)),
+        CURRENCY,
         is_ended=bool(found.get("end_of_service")),
         is_out=is_out,
     )
@@ -170,7 +146,7 @@ def find_type_fault(shelf: Shelf, type_: str, architecture: str) -> str | None:
     can = f"{shelf.zone} has these of {architecture}: {names or 'none'}"
     if offer is None:
         return f"there is no server type {type_} in {shelf.zone}; {can}"
-    if offer.architecture != ARCHITECTURES[architecture]:
+    if offer.architecture != architecture:
         return f"{type_} is {offer.architecture}, and `architecture` says {architecture}; {can}"
     if offer.is_ended:
         return f"{type_} is no longer sold; {can}"
@@ -185,4 +161,4 @@ def describe_shortage(shelf: Shelf, type_: str, architecture: str) -> str:
     nearest = find_nearest(offer, others)
     if nearest is None:
         return f"{text}, and so is every other type of {architecture}; try another zone"
-    return f"{text}; the nearest that can be had there is {nearest}"
+    return f"{text}; the nearest that can be had there is {nearest.describe()}"

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from nvoi.errors import NvoiError
 from nvoi.providers.rented import WantedServer
-from nvoi.providers.scaleway.api import SERVER, Resource
+from nvoi.providers.scaleway.api import GB, Resource
 from nvoi.providers.scaleway.inventory import Inventory, list_attached
-from nvoi.providers.scaleway.offers import GB
 from nvoi.providers.scaleway.refusals import AGAIN
 
 MISSING, AVAILABLE = "not there yet", "available"
@@ -36,7 +35,7 @@ class Order:
         Raises:
             NvoiError: Scaleway has locked it: nothing can be done with it.
         """
-        server = inventory.find(SERVER, self.wanted.name)
+        server = inventory.find_server(self.wanted.name)
         if server is None:
             raise AssertionError(f"there is no server {self.wanted.name}")
         if server.data["state"] == "locked":
@@ -46,7 +45,7 @@ class Order:
 
     def list_volumes(self, inventory: Inventory) -> list[Resource]:
         names = {volume.name for volume in self.wanted.volumes}
-        return [one for one in inventory.list_data() if one.name in names]
+        return [one for one in inventory.data if one.name in names]
 
 
 def list_unmade(inventory: Inventory, orders: Sequence[Order]) -> list[str]:

@@ -7,15 +7,13 @@ of others, such as of addresses, no reference tells.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from nvoi.errors import Fault, HostsError, RequestError
 from nvoi.http import list_objects
 from nvoi.log.rendering import format_count
 from nvoi.parallel import work_on_all
-from nvoi.providers.scaleway.api import FORBIDDEN, NOT_FOUND, SERVER, Json, ScalewayAPI
-from nvoi.providers.scaleway.faults import build_type_path
+from nvoi.providers.scaleway.api import FORBIDDEN, NOT_FOUND, Json, ScalewayAPI
 from nvoi.providers.scaleway.inventory import find_region
 from nvoi.providers.scaleway.orders import Order
 
@@ -28,11 +26,16 @@ REMEDY = (
 )
 
 
-def judge_quotas(api: ScalewayAPI, new: Sequence[Order]) -> tuple[list[Fault], str]:
+def judge_quotas(
+    api: ScalewayAPI, new: Sequence[Order], there: Mapping[tuple[str, str], int]
+) -> tuple[list[Fault], str]:
     """What of the servers to be made is beyond a quota; why nobody knows, where nobody does.
 
     A quota is the organization's, and the key sees the servers of its project alone: where others
     use it up, only the API's refusal tells.
+
+    Args:
+        there: how many servers there are, by their types and zones.
     """
     if not new:
         return [], ""
@@ -40,22 +43,19 @@ def judge_quotas(api: ScalewayAPI, new: Sequence[Order]) -> tuple[list[Fault], s
         organization = get_organization(api)
         types = sorted({order.type for order in new})
         quotas = work_on_all(types, lambda type_: read_quota(api, organization, type_))
-        zones = sorted({order.zone for order in new})
-        listed = work_on_all(zones, lambda zone: api.list_resources(SERVER, zone))
     except (HostsError, RequestError) as failed:
         error = failed.errors[0] if isinstance(failed, HostsError) else failed
         hint = ""
         if isinstance(error, RequestError) and error.status == FORBIDDEN:
             hint = f" (to check them, {' and '.join(QUOTA_RIGHTS)} are needed)"
         return [], f"quotas are not checked: {error.message}{hint}"
-    there = [(one.data["commercial_type"], one.place) for found in listed.values() for one in found]
-    return [*list_faults(new, quotas, Counter(there))], ""
+    return [*list_faults(new, quotas, there)], ""
 
 
 def list_faults(
     new: Sequence[Order], quotas: Mapping[str, Json], there: Mapping[tuple[str, str], int]
 ) -> Iterator[Fault]:
-    """What is beyond ``quotas``, by types; ``there`` counts servers by their types and zones."""
+    """What is beyond ``quotas``, by types."""
     for type_, quota in quotas.items():
         for place, limit in list_limits(quota):
             orders = [one for one in new if one.type == type_ and is_in(one.zone, place)]
@@ -70,7 +70,7 @@ def list_faults(
                     f"in {place or 'the organization'}; the project has {used}, and the config "
                     f"asks for {len(orders)} more: {REMEDY}"
                 )
-                yield Fault(0, 0, build_type_path(orders[0].wanted), message)
+                yield Fault(0, 0, orders[0].wanted.type_path, message)
 
 
 def get_organization(api: ScalewayAPI) -> str:

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from nvoi.errors import NvoiError, RequestError
-from nvoi.log.levels import get_logger
 from nvoi.parallel import work_on_all
+from nvoi.providers.cloud import log
 from nvoi.providers.scaleway.api import (
     ADDRESS,
     FIREWALL,
     NETWORK,
     NOT_FOUND,
+    OF_SERVER,
     SERVER,
     VOLUME,
     VPC,
@@ -26,7 +27,6 @@ from nvoi.providers.scaleway.api import (
     ScalewayAPI,
 )
 from nvoi.providers.scaleway.inventory import (
-    OF_SERVER,
     Inventory,
     build_tags,
     find_root,
@@ -35,8 +35,6 @@ from nvoi.providers.scaleway.inventory import (
 from nvoi.providers.scaleway.orders import is_stopped
 from nvoi.providers.scaleway.refusals import find_type, is_lost
 from nvoi.waiting import NotReadyError
-
-log = get_logger("nvoi.providers")
 
 #: The order in which kinds go; all of one kind go side by side. While the disk that a server has
 #: started from is there, a deploy looks for its address too.
@@ -93,7 +91,7 @@ class Remover:
 
     def _detach(self, going: Mapping[str, Resource]) -> None:
         """Have servers that stay let go of disks that go."""
-        stays = {one.id: one for one in self._inventory.list(SERVER) if one.id not in going}
+        stays = {one.id: one for one in self._inventory.servers if one.id not in going}
         for disk in going.values():
             for one in disk.data.get("references") or ():
                 server = stays.get(one.get("product_resource_id"))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import ipaddress
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from nvoi.config.schema import Application, ScalewayProvider
 from nvoi.errors import Fault
+from nvoi.naming import build_network_name
 from nvoi.parallel import work_on_all
+from nvoi.providers import rented
 from nvoi.providers.rented import (
     WantedServer,
     get_account,
@@ -18,27 +22,29 @@ from nvoi.providers.rented import (
 from nvoi.providers.scaleway.api import (
     ADDRESS,
     FIREWALL,
-    SERVER,
-    VOLUME,
+    NETWORK,
     Resource,
     ScalewayAPI,
 )
-from nvoi.providers.scaleway.faults import (
-    find_fault,
-    get_type,
-    get_zone,
-    list_volume_faults,
-)
 from nvoi.providers.scaleway.firewall import find_drift, find_open, list_rules
-from nvoi.providers.scaleway.inventory import Inventory
+from nvoi.providers.scaleway.inventory import Inventory, find_region
 from nvoi.providers.scaleway.offers import (
+    ZONES,
     Shelf,
     describe_shortage,
     find_image,
+    find_type_fault,
     read_shelf,
 )
 from nvoi.providers.scaleway.orders import Order
 from nvoi.providers.scaleway.quotas import judge_quotas
+from nvoi.providers.wording import list_volume_faults
+
+ACCOUNT = "application.compute_provider.scaleway"
+PROJECT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+IPV4 = 4
+#: GB that a disk of block storage may have (Block Storage v1, "Create a volume").
+LARGEST = 10_000
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,6 @@ class Situation:
         remark: what could not be checked, and why; empty where all was.
     """
 
-    application: Application
     inventory: Inventory
     orders: tuple[Order, ...]
     shelves: Mapping[str, Shelf] = field(default_factory=dict)
@@ -64,13 +69,9 @@ class Situation:
     remark: str = ""
 
     @property
-    def surplus(self) -> tuple[Resource, ...]:
-        return self.inventory.list_surplus(self.application)
-
-    @property
     def lost(self) -> tuple[Resource, ...]:
         """The app's addresses that lead nowhere, and that no server of the config takes up."""
-        kept = {(one.name, one.place) for one in self.inventory.list(SERVER)}
+        kept = {(one.name, one.place) for one in self.inventory.servers}
         kept |= {(order.wanted.name, order.zone) for order in self.orders}
         return tuple(
             one
@@ -89,8 +90,8 @@ class Situation:
         for order in self.orders:
             wanted = order.wanted
             for what, there, said in (
-                ("type", order.type, get_type(self.application, wanted)),
-                ("zone", order.zone, get_zone(self.application, wanted)),
+                ("type", order.type, wanted.type),
+                ("zone", order.zone, get_zone(wanted)),
             ):
                 if there != said:
                     yield (
@@ -99,9 +100,7 @@ class Situation:
                     )
 
 
-def read_situation(
-    api: ScalewayAPI, application: Application, inventory: Inventory, *, with_prices: bool
-) -> Situation:
+def read_situation(api: ScalewayAPI, inventory: Inventory, *, with_prices: bool) -> Situation:
     """What there is to be done.
 
     Args:
@@ -110,35 +109,30 @@ def read_situation(
     Raises:
         NvoiError: the API cannot be asked.
     """
+    application, new = inventory.application, inventory.lacking
     architecture = get_account(application, ScalewayProvider).architecture
-    wanted = list(list_wanted(application))
-    servers = {one.name: inventory.find(SERVER, one.name) for one in wanted}
-    new = [one for one in wanted if servers[one.name] is None]
-    zones = {get_zone(application, one) for one in new}
+    zones = {get_zone(one) for one in new}
     if with_prices:
-        zones |= {one.place for one in inventory.resources if one.kind in {SERVER, VOLUME}}
-        zones |= {found.place for found in servers.values() if found}
+        zones |= {one.place for one in inventory.list_priced()}
     shelves = work_on_all(sorted(zones), lambda zone: read_shelf(api, zone))
-    types = dict.fromkeys((get_zone(application, one), get_type(application, one)) for one in new)
+    types = dict.fromkeys((get_zone(one), one.type) for one in new)
     images = work_on_all([*types], lambda it: find_image(api, it[0], architecture, it[1]))
-    orders = tuple(
-        build_order(application, one, servers[one.name], shelves, images) for one in wanted
-    )
-    faults = [*list_volume_faults(inventory, orders)]
+    orders = tuple(build_order(inventory, one, shelves, images) for one in inventory.wanted)
+    faults = [*list_disk_faults(inventory, orders)]
     faults += [
         fault for one in new if (fault := find_fault(application, one, shelves, images)) is not None
     ]
     # Only what there is to be had can be counted.
     lacking = [order for order in orders if order.image]
-    beyond, remark = ([], "") if faults else judge_quotas(api, lacking)
+    beyond, remark = ([], "") if faults else judge_quotas(api, lacking, inventory.types)
     faults = list(dict.fromkeys([*faults, *beyond]))
-    situation = Situation(application, inventory, orders, shelves, tuple(faults), remark=remark)
+    situation = Situation(inventory, orders, shelves, tuple(faults), remark=remark)
     return add_drift(api, situation) if with_prices else situation
 
 
 def add_drift(api: ScalewayAPI, situation: Situation) -> Situation:
     """The situation, with how the security groups differ from what they are to be."""
-    application = situation.application
+    application = situation.inventory.application
     groups = {one.place: one for one in situation.inventory.list(FIREWALL)}
     rules = work_on_all([*groups], lambda zone: list_rules(api, groups[zone]))
     ports, former = list_open_ports(application), list_former_ports(application)
@@ -151,15 +145,80 @@ def add_drift(api: ScalewayAPI, situation: Situation) -> Situation:
 
 
 def build_order(
-    application: Application,
+    inventory: Inventory,
     wanted: WantedServer,
-    found: Resource | None,
     shelves: Mapping[str, Shelf],
     images: Mapping[tuple[str, str], str | None],
 ) -> Order:
-    if found is not None:
+    application = inventory.application
+    if found := inventory.find_server(wanted.name):
         return Order(wanted, found.place, found.data["commercial_type"])
     architecture = get_account(application, ScalewayProvider).architecture
-    zone, type_ = get_zone(application, wanted), get_type(application, wanted)
+    zone, type_ = get_zone(wanted), wanted.type
     shortage = describe_shortage(shelves[zone], type_, architecture)
     return Order(wanted, zone, type_, images[zone, type_], shortage)
+
+
+def list_config_faults(application: Application) -> Iterator[Fault]:
+    """What of a config nobody can have at Scaleway."""
+    account = get_account(application, ScalewayProvider)
+    if not PROJECT.fullmatch(account.project_id):
+        message = "must be the id of a project, as the console shows it in the project's settings"
+        yield Fault(0, 0, f"{ACCOUNT}.project_id", message)
+    zones = [zone for region in ZONES.values() for zone in region]
+    places = {f"{ACCOUNT}.zone": account.zone}
+    places |= {one.place_path: one.location or "" for one in list_wanted(application)}
+    for path, zone in places.items():
+        if zone not in zones:
+            yield Fault(0, 0, path, f"there is no zone {zone}; there are {', '.join(zones)}")
+        elif account.zone in zones and find_region(zone) != find_region(account.zone):
+            here = ", ".join(ZONES[find_region(account.zone)])
+            message = f"all servers must be in one region; {account.zone} is in that of {here}"
+            yield Fault(0, 0, path, message)
+    for wanted in list_wanted(application):
+        for volume in wanted.volumes:
+            if volume.size > LARGEST:
+                yield Fault(0, 0, f"{volume.path}.size", f"a volume has at most {LARGEST} GB")
+
+
+def list_disk_faults(inventory: Inventory, orders: Iterable[Order]) -> Iterator[Fault]:
+    for order in orders:
+        for volume in order.wanted.volumes:
+            if found := inventory.find_data(volume.name):
+                yield from list_volume_faults(volume, found.size, found.place, order.zone, "zone")
+
+
+def find_fault(
+    application: Application,
+    wanted: WantedServer,
+    shelves: Mapping[str, Shelf],
+    images: Mapping[tuple[str, str], str | None],
+) -> Fault | None:
+    """Why a server cannot be made as the config says."""
+    architecture = get_account(application, ScalewayProvider).architecture
+    zone, type_ = get_zone(wanted), wanted.type
+    message = find_type_fault(shelves[zone], type_, architecture)
+    if message is None and images[zone, type_] is None:
+        message = f"there is no image of Ubuntu 24.04 for {type_} in {zone}"
+    return None if message is None else Fault(0, 0, wanted.type_path, message)
+
+
+def find_overlap(inventory: Inventory) -> str | None:
+    """Why the app's servers cannot be in the network that has its name."""
+    network = inventory.find(NETWORK, build_network_name(inventory.application.name))
+    subnets = [] if network is None else [one["subnet"] for one in network.data["subnets"]]
+    ranges = [one for text in subnets if (one := ipaddress.ip_network(text)).version == IPV4]
+    if network is None or any(one.overlaps(ipaddress.ip_network(rented.NETWORK)) for one in ranges):
+        return None
+    return f"{network} has {', '.join(map(str, ranges)) or 'no IPv4'}, and not {rented.SUBNET}"
+
+
+def get_zone(server: WantedServer) -> str:
+    return server.location or ""
+
+
+def list_zones(application: Application) -> list[str]:
+    """The zones of the config, that of the account first."""
+    account = get_account(application, ScalewayProvider)
+    places = (group.location for group in application.servers.values())
+    return list(dict.fromkeys([account.zone, *filter(None, places)]))

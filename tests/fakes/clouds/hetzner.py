@@ -11,7 +11,7 @@ import ipaddress
 import re
 import time
 from base64 import b64decode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from hashlib import md5
 from typing import Any
 
@@ -137,8 +137,7 @@ class Hetzner(Project):
     @route("POST", r"/networks")
     def make_network(self, call: Call) -> Answer:
         body = call.json
-        shape = {"ip_range": body["ip_range"], "subnets": [], "routes": [], "servers": []}
-        network = self._make(NETWORKS, body, **shape, expose_routes_to_vswitch=False)
+        network = self._make(NETWORKS, body, ip_range=body["ip_range"], subnets=[], servers=[])
         for subnet in body.get("subnets", []):
             self._add_subnet(network, subnet)
         return Answer(201, {"network": network})
@@ -473,18 +472,8 @@ def build_server_shape(type_: Json, location: Json) -> Json:
         "locked": False,
         "server_type": type_,
         "location": location,
-        "image": None,
-        "iso": None,
-        "rescue_enabled": False,
-        "backup_window": None,
-        "outgoing_traffic": None,
-        "ingoing_traffic": None,
-        "included_traffic": 1,
-        "primary_disk_size": type_["disk"],
-        "placement_group": None,
-        "protection": {"delete": False, "rebuild": False},
+        "protection": {"delete": False},
         "volumes": [],
-        "load_balancers": [],
         "private_net": [],
         "public_net": {
             "ipv4": {"id": 1, "ip": "198.18.0.0", "blocked": False, "dns_ptr": "a.example"},
@@ -509,9 +498,7 @@ SHAPES: dict[str, Callable[[], Json]] = {
     NETWORKS: lambda: {
         "ip_range": "10.0.0.0/8",
         "subnets": [],
-        "routes": [],
         "servers": [],
-        "expose_routes_to_vswitch": False,
     },
     FIREWALLS: lambda: {"rules": [], "applied_to": []},
     KEYS: lambda: {"public_key": "ssh-ed25519 AAAA", "fingerprint": "none"},
@@ -580,9 +567,4 @@ def build_fingerprint(public_key: str) -> str:
         digest = md5(b64decode(public_key.split()[1], validate=True)).hexdigest()
     except (ValueError, IndexError):
         raise Refused(422, "invalid_input", "invalid input in field 'public_key'") from None
-    return ":".join(pair for pair in iterate_pairs(digest))
-
-
-def iterate_pairs(text: str) -> Iterator[str]:
-    for begin in range(0, len(text), 2):
-        yield text[begin : begin + 2]
+    return ":".join(digest[begin : begin + 2] for begin in range(0, len(digest), 2))

@@ -37,7 +37,6 @@ PROJECT, ORGANIZATION = (
     "105bdce1-64c0-48ab-899d-868455867ecf",
     "205bdce1-64c0-48ab-899d-868455867ecf",
 )
-CREATED = "2026-07-30T12:53:37.984659+00:00"
 SERVERS, ADDRESSES, FIREWALLS = "servers", "ips", "security_groups"
 VOLUMES, NETWORKS, VPCS, PRIVATE_IPS = "volumes", "private_networks", "vpcs", "ipam_ips"
 KINDS = (SERVERS, ADDRESSES, FIREWALLS, VOLUMES, NETWORKS, VPCS)
@@ -258,10 +257,6 @@ class Scaleway(Project):
             zone,
             body,
             **{key: body[key] for key in (*policy, "stateful")},
-            description=None,
-            enable_default_security=True,
-            project_default=False,
-            state="available",
         )
         self.rules[made["id"]] = []
         return Answer(201, {"security_group": self._show(FIREWALLS, made)})
@@ -331,7 +326,7 @@ class Scaleway(Project):
         self._check_quota(SERVERS)
         self._check_type_quota(body["commercial_type"], zone)
         volume = self._make(VOLUMES, zone, root, **build_volume_shape(disk["size"]))
-        server = self._make(SERVERS, zone, body, **build_server_shape(body, type_["arch"]))
+        server = self._make(SERVERS, zone, body, **build_server_shape(body))
         server["security_group"] = {"id": group["id"], "name": group["name"]}
         self._attach(server, volume)
         self.user_data[server["id"]] = {}
@@ -401,7 +396,7 @@ class Scaleway(Project):
         """It leaves its disks and addresses behind."""
         for key in list(server["volumes"]):
             volume = self.things[VOLUMES][server["volumes"][key]["id"]]
-            volume.update(references=[], status="available", last_detached_at=CREATED)
+            volume.update(references=[], status="available")
         for address in self._list(ADDRESSES, server["zone"]):
             if address["server"] == server["id"]:
                 address.update(server=None, state="detached")
@@ -421,12 +416,8 @@ class Scaleway(Project):
         self._check_settled(server)
         nic = {
             "id": str(uuid.uuid4()),
-            "server_id": server["id"],
             "private_network_id": network["id"],
-            "mac_address": "02:00:00:1f:55:06",
             "state": "syncing",
-            "tags": [],
-            "zone": zone,
             "ipam_ip_ids": self._book_ips(network),
         }
         for number_ in nic["ipam_ip_ids"]:
@@ -473,17 +464,12 @@ class Scaleway(Project):
     def _attach(self, server: Json, volume: Json) -> None:
         server["volumes"][str(len(server["volumes"]))] = {
             "id": volume["id"],
-            "boot": False,
             "volume_type": "sbs_volume",
             "state": "available",
-            "zone": server["zone"],
         }
         reference = {
-            "id": str(uuid.uuid4()),
             "product_resource_type": "instance_server",
             "product_resource_id": server["id"],
-            "type": "exclusive",
-            "status": "attached",
         }
         volume.update(references=[reference], status="in_use")
 
@@ -550,7 +536,7 @@ class Scaleway(Project):
     @route("POST", rf"{VPC}/vpcs")
     def make_vpc(self, call: Call, region: str) -> Json:
         body = take(call, "name", "project_id", tags=[])
-        return self._make(VPCS, region, body, is_default=False, routing_enabled=True)
+        return self._make(VPCS, region, body)
 
     @route("POST", rf"{VPC}/private-networks")
     def make_network(self, call: Call, region: str) -> Json:
@@ -564,8 +550,7 @@ class Scaleway(Project):
             ):
                 raise invalid("subnets", "overlaps with a subnet of the VPC")
         shapes = [{"id": str(uuid.uuid4()), "subnet": str(one)} for one in subnets]
-        shape = {"vpc_id": vpc["id"], "subnets": shapes, "dhcp_enabled": True}
-        return self._make(NETWORKS, region, body, **shape)
+        return self._make(NETWORKS, region, body, vpc_id=vpc["id"], subnets=shapes)
 
     @route("PATCH", rf"{VPC}/(vpcs|private-networks)/{ID}")
     def change_network(self, call: Call, region: str, word: str, number: str) -> Json:
@@ -652,14 +637,7 @@ class Scaleway(Project):
             ]
             return {**thing, "servers": users}
         addresses = [
-            {
-                "id": one["id"],
-                "address": one["address"],
-                "family": "inet",
-                "dynamic": False,
-                "state": one["state"],
-                "tags": one["tags"],
-            }
+            {"id": one["id"], "address": one["address"], "family": "inet", "tags": one["tags"]}
             for one in self.things[ADDRESSES].values()
             if one["server"] == thing["id"]
         ]
@@ -733,16 +711,12 @@ ALLOWED = {
 }
 
 
-def build_server_shape(body: Json, architecture: str) -> Json:
+def build_server_shape(body: Json) -> Json:
     return {
         "commercial_type": body["commercial_type"],
-        "arch": architecture,
-        "image": {"id": body.get("image"), "name": IMAGE_NAME},
         "state": "stopped",
         "state_detail": "",
         "protected": body.get("protected", False),
-        "dynamic_ip_required": body.get("dynamic_ip_required", False),
-        "routed_ip_enabled": True,
         "volumes": {},
         "private_nics": [],
         "security_group": {"id": "", "name": ""},
@@ -756,15 +730,13 @@ def build_volume_shape(size: int) -> Json:
         "type": "sbs_5k",
         "status": "available",
         "references": [],
-        "specs": {"perf_iops": 5000, "class": "sbs"},
-        "last_detached_at": None,
     }
 
 
 #: Resources of others, as they are made behind the API's back.
 SHAPES: dict[str, Json] = {
     SERVERS: {
-        **build_server_shape({"commercial_type": "DEV1-S"}, "x86_64"),
+        **build_server_shape({"commercial_type": "DEV1-S"}),
         "state": "running",
         "_is_new": False,
     },
@@ -775,8 +747,8 @@ SHAPES: dict[str, Json] = {
         "outbound_default_policy": "accept",
     },
     VOLUMES: build_volume_shape(10 * GB),
-    NETWORKS: {"vpc_id": str(uuid.UUID(int=1)), "subnets": [], "dhcp_enabled": True},
-    VPCS: {"is_default": False, "routing_enabled": True},
+    NETWORKS: {"vpc_id": str(uuid.UUID(int=1)), "subnets": []},
+    VPCS: {},
 }
 
 
@@ -826,22 +798,16 @@ def check_zone(place: str) -> None:
 
 
 def matches_instance(thing: Json, call: Call) -> bool:
-    tags, ids = call.find("tags"), call.find("servers")
-    name = call.find("name")
-    return (
-        call.find("project") in {None, thing["project"]}
-        and (name is None or name in thing["name"])
-        and (tags is None or set(tags.split(",")) <= set(thing["tags"]))
-        and (ids is None or thing["id"] in ids.split(","))
+    tags = call.find("tags")
+    return call.find("project") in {None, thing["project"]} and (
+        tags is None or set(tags.split(",")) <= set(thing["tags"])
     )
 
 
 def matches(thing: Json, call: Call) -> bool:
-    tags, name = call.query.get("tags"), call.find("name")
-    return (
-        call.find("project_id") in {None, thing["project_id"]}
-        and (name is None or name in thing["name"])
-        and (tags is None or bool(set(tags) & set(thing["tags"])))
+    tags = call.query.get("tags")
+    return call.find("project_id") in {None, thing["project_id"]} and (
+        tags is None or bool(set(tags) & set(thing["tags"]))
     )
 
 

@@ -24,19 +24,9 @@ IMAGES = {
     "x86_64": "0b4d4b4c-6f2a-4c31-9d5e-1f0c6c7f2a01",
     "arm64": "0b4d4b4c-6f2a-4c31-9d5e-1f0c6c7f2a02",
 }
-VOLUME_TYPES = (
-    {
-        "type": "sbs_5k",
-        "pricing": {"currency_code": "EUR", "units": 0, "nanos": 118000},
-        "snapshot_pricing": {"currency_code": "EUR", "units": 0, "nanos": 44000},
-        "specs": {"perf_iops": 5000, "class": "sbs"},
-    },
-    {
-        "type": "sbs_15k",
-        "pricing": {"currency_code": "EUR", "units": 0, "nanos": 177000},
-        "snapshot_pricing": {"currency_code": "EUR", "units": 0, "nanos": 44000},
-        "specs": {"perf_iops": 15000, "class": "sbs"},
-    },
+VOLUME_TYPES = tuple(
+    {"type": name, "pricing": {"currency_code": "EUR", "units": 0, "nanos": nanos}}
+    for name, nanos in (("sbs_5k", 118000), ("sbs_15k", 177000))
 )
 
 

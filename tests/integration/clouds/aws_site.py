@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from xml.etree import ElementTree as ET
 
+from nvoi.config.schema import Application
+from nvoi.providers import Provider
+from nvoi.providers.aws.resources import KINDS as RESOURCES
 from tests.fakes.clouds.aws_proxy import KEY, StrictAWS, get
-from tests.fakes.clouds.moto import get_moto
+from tests.fakes.clouds.moto import X86, get_moto
 from tests.fakes.clouds.server import Call
-from tests.integration.clouds.aws_account import REGION, build_client, list_all, list_rules
-from tests.integration.clouds.datacenter import Attached, Datacenter, Site
+from tests.integration.clouds.aws_account import (
+    PACE,
+    REGION,
+    build_app,
+    build_aws,
+    build_client,
+    list_all,
+    list_items,
+    list_rules,
+    read_tags,
+)
+from tests.integration.clouds.datacenter import Attached, Datacenter, Labels, Site
 
 SERIAL = "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_"
 #: What the tests call kinds.
 KINDS = {"instance": "servers", "volume": "volumes"}
+NAMES = {"server": "instance", "volume": "volume", "network": "vpc"}
 
 
 class AWSSite(Site):
     """One account; what it does in the background takes a look or two."""
+
+    calls = 7
 
     def __init__(self) -> None:
         self.cloud: StrictAWS = StrictAWS(get_moto(), polls=1)
@@ -58,3 +76,44 @@ class AWSSite(Site):
 
     def list_all(self) -> dict[str, list[str]]:
         return {KINDS.get(kind, kind): names for kind, names in list_all(self._account).items()}
+
+    def read(self, servers: str) -> Application:
+        return build_app(f"servers: {servers}")
+
+    def open(self, application: Application, *, in_haste: bool = False) -> Provider:
+        return build_aws(self.cloud, application, replace(PACE, patience=0.1) if in_haste else PACE)
+
+    def show(self) -> object:
+        return list_items(self._account)
+
+    def add(self, kind: str, name: str, labels: Labels) -> None:
+        make: Callable[..., object] = {
+            "server": partial(
+                self._account.run_instances,
+                ImageId=X86,
+                MinCount=1,
+                MaxCount=1,
+                InstanceType="t3.small",
+            ),
+            "volume": partial(
+                self._account.create_volume, AvailabilityZone="eu-central-1a", Size=1
+            ),
+            "network": partial(self._account.create_vpc, CidrBlock="10.0.0.0/16"),
+        }[kind]
+        tags = {"ResourceType": NAMES[kind], "Tags": write_tags({"Name": name, **labels})}
+        make(TagSpecifications=[tags])
+
+    def relabel(self, labels: Labels) -> None:
+        for kind, items in list_items(self._account).items():
+            for one in items:
+                others = {key: text for key, text in read_tags(one).items() if key != "Name"}
+                ids = [one[RESOURCES[kind].id_key]]
+                self._account.delete_tags(Resources=ids, Tags=write_tags(others))
+                self._account.create_tags(Resources=ids, Tags=write_tags(labels))
+
+    def list_labels(self, kind: str) -> list[Labels]:
+        return [*map(read_tags, list_items(self._account)[NAMES[kind]])]
+
+
+def write_tags(labels: Labels) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in labels.items()]

@@ -11,7 +11,11 @@ from tests.integration.clouds.aws_account import (  # noqa: F401 - fixtures
     aws_account,
     aws_cloud,
 )
+from tests.integration.clouds.aws_site import AWSSite
+from tests.integration.clouds.datacenter import Site
+from tests.integration.clouds.hetzner_site import HetznerSite
 from tests.integration.clouds.loop_disk import LoopDisk
+from tests.integration.clouds.scaleway_site import ScalewaySite
 from tests.integration.cluster.conftest import start_machine  # noqa: F401 - a fixture
 from tests.integration.ssh.conftest import (  # noqa: F401 - fixtures
     connect,
@@ -21,6 +25,16 @@ from tests.integration.ssh.conftest import (  # noqa: F401 - fixtures
 )
 
 MakeDisk = Callable[..., LoopDisk]
+#: Each cloud is one line here.
+SITES: tuple[type[Site], ...] = (HetznerSite, AWSSite, ScalewaySite)
+
+
+@pytest.fixture(params=SITES, ids=lambda site: site.__name__.removesuffix("Site").lower())
+def site(request: pytest.FixtureRequest) -> Iterator[Site]:
+    """Each cloud in turn."""
+    made: Site = request.param()
+    yield made
+    made.cloud.close()
 
 
 @pytest.fixture

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+from nvoi.config.schema import Application
+from nvoi.providers import Provider
 from tests.fakes.clouds.hetzner import FIREWALLS, SERVERS, TOKEN, VOLUMES, Hetzner
 from tests.fakes.clouds.server import Json
-from tests.integration.clouds.datacenter import Attached, ProjectSite
+from tests.integration.clouds.datacenter import Attached, Labels, ProjectSite
+from tests.integration.clouds.hetzner_case import PACE, build_config, build_provider
 
 
 class HetznerSite(ProjectSite):
+    calls = 4
     cloud: Hetzner
 
     def __init__(self) -> None:
@@ -39,3 +44,21 @@ class HetznerSite(ProjectSite):
             server = servers.get(volume["server"])
             if server is not None:
                 yield Attached(server["name"], volume["linux_device"], volume["size"])
+
+    def read(self, servers: str) -> Application:
+        return build_config(servers)
+
+    def open(self, application: Application, *, in_haste: bool = False) -> Provider:
+        pace = replace(PACE, patience=0.1) if in_haste else PACE
+        return build_provider(self.cloud, application, pace)
+
+    def add(self, kind: str, name: str, labels: Labels) -> None:
+        self.cloud.add_other(f"{kind}s", name, labels)
+
+    def relabel(self, labels: Labels) -> None:
+        for things in self.cloud.show_all().values():
+            for one in things:
+                one["labels"] = dict(labels)
+
+    def list_labels(self, kind: str) -> list[Labels]:
+        return [one["labels"] for one in self.cloud.things[f"{kind}s"].values()]

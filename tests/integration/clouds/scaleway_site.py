@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+from nvoi.config.schema import Application
+from nvoi.providers.scaleway import Scaleway as Rented
+from nvoi.ssh.routes import Routes
 from tests.fakes.clouds.scaleway import (
     GB,
     KEY,
+    NETWORKS,
     PROJECT,
     SERVERS,
     VOLUMES,
     Scaleway,
 )
 from tests.fakes.clouds.server import Json
-from tests.integration.clouds.datacenter import FIRST_PLACE, Attached, ProjectSite
+from tests.integration.clouds.datacenter import FIRST_PLACE, Attached, Labels, ProjectSite
+from tests.integration.clouds.scaleway_case import PACE
+from tests.unit.config.texts import parse, scaleway
+
+#: What the stand-in calls kinds.
+KINDS = {"server": SERVERS, "volume": VOLUMES, "network": NETWORKS}
 
 
 class ScalewaySite(ProjectSite):
+    calls = 6
     cloud: Scaleway
     #: Visitors come to its servers themselves.
     first_address = FIRST_PLACE
@@ -50,3 +61,29 @@ class ScalewaySite(ProjectSite):
                 if server is not None and "server=" not in "".join(volume["tags"]):
                     device = f"/dev/disk/by-id/scsi-0SCW_sbs_volume-{volume['id']}"
                     yield Attached(server["name"], device, volume["size"] // GB)
+
+    def read(self, servers: str) -> Application:
+        return parse(scaleway("app: {web: {servers: [main]}}", f"servers: {servers}")).application
+
+    def open(self, application: Application, *, in_haste: bool = False) -> Rented:
+        pace = replace(PACE, patience=0.1) if in_haste else PACE
+        return Rented(application, Routes(), self.environ, pace)
+
+    def add(self, kind: str, name: str, labels: Labels) -> None:
+        place = "fr-par" if kind == "network" else "fr-par-1"
+        self.cloud.add(KINDS[kind], place, name, write_tags(labels))
+
+    def relabel(self, labels: Labels) -> None:
+        for things in self.cloud.show_all().values():
+            for one in things:
+                # The gem's addresses and disks are the servers' own.
+                if not any(tag.startswith("server=") for tag in one["tags"]):
+                    one["tags"] = write_tags(labels)
+
+    def list_labels(self, kind: str) -> list[Labels]:
+        things = self.cloud.things[KINDS[kind]].values()
+        return [dict(tag.split("=", 1) for tag in one["tags"]) for one in things]
+
+
+def write_tags(labels: Labels) -> list[str]:
+    return [f"{key}={value}" for key, value in labels.items()]

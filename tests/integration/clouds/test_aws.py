@@ -29,44 +29,13 @@ from tests.integration.clouds.aws_account import (
     get_group,
     get_instance,
     list_all,
-    list_items,
     list_rules,
-    name_it,
     read_tags,
 )
-from tests.integration.clouds.case import deploy_servers
 from tests.integration.pages import ROOT, find_blocks
 from tests.unit.config.texts import keys
 
 OWN = {"managed-by": "nvoi", "app": "shop", "environment": "production"}
-
-
-def test_an_app_goes_from_an_empty_account_to_servers_and_back(
-    aws_cloud: StrictAWS, aws_account: Any
-) -> None:
-    aws_cloud.polls, aws_cloud.lag, aws_cloud.page = 2, 1, 2
-    app = build_app()
-    aws = build_aws(aws_cloud, app)
-    assert aws.find_faults(app) == []
-    assert aws.list_servers(app) == ()
-    servers = aws.ensure_servers(app)
-    assert [one.name for one in servers] == ["shop-main-1", "shop-work-1", "shop-work-2"]
-    assert servers[0].is_master
-    assert all(one.is_new and len(one.host.host_keys) == 1 for one in servers)
-    assert {one.host.user for one in servers} == {"deploy"}
-    assert all((one.private_ip or "").startswith("10.0.1.") for one in servers)
-    assert list_all(aws_account) == WHOLE
-    assert aws_cloud.untagged == []
-    # Another run, from another machine, finds all of it.
-    again = build_aws(aws_cloud, app)
-    with aws_cloud.record() as calls:
-        assert again.ensure_servers(app) == servers == again.list_servers(app)
-    assert [call for call in calls if not call.is_reading] == []
-    assert list_all(aws_account) == WHOLE
-    assert again.delete_servers(app, with_volumes=False) == ["shop-main-data"]
-    assert list_all(aws_account) == {"volume": ["shop-main-data"]}
-    assert again.delete_servers(app, with_volumes=True) == []
-    assert list_all(aws_account) == {}
 
 
 def test_what_is_made_is_as_the_documentation_says(aws_cloud: StrictAWS, aws_account: Any) -> None:
@@ -107,27 +76,10 @@ def test_what_is_made_is_as_the_documentation_says(aws_cloud: StrictAWS, aws_acc
     found = aws_account.describe_instance_attribute(InstanceId=server, Attribute="userData")
     text = base64.b64decode(found["UserData"]["Value"]).decode()
     document = json.loads(text.removeprefix("#cloud-config\n"))
-    assert document["users"][0]["ssh_authorized_keys"] == [keys()["PUBLIC_KEY"].strip()]
+    [key] = document["users"][0]["ssh_authorized_keys"]
+    assert keys()["PUBLIC_KEY"].startswith(key)
     assert document["ssh_keys"]["ed25519_public"] == main.host.host_keys[0]
     assert document["package_upgrade"] is False
-
-
-def test_host_keys_are_known_to_every_later_run_which_asks_little(aws_cloud: StrictAWS) -> None:
-    app = build_app("servers: {main: {}}")
-    aws = build_aws(aws_cloud, app)
-    [server] = aws.ensure_servers(app)
-    [first], following = server.host.host_keys, generate_host_key().public
-    both = aws.keep_host_keys(server, [first, following])
-    assert both.host.host_keys == (first, following)
-    assert both.is_new
-    assert build_aws(aws_cloud, app).list_servers(app) == (both,)
-    kept = aws.keep_host_keys(both, [following])
-    assert kept.host.host_keys == (following,)
-    assert not kept.is_new
-    assert build_aws(aws_cloud, app).list_servers(app) == (kept,)
-    with aws_cloud.record() as calls:
-        deploy_servers(build_aws(aws_cloud, app), app)
-    assert len(calls) == 7, calls
 
 
 def test_what_others_have_changed_is_put_right(
@@ -181,25 +133,6 @@ def test_an_arm_server_starts_from_an_image_for_arm_and_again_where_it_was_stopp
     aws_account.stop_instances(InstanceIds=[server])
     build_aws(aws_cloud, app).ensure_servers(app)
     assert get_instance(aws_account, "shop-main-1")["State"]["Name"] == "running"
-
-
-def test_a_volume_grows_with_the_config_and_never_shrinks(
-    aws_cloud: StrictAWS, aws_account: Any
-) -> None:
-    aws_cloud.polls = 2
-    app = build_app(ONE_SERVER)
-    build_aws(aws_cloud, app).ensure_servers(app)
-    larger = build_app(ONE_SERVER.replace("size: 10", "size: 20"))
-    aws = build_aws(aws_cloud, larger)
-    [line] = [line for line in aws.describe(larger) if "grows" in line]
-    assert line.endswith("from 10 to 20 GB")
-    [main] = aws.ensure_servers(larger)
-    assert [disk.size for disk in main.disks] == [20]
-    with pytest.raises(ConfigError) as raised:
-        build_aws(aws_cloud, app).ensure_servers(app)
-    [fault] = raised.value.faults
-    assert fault.path == "application.servers.main.volumes"
-    assert "shop-main-data has 20 GB, and no volume can be made smaller" in fault.message
 
 
 def test_a_volume_that_was_kept_comes_to_the_next_servers_which_are_in_its_zone(
@@ -343,7 +276,7 @@ def test_two_networks_of_the_app_are_told(aws_cloud: StrictAWS, aws_account: Any
     aws.ensure_servers(app)
     make_as_another_run(aws_account, "vpc")
     with pytest.raises(NvoiError, match="two runs at once may have made them"):
-        aws.ensure_servers(app)
+        build_aws(aws_cloud, app).ensure_servers(app)
     aws.delete_servers(app, with_volumes=True)
     assert list_all(aws_account) == {}
 
@@ -375,101 +308,6 @@ def test_a_server_that_has_ended_is_made_again_though_its_token_is_known(
     assert "IdempotentParameterMismatch" in aws_cloud.refused
 
 
-def test_servers_and_volumes_that_left_the_config_are_surplus_until_they_are_deleted(
-    aws_cloud: StrictAWS, aws_account: Any
-) -> None:
-    aws_cloud.polls = 2
-    servers = SERVERS.replace("count: 2", "count: 2, volumes: {cache: {}}")
-    app = build_app(servers.replace("volumes: {data", "volumes: {scratch: {}, data"))
-    aws = build_aws(aws_cloud, app)
-    aws.ensure_servers(app)
-    assert aws.list_surplus(app) == ()
-    smaller = build_app("servers: {main: {volumes: {data: {}}}}")
-    aws = build_aws(aws_cloud, smaller)
-    surplus = aws.list_surplus(smaller)
-    assert [(one.name, one.group) for one in surplus] == [
-        ("shop-work-1", "work"),
-        ("shop-work-2", "work"),
-    ]
-    assert [disk.name for disk in surplus[0].disks] == ["shop-work-cache"]
-    assert any(line.startswith("deletes server shop-work-2") for line in aws.describe(smaller))
-    assert any("keeps volume shop-work-cache" in line for line in aws.describe(smaller))
-    told = aws.describe(smaller, with_volumes=True)
-    assert any("deletes volume shop-work-cache" in line for line in told)
-    aws.delete_surplus(smaller, surplus[1:], with_volumes=False)
-    assert [one.name for one in aws.list_surplus(smaller)] == ["shop-work-1"]
-    aws.delete_surplus(smaller, surplus[:1], with_volumes=False)
-    assert "shop-work-cache" in list_all(aws_account)["volume"]
-    # One leaves a server that stays.
-    aws.delete_surplus(smaller, [], with_volumes=True)
-    assert list_all(aws_account)["volume"] == ["shop-main-1", "shop-main-data"]
-    [server] = build_aws(aws_cloud, smaller).list_servers(smaller)
-    assert [disk.name for disk in server.disks] == ["shop-main-data"]
-
-
-def test_servers_of_another_environment_are_none_of_this_one(
-    aws_cloud: StrictAWS, aws_account: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    app = build_app(ONE_SERVER)
-    build_aws(aws_cloud, app).ensure_servers(app)
-    before = list_items(aws_account)
-    other = replace(app, environment="staging")
-    aws = build_aws(aws_cloud, other)
-    # Nothing reaches them either, be it to remove what they run.
-    assert aws.list_servers(other) == aws.list_surplus(other) == ()
-    assert aws.delete_servers(other, with_volumes=True) == []
-    assert list_items(aws_account) == before
-    for one in ("server shop-main-1", "volume shop-main-data", "VPC nvoi-shop-network"):
-        told = (
-            rf"{one} \(.*\) is not of this app: it bears the tag environment=production, and stays"
-        )
-        assert re.search(told, caplog.text)
-    with pytest.raises(NvoiError, match="is not of this app"):
-        aws.ensure_servers(other)
-    assert list_items(aws_account) == before
-
-
-def test_what_the_gem_made_is_taken_over_and_bears_tags_from_then_on(
-    aws_cloud: StrictAWS, aws_account: Any
-) -> None:
-    vpc = aws_account.create_vpc(
-        CidrBlock="10.0.0.0/16", TagSpecifications=[name_it("vpc", "nvoi-shop-network")]
-    )["Vpc"]["VpcId"]
-    aws_account.create_subnet(
-        VpcId=vpc,
-        CidrBlock="10.0.1.0/24",
-        AvailabilityZone="eu-central-1b",
-        TagSpecifications=[name_it("subnet", "nvoi-shop-network-subnet")],
-    )
-    gateway = aws_account.create_internet_gateway(
-        TagSpecifications=[name_it("internet-gateway", "nvoi-shop-network-igw")]
-    )["InternetGateway"]["InternetGatewayId"]
-    aws_account.attach_internet_gateway(VpcId=vpc, InternetGatewayId=gateway)
-    aws_account.create_volume(
-        AvailabilityZone="eu-central-1b",
-        Size=10,
-        VolumeType="gp3",
-        TagSpecifications=[name_it("volume", "shop-main-data")],
-    )
-    app = build_app(ONE_SERVER)
-    aws = build_aws(aws_cloud, app)
-    with pytest.raises(NvoiError, match="no tag says whose they are"):
-        aws.delete_servers(app, with_volumes=True)
-    unlabelled = aws.list_unlabelled(app)
-    assert [one.partition(" (")[0] for one in unlabelled] == [
-        "VPC nvoi-shop-network",
-        "volume shop-main-data",
-    ]
-    assert aws.describe(app)[:2] == [f"takes over {one}, and labels it" for one in unlabelled]
-    aws.ensure_servers(app)
-    assert not aws.list_unlabelled(app)
-    assert list_all(aws_account) == WHOLE_OF_ONE
-    [found] = aws_account.describe_vpcs(VpcIds=[vpc])["Vpcs"]
-    assert OWN.items() <= read_tags(found).items()
-    assert aws.delete_servers(app, with_volumes=True) == []
-    assert list_all(aws_account) == {}
-
-
 def test_a_deletion_goes_on_past_what_cannot_be_deleted_and_names_it(
     aws_cloud: StrictAWS, aws_account: Any
 ) -> None:
@@ -495,16 +333,18 @@ def test_a_dry_run_reads_the_account_and_says_what_it_costs(aws_cloud: StrictAWS
     aws = build_aws(aws_cloud, app)
     lines = aws.describe(app)
     assert lines[0].startswith("makes VPC nvoi-shop-network (10.0.0.0/16) with a subnet")
-    assert "makes shop-main-1 (t3.small), the master in eu-central-1a" in lines
-    assert "makes volume shop-main-data (10 GB, gp3)" in lines
+    assert "makes server shop-main-1, a t3.small in eu-central-1a" in lines
+    assert "makes volume shop-main-data, 10 GB in eu-central-1a" in lines
     # Three t3.small at 0.024 an hour with 30 GB and an address each, and 10 GB beside them.
     whole = 3 * (730 * (0.024 + 0.005) + 30 * 0.1) + 10 * 0.1
     assert lines[-1] == f"costs USD {whole:.2f} a month afterwards, USD 0.00 now"
     aws.describe_deletion(app, with_volumes=True)
     assert all(call.is_reading for call in aws_cloud.calls)
     aws.ensure_servers(app)
-    [line, *_] = aws.describe(app)
-    assert line.startswith("keeps shop-main-1 (t3.small), the master: ")
+    assert aws.describe(app) == [
+        "has all that the config names, as it is to be",
+        f"costs USD {whole:.2f} a month, as now",
+    ]
     told = aws.describe_deletion(app, with_volumes=False)
     assert [line.partition(" (")[0] for line in told if "volume" in line] == [
         "keeps volume shop-main-data"
@@ -518,7 +358,7 @@ def test_where_prices_cannot_be_read_the_pages_that_have_them_are_told(
     app = build_app()
     aws_cloud.forbidden.add("pricing:GetProducts")
     [*lines, costs] = build_aws(aws_cloud, app).describe(app)
-    assert "makes volume shop-main-data (10 GB, gp3)" in lines
+    assert "makes volume shop-main-data, 10 GB in eu-central-1a" in lines
     assert costs.startswith("costs: the credentials may not do pricing:GetProducts (docs/")
     assert "https://aws.amazon.com/ec2/pricing/on-demand/" in costs
     aws_cloud.forbidden.clear()

@@ -11,11 +11,10 @@ from dataclasses import replace
 import pytest
 from ruamel.yaml import YAML
 
-from nvoi.config.schema import Ingress
 from nvoi.errors import ConfigError, ExtraError, NvoiError
 from nvoi.providers import get_provider
 from nvoi.providers.hetzner import Hetzner as Provider
-from nvoi.providers.host_keys import decode_host_key, generate_host_key
+from nvoi.providers.host_keys import decode_host_key
 from tests.fakes.clouds.hetzner import (
     FIREWALLS,
     NETWORKS,
@@ -25,7 +24,7 @@ from tests.fakes.clouds.hetzner import (
     VOLUMES,
     Hetzner,
 )
-from tests.fakes.clouds.server import FOREVER, Answer, Call, Fault, Refused, route
+from tests.fakes.clouds.server import Answer, Call, Fault, Refused, route
 from tests.integration.clouds.case import deploy_servers
 from tests.integration.clouds.hetzner_case import (
     BRISK,
@@ -84,6 +83,7 @@ def test_an_empty_project_gets_all_that_the_config_names(cloud: Hetzner) -> None
     assert [(one["direction"], one["protocol"], one["port"]) for one in rules] == [
         ("in", "tcp", "22")
     ]
+    assert rules[0]["source_ips"] == ["0.0.0.0/0", "::/0"]
     assert cloud.get(SERVERS, "shop-work-1")["server_type"]["name"] == "cx33"
     assert cloud.get(VOLUMES, "shop-main-data")["format"] is None
 
@@ -109,30 +109,6 @@ def test_an_arm_server_has_the_image_for_arm(cloud: Hetzner) -> None:
     ensure(cloud, type_="cax11", architecture="arm64")
     [call] = [one for one in cloud.calls if (one.method, one.path) == ("POST", "/servers")]
     assert call.json["image"] == 203
-
-
-def test_a_deploy_with_nothing_to_change_asks_little_and_changes_nothing(cloud: Hetzner) -> None:
-    application = build_config(DISK)
-    deploy_servers(build_provider(cloud, application), application)
-    with cloud.record() as calls:
-        deploy_servers(build_provider(cloud, application), application)
-    assert list_changes(calls) == []
-    assert len(calls) == 4
-
-
-def test_host_keys_are_noted_and_met_again_by_another_run(cloud: Hetzner) -> None:
-    application = build_config(ONE)
-    provider = build_provider(cloud, application)
-    [server] = provider.ensure_servers(application)
-    following = generate_host_key().public
-    both = (server.host.host_keys[0], following)
-    assert provider.keep_host_keys(server, both).host.host_keys == both
-    [again] = build_provider(cloud, application).list_servers(application)
-    assert (again.host.host_keys, again.is_new) == (both, True)
-    kept = provider.keep_host_keys(again, [following])
-    [last] = build_provider(cloud, application).list_servers(application)
-    assert (last.host.host_keys, last.is_new) == ((following,), False)
-    assert kept.host == last.host
 
 
 def test_what_was_changed_beside_nvoi_is_put_right(cloud: Hetzner) -> None:
@@ -163,25 +139,6 @@ def test_a_network_without_the_subnet_gets_it(cloud: Hetzner) -> None:
     assert [one["ip_range"] for one in network["subnets"]] == ["10.0.1.0/24"]
 
 
-def test_a_volume_grows_and_never_shrinks(cloud: Hetzner) -> None:
-    ensure(cloud, DISK)
-    ensure(cloud, DISK.replace("20", "30"))
-    assert cloud.get(VOLUMES, "shop-main-data")["size"] == 30
-    text = refuse(cloud, DISK)
-    assert "application.servers.main.volumes.data.size: the volume has 30 GB" in text
-
-
-def test_the_firewall_lets_in_what_the_ingress_needs(cloud: Hetzner) -> None:
-    application = build_config(ONE)
-    web = replace(application.app["web"], domain="example.com", subdomain="www", port=3000)
-    public = replace(application, app={"web": web}, ingress=Ingress(email="me@example.com"))
-    for wanted, ports in ((application, ["22"]), (public, ["22", "80", "443"])):
-        build_provider(cloud, wanted).ensure_servers(wanted)
-        rules = cloud.get(FIREWALLS, "nvoi-shop-firewall")["rules"]
-        assert [rule["port"] for rule in rules] == ports
-        assert all(rule["source_ips"] == ["0.0.0.0/0", "::/0"] for rule in rules)
-
-
 def test_servers_are_made_side_by_side(cloud: Hetzner) -> None:
     ensure(cloud, "{main: {master: true, count: 10}}")
     made = [index for index, one in enumerate(cloud.calls) if one.path == "/servers"]
@@ -191,74 +148,6 @@ def test_servers_are_made_side_by_side(cloud: Hetzner) -> None:
 
 
 # What is found
-
-
-def test_what_the_gem_made_is_taken_over(cloud: Hetzner) -> None:
-    ensure(cloud, DISK)
-    ids = {one["id"] for things in cloud.show_all().values() for one in things}
-    for things in cloud.show_all().values():
-        for one in things:
-            one["labels"] = {"team": "a"}
-    cloud.polls = 1
-    application = build_config(DISK)
-    provider = build_provider(cloud, application)
-    assert [*provider.list_unlabelled(application)] == [
-        "server shop-main-1",
-        "volume shop-main-data",
-        "firewall nvoi-shop-firewall",
-        "network nvoi-shop-network",
-    ]
-    assert [one.is_labelled for one in provider.list_servers(application)] == [False]
-    # All of it costs already.
-    assert provider.describe(application)[-1] == "costs EUR 6.31 a month, as now"
-    [server] = provider.ensure_servers(application)
-    assert not provider.list_unlabelled(application)
-    assert server.is_labelled
-    assert not server.is_new
-    assert server.host.host_keys == ()
-    assert [disk.name for disk in server.disks] == ["shop-main-data"]
-    after = cloud.show_all()
-    assert {one["id"] for things in after.values() for one in things} == ids
-    for kind in (SERVERS, VOLUMES, NETWORKS, FIREWALLS):
-        [one] = after[kind]
-        assert one["labels"].items() >= {"team": "a", "managed-by": "nvoi", "app": "shop"}.items()
-
-
-@pytest.mark.parametrize(
-    ("labels", "told"),
-    [
-        ({"app": "blog"}, "app=blog"),
-        ({"managed-by": "terraform"}, "managed-by=terraform"),
-        ({"app.kubernetes.io/managed-by": "capi"}, "app.kubernetes.io/managed-by=capi"),
-    ],
-)
-def test_a_name_that_another_has_is_an_error_that_names_it(
-    cloud: Hetzner, labels: dict[str, str], told: str
-) -> None:
-    cloud.add_other(SERVERS, "shop-main-1", labels)
-    application = build_config(ONE)
-    with cloud.record() as calls, pytest.raises(NvoiError, match=told) as caught:
-        build_provider(cloud, application).ensure_servers(application)
-    assert "server shop-main-1 is not this app's" in caught.value.message
-    assert list_changes(calls) == []
-    with cloud.record() as calls:
-        build_provider(cloud, application).delete_servers(application, with_volumes=True)
-    assert cloud.list_names(SERVERS) == ["shop-main-1"], "what is not the app's was deleted"
-
-
-def test_servers_of_another_environment_are_none_of_this_one(
-    cloud: Hetzner, caplog: pytest.LogCaptureFixture
-) -> None:
-    ensure(cloud, DISK)
-    before = cloud.show_all()
-    application = replace(build_config(DISK), environment="staging")
-    provider = build_provider(cloud, application)
-    # Nothing reaches them either, be it to remove what they run.
-    assert provider.list_servers(application) == ()
-    assert provider.delete_servers(application, with_volumes=True) == ()
-    assert cloud.show_all() == before
-    text = "server shop-main-1 is not this app's: it bears the label environment=production"
-    assert f"{text}, and stays" in caplog.text
 
 
 def test_of_a_thousand_other_resources_none_is_touched(cloud: Hetzner) -> None:
@@ -456,15 +345,6 @@ def test_an_action_that_never_ends_is_told_with_its_last_state(cloud: Hetzner) -
     assert cloud.list_names(SERVERS) == ["shop-main-1"]
 
 
-def test_an_api_that_is_down_is_told_with_a_remedy(cloud: Hetzner) -> None:
-    cloud.fail_on("GET", "", Fault(), times=1000)
-    application = build_config(ONE)
-    pace = replace(PACE, patience=0.1)
-    with pytest.raises(NvoiError, match="Hetzner: the connection was") as caught:
-        build_provider(cloud, application, pace).ensure_servers(application)
-    assert "status.hetzner.com" in caught.value.hint
-
-
 def test_one_that_fails_again_and_again_is_told_after_all(cloud: Hetzner) -> None:
     refusal = Refused(500, "server_error", "something went wrong")
     cloud.fail_on("POST", "/firewalls$", Fault(refusal), times=1000)
@@ -502,42 +382,6 @@ def test_the_token_is_in_no_line(cloud: Hetzner, caplog: pytest.LogCaptureFixtur
 # What is given back
 
 
-def test_a_server_that_the_config_no_longer_names_is_given_back(cloud: Hetzner) -> None:
-    both = "{main: {master: true}, work: {volumes: {data: {}}}}"
-    ensure(cloud, both)
-    application = build_config(ONE)
-    provider = build_provider(cloud, application)
-    provider.ensure_servers(application)
-    [surplus] = provider.list_surplus(application)
-    assert (surplus.name, surplus.group) == ("shop-work-1", "work")
-    assert [disk.name for disk in surplus.disks] == ["shop-work-data"]
-    assert surplus.volumes == ("/opt/nvoi/volumes/shop-work-data",)
-    provider.delete_surplus(application, [surplus], with_volumes=False)
-    assert cloud.list_names(SERVERS) == ["shop-main-1"]
-    assert cloud.list_names(VOLUMES) == ["shop-work-data"]
-    assert provider.list_surplus(application) == ()
-    provider.delete_surplus(application, [], with_volumes=True)
-    assert cloud.list_names(VOLUMES) == []
-
-
-def test_a_volume_that_the_config_no_longer_names_is_detached_first(cloud: Hetzner) -> None:
-    ensure(cloud, DISK)
-    application = build_config(ONE)
-    build_provider(cloud, application).delete_surplus(application, [], with_volumes=True)
-    assert cloud.list_names(VOLUMES) == []
-    assert cloud.list_names(SERVERS) == ["shop-main-1"]
-
-
-def test_a_delete_without_volumes_names_those_that_stay(cloud: Hetzner) -> None:
-    ensure(cloud, DISK)
-    application = build_config(DISK)
-    provider = build_provider(cloud, application)
-    assert provider.delete_servers(application, with_volumes=False) == ["shop-main-data"]
-    assert CASE.list_left(cloud) == ["volumes shop-main-data"]
-    assert provider.delete_servers(application, with_volumes=True) == ()
-    assert CASE.list_left(cloud) == []
-
-
 def test_a_delete_goes_on_past_a_failure_and_names_what_is_left(cloud: Hetzner) -> None:
     ensure(cloud, "{main: {master: true}, work: {}}")
     cloud.get(SERVERS, "shop-work-1")["protection"]["delete"] = True
@@ -550,23 +394,6 @@ def test_a_delete_goes_on_past_a_failure_and_names_what_is_left(cloud: Hetzner) 
     cloud.get(SERVERS, "shop-work-1")["protection"]["delete"] = False
     build_provider(cloud, application).delete_servers(application, with_volumes=True)
     assert CASE.list_left(cloud) == []
-
-
-def test_a_delete_with_nothing_there_changes_nothing(cloud: Hetzner) -> None:
-    application = build_config()
-    with cloud.record() as calls:
-        build_provider(cloud, application).delete_servers(application, with_volumes=True)
-    assert list_changes(calls) == []
-
-
-def test_a_delete_names_what_bears_the_apps_names_and_no_label(cloud: Hetzner) -> None:
-    ensure(cloud)
-    cloud.get(SERVERS, "shop-main-1")["labels"] = {}
-    application = build_config(ONE)
-    with pytest.raises(NvoiError, match="server shop-main-1: no label says whose") as caught:
-        build_provider(cloud, application).delete_servers(application, with_volumes=True)
-    assert "take them over by `nvoi deploy --adopt`" in caught.value.hint
-    assert cloud.list_names(SERVERS) == ["shop-main-1"]
 
 
 # What is shown beforehand
@@ -608,26 +435,6 @@ def test_a_plan_names_what_would_be_changed_and_removed(cloud: Hetzner) -> None:
     lines = build_provider(cloud, application).describe_deletion(application, with_volumes=True)
     assert "deletes volume shop-work-data with all its data" in lines
     assert lines[-1] == "costs EUR 0.00 a month afterwards, EUR 11.19 now"
-
-
-def test_a_plan_without_a_connection_says_so_and_shows_the_rest(cloud: Hetzner) -> None:
-    application = build_config(DISK)
-    provider = build_provider(cloud, application, replace(PACE, patience=0.1))
-    down = Fault(Refused(503, "unavailable", "not now"))
-    cloud.fail_on("GET", "/", down, times=FOREVER)
-    told, *rest = provider.describe(application)
-    assert told.startswith("cannot ask what there is: Hetzner: HTTP 503: not now")
-    assert rest[0].startswith("needs server shop-main-1")
-    provider = build_provider(cloud, application, replace(PACE, patience=0.1))
-    cloud.close()
-    lines = provider.describe(application)
-    assert lines[0].startswith("cannot ask what there is: Hetzner: the connection was refused")
-    assert lines[1:] == [
-        "needs server shop-main-1, a cx23 in fsn1",
-        "needs volume shop-main-data, 20 GB",
-    ]
-    [line] = provider.describe_deletion(application, with_volumes=True)
-    assert line.startswith("cannot ask what there is")
 
 
 # The library

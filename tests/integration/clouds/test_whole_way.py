@@ -17,15 +17,12 @@ from nvoi.k3s.facts import GUARD, GUARD_FILE
 from nvoi.kubernetes.isolation import INGRESS
 from nvoi.naming import VOLUMES_FOLDER
 from nvoi.targets.cluster.boot import KEY_FILE
-from tests.integration.clouds.aws_site import AWSSite
+from tests.integration.clouds.conftest import SITES
 from tests.integration.clouds.datacenter import Datacenter, RentedFleet, Site
-from tests.integration.clouds.hetzner_site import HetznerSite
 from tests.integration.clouds.internet import NAME, Internet
 from tests.integration.clouds.scaleway_site import ScalewaySite
 from tests.integration.cluster.machine import IS_ROOT
 
-#: Each cloud is one line here.
-SITES: tuple[type[Site], ...] = (HetznerSite, AWSSite, ScalewaySite)
 #: That a deploy with nothing to change may make.
 MOST_CALLS = 12
 FOLDER = f"{VOLUMES_FOLDER}/shop-main-data"
@@ -41,9 +38,9 @@ StartTenant = Callable[..., RentedFleet]
 pytestmark = pytest.mark.skipif(not IS_ROOT, reason="nobody else may make disks")
 
 
-@pytest.fixture(params=SITES, ids=lambda site: site.__name__.removesuffix("Site").lower())
-def datacenter(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Datacenter]:
-    made = Datacenter(tmp_path / "datacenter", request.param())
+@pytest.fixture
+def datacenter(site: Site, tmp_path: Path) -> Iterator[Datacenter]:
+    made = Datacenter(tmp_path / "datacenter", site)
     yield made
     made.close()
 
@@ -186,7 +183,7 @@ def delete_all(fleet: RentedFleet, site: Site) -> None:
     assert site.list_all() == {}
 
 
-@pytest.mark.parametrize("datacenter", SITES[:1], indirect=True)
+@pytest.mark.parametrize("site", SITES[:1], indirect=True)
 def test_a_branch_comes_and_goes_beside_an_app_that_a_cut_off_run_has_half_made(
     rent: StartTenant, datacenter: Datacenter
 ) -> None:

@@ -15,7 +15,7 @@ from nvoi.providers.host_keys import (
     read_host_keys,
     replace_host_key_labels,
 )
-from tests.unit.providers.test_cloud_init import LABEL_VALUE
+from nvoi.providers.rented import LABEL_VALUE
 
 #: The key of test 1 of RFC 8032, 7.1, by `ssh-keygen` and `base32`.
 PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea"

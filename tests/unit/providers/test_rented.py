@@ -4,6 +4,8 @@ from decimal import Decimal
 
 import pytest
 
+from nvoi.providers.cloud_init import LARGEST_USER_DATA, build_user_data
+from nvoi.providers.host_keys import generate_host_key
 from nvoi.providers.rented import (
     LABEL_VALUE,
     build_label_value,
@@ -26,9 +28,9 @@ def test_the_master_is_wanted_first_and_volumes_on_one_server_of_a_group() -> No
     application = parse(hetzner("app: {web: {servers: [main]}}", SERVERS)).application
     wanted = list(list_wanted(application))
     assert [(one.name, one.type, one.location, one.is_master) for one in wanted] == [
-        ("shop-main-1", None, "nbg1", True),
-        ("shop-work-1", "cx33", None, False),
-        ("shop-work-2", "cx33", None, False),
+        ("shop-main-1", "cx23", "nbg1", True),
+        ("shop-work-1", "cx33", "x", False),
+        ("shop-work-2", "cx33", "x", False),
     ]
     assert [[volume.name for volume in one.volumes] for one in wanted] == [
         [],
@@ -85,3 +87,8 @@ def test_costs_are_told_now_and_afterwards() -> None:
     told = str(Costs("EUR", Decimal("4.5"), Decimal("9.001")))
     assert told == "costs EUR 9.00 a month afterwards, EUR 4.50 now"
     assert str(Costs("EUR", Decimal(4), Decimal(4))) == "costs EUR 4.00 a month, as now"
+
+
+def test_the_user_data_are_small_enough_for_every_cloud() -> None:
+    text = build_user_data("n" * 63, "ssh-ed25519 " + "A" * 1000, generate_host_key())
+    assert len(text.encode()) < LARGEST_USER_DATA

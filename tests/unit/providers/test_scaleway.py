@@ -10,9 +10,7 @@ from dataclasses import replace
 import pytest
 
 from nvoi.config.schema import Application
-from nvoi.errors import ConfigError, NvoiError
-from nvoi.providers import get_provider
-from nvoi.providers.host_keys import encode_host_key, generate_host_key
+from nvoi.errors import NvoiError
 from nvoi.providers.scaleway import Scaleway
 from nvoi.providers.scaleway.api import Pace
 from nvoi.ssh.routes import Routes
@@ -148,55 +146,6 @@ def test_two_runs_at_once_make_nothing_twice(cloud: Cloud) -> None:
         deploy(cloud, app)
 
 
-def test_servers_of_another_environment_are_none_of_this_one(
-    cloud: Cloud, caplog: pytest.LogCaptureFixture
-) -> None:
-    application = read()
-    deploy(cloud, application)
-    before = cloud.show_all()
-    other = replace(application, environment="staging")
-    assert rent(cloud, other).list_servers(other) == ()
-    assert rent(cloud, other).delete_servers(other, with_volumes=True) == []
-    assert cloud.show_all() == before
-    assert "its tag is environment=production, and stays" in caplog.text
-
-
-def test_a_second_run_changes_nothing(cloud: Cloud) -> None:
-    application = read()
-    first = rent(cloud, application).ensure_servers(application)
-    with cloud.record() as calls:
-        provider = rent(cloud, application)
-        assert provider.ensure_servers(application) == first
-        assert provider.list_servers(application) == first
-        assert provider.list_surplus(application) == ()
-    assert list_changes(calls) == []
-    assert len(calls) == 6
-
-
-def test_a_server_is_known_by_the_keys_that_were_noted(cloud: Cloud) -> None:
-    application = read("servers: {main: {}}")
-    provider = rent(cloud, application)
-    (server,) = provider.ensure_servers(application)
-    (first,) = server.host.host_keys
-    then = generate_host_key().public
-    both = provider.keep_host_keys(server, [first, then])
-    assert (both.host.host_keys, both.is_new) == ((first, then), True)
-    assert rent(cloud, application).list_servers(application) == (both,)
-    last = provider.keep_host_keys(both, [then])
-    assert (last.host.host_keys, last.is_new) == ((then,), False)
-    assert rent(cloud, application).list_servers(application) == (last,)
-    tags = cloud.get(SERVERS, "shop-main-1")["tags"]
-    assert [tag for tag in tags if "key" in tag] == [f"host-key={encode_host_key(then)}"]
-    assert set(tags) >= OWN
-
-
-def test_the_provider_of_a_config_is_asked_where_the_environment_says(cloud: Cloud) -> None:
-    application = read("servers: {main: {}}")
-    provider = get_provider(application, {"SCW_API_URL": cloud.url})
-    assert provider.list_servers(application) == ()
-    assert cloud.calls
-
-
 def test_a_volume_that_is_called_like_the_disk_of_a_server_is_told_from_it(cloud: Cloud) -> None:
     application = read("servers: {main: {master: true}, main-1: {volumes: {root: {size: 7}}}}")
     first = rent(cloud, application).ensure_servers(application)
@@ -212,37 +161,6 @@ def test_a_volume_that_is_called_like_the_disk_of_a_server_is_told_from_it(cloud
 
 
 # Taken up
-
-
-def test_what_the_gem_made_is_taken_over_and_nothing_is_doubled(cloud: Cloud) -> None:
-    """It bears the names of docs/config.md, and no tags."""
-    application = read()
-    deploy(cloud, application)
-    for kind in (SERVERS, FIREWALLS, NETWORKS, VPCS):
-        for one in cloud.things[kind].values():
-            one["tags"] = ["of-mine"]
-    cloud.get(VOLUMES, "shop-main-data")["tags"] = []
-    provider = rent(cloud, application)
-    lines = provider.describe(application)
-    unlabelled = provider.list_unlabelled(application)
-    assert sorted(one.removeprefix("the ").partition(" in ")[0] for one in unlabelled) == [
-        "VPC nvoi-shop-network",
-        "private network nvoi-shop-network",
-        "security group nvoi-shop-firewall",
-        "server shop-main-1",
-        "server shop-work-1",
-        "server shop-work-2",
-        "volume shop-main-data",
-    ]
-    assert "takes over server shop-main-1, and labels it" in lines
-    assert "takes over volume shop-main-data, and labels it" in lines
-    assert not any(line.startswith("makes") for line in lines)
-    with cloud.record() as calls:
-        provider.ensure_servers(application)
-    assert {call.method for call in calls} == {"GET", "PATCH"}
-    assert not rent(cloud, application).list_unlabelled(application)
-    assert all(set(one["tags"]) >= OWN for kind in KINDS for one in cloud.things[kind].values())
-    assert "of-mine" in cloud.get(SERVERS, "shop-main-1")["tags"]
 
 
 def test_a_server_that_was_never_given_user_data_gets_it_with_a_key_that_is_noted(
@@ -268,25 +186,16 @@ def test_a_server_that_was_stopped_starts_and_keeps_its_host_key(cloud: Cloud) -
     assert [one.rpartition("/")[2] for one in list_changes(calls)] == ["action"]
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/vpcs",
-        "/private-networks",
-        "/security_groups",
-        "/ips",
-        "/servers",
-        "/volumes",
-        "/private_nics",
-        "/attach-volume",
-        "/action",
-    ],
+MADE = (
+    *("/vpcs", "/private-networks", "/security_groups", "/ips", "/servers", "/volumes"),
+    *("/private_nics", "/attach-volume", "/action"),
 )
-def test_what_was_made_though_no_answer_came_is_used_and_not_made_twice(
-    cloud: Cloud, path: str
-) -> None:
+
+
+def test_what_was_made_though_no_answer_came_is_used_and_not_made_twice(cloud: Cloud) -> None:
+    for path in MADE:
+        cloud.fail_on("POST", f"{path}$", Fault(acts=True))
     application = read("servers: {main: {volumes: {data: {}}}}")
-    cloud.fail_on("POST", f"{path}$", Fault(acts=True))
     (server,) = rent(cloud, application).ensure_servers(application)
     assert not cloud.has_faults
     assert len(server.disks) == 1
@@ -355,51 +264,15 @@ def test_a_server_is_behind_the_security_group_and_in_the_network_again(cloud: C
     assert found.host.address == address["address"]
 
 
-def test_a_volume_grows_with_the_config_and_never_shrinks(cloud: Cloud) -> None:
-    deploy(cloud, read())
-    larger = read(SERVERS_TEXT.replace("size: 20", "size: 30"))
-    provider = rent(cloud, larger)
-    lines = provider.describe(larger)
-    assert "extends volume shop-main-data from 20 GB to 30 GB" in lines
-    main, *_ = provider.ensure_servers(larger)
-    assert cloud.get(VOLUMES, "shop-main-data")["size"] == 30 * GB
-    assert main.disks[0].size == 30
-    with cloud.record() as calls, pytest.raises(ConfigError) as raised:
-        deploy(cloud, read())
-    (fault,) = raised.value.faults
-    assert fault.path == "application.servers.main.volumes.data.size"
-    assert "has 30 GB, and none can shrink" in fault.message
-    assert list_changes(calls) == []
-
-
-def test_servers_that_the_config_no_longer_names_are_given_back_with_what_is_theirs(
-    cloud: Cloud,
-) -> None:
-    text = "servers:\n  main: {master: true}\n  work: {count: 2, volumes: {data: {}}}\n"
-    deploy(cloud, read(text))
+def test_a_plan_names_what_it_costs(cloud: Cloud) -> None:
+    deploy(cloud, read("servers: {main: {master: true}, work: {count: 2, volumes: {data: {}}}}"))
     smaller = read("servers: {main: {}}")
     provider = rent(cloud, smaller)
-    lines = provider.describe(smaller)
-    assert "deletes server shop-work-1, which the config no longer names" in lines
-    assert "keeps volume shop-work-data; --delete-volumes deletes it" in lines
-    assert lines[-1] == (
-        "costs EUR 10.86 a month afterwards, EUR 30.86 now, without public addresses"
-    )
-    lines = provider.describe(smaller, with_volumes=True)
-    assert "deletes volume shop-work-data with all its data" in lines
-    assert lines[-1].startswith("costs EUR 10.00 a month afterwards, EUR 30.86 now")
-    surplus = provider.list_surplus(smaller)
-    assert [(one.name, one.group, len(one.disks)) for one in surplus] == [
-        ("shop-work-1", "work", 1),
-        ("shop-work-2", "work", 0),
-    ]
-    provider.delete_surplus(smaller, surplus, with_volumes=False)
-    assert cloud.list_names(SERVERS) == ["shop-main-1"]
-    assert cloud.list_names(VOLUMES) == ["shop-main-1-root", "shop-work-data"]
-    assert len(cloud.things[ADDRESSES]) == 1
-    provider.delete_surplus(smaller, [], with_volumes=True)
-    assert cloud.list_names(VOLUMES) == ["shop-main-1-root"]
-    assert len(provider.ensure_servers(smaller)) == 1
+    costs = "costs EUR {} a month afterwards, EUR 30.86 now, without public addresses"
+    assert provider.describe(smaller)[-1] == costs.format("10.86")
+    assert provider.describe(smaller, with_volumes=True)[-1] == costs.format("10.00")
+    told = provider.describe_deletion(smaller, with_volumes=False)
+    assert told[-1] == costs.format("0.86")
 
 
 def test_an_address_that_a_killed_change_left_is_given_back_by_the_next_deploy(
@@ -464,21 +337,13 @@ def test_an_address_goes_where_its_server_was_to_be_in_another_zone(cloud: Cloud
     assert server.host.address == new["address"]
 
 
-def test_a_volume_that_the_config_no_longer_names_leaves_a_server_that_stays(cloud: Cloud) -> None:
-    deploy(cloud, read("servers: {main: {volumes: {data: {}, old: {}}}}"))
-    smaller = read("servers: {main: {volumes: {data: {}}}}")
-    provider = rent(cloud, smaller)
-    provider.delete_surplus(smaller, [], with_volumes=True)
-    assert cloud.list_names(VOLUMES) == ["shop-main-1-root", "shop-main-data"]
-    (server,) = provider.ensure_servers(smaller)
-    assert [disk.name for disk in server.disks] == ["shop-main-data"]
-    # One that is refused is named, with the reason.
-    deploy(cloud, read("servers: {main: {volumes: {data: {}, old: {}}}}"))
+def test_a_volume_that_cannot_leave_its_server_is_named_with_the_reason(cloud: Cloud) -> None:
+    deploy(cloud, read("servers: {main: {volumes: {old: {}}}}"))
+    smaller = read("servers: {main: {}}")
     refused = Refused(403, "permissions_denied", "insufficient permissions")
     cloud.fail_on("POST", "/detach-volume$", Fault(refused))
-    hasty = rent(cloud, smaller, HASTE)
     with pytest.raises(NvoiError, match="cannot detach the volume shop-main-old"):
-        hasty.delete_surplus(smaller, [], with_volumes=True)
+        rent(cloud, smaller, HASTE).delete_surplus(smaller, [], with_volumes=True)
 
 
 def test_a_type_that_the_config_says_in_vain_is_told(cloud: Cloud) -> None:
@@ -516,22 +381,6 @@ def test_pages_that_are_shorter_than_what_was_asked_for_are_all_read(cloud: Clou
     assert not any(cloud.show_all().values())
 
 
-def test_volumes_stay_until_they_are_asked_for(cloud: Cloud) -> None:
-    application = read()
-    provider = rent(cloud, application)
-    provider.ensure_servers(application)
-    assert "keeps volume shop-main-data; --delete-volumes deletes it" in (
-        provider.describe_deletion(application, with_volumes=False)
-    )
-    assert provider.delete_servers(application, with_volumes=False) == ["shop-main-data"]
-    left = {kind: cloud.list_names(kind) for kind in KINDS if cloud.things[kind]}
-    assert left == {VOLUMES: ["shop-main-data"]}
-    (main, *_) = provider.ensure_servers(application)
-    assert main.disks[0].device.endswith(cloud.get(VOLUMES, "shop-main-data")["id"])
-    assert provider.delete_servers(application, with_volumes=True) == []
-    assert not any(cloud.show_all().values())
-
-
 def test_delete_goes_on_past_what_stays_and_names_it(cloud: Cloud) -> None:
     application = read()
     provider = rent(cloud, application, HASTE)
@@ -557,16 +406,6 @@ def test_delete_takes_what_a_broken_run_left_of_a_server(cloud: Cloud) -> None:
     assert cloud.list_names(VOLUMES) == ["Ubuntu 24.04 Noble Numbat_sbs_volume_0"]
     rent(cloud, application).delete_servers(application, with_volumes=True)
     assert not any(cloud.show_all().values())
-
-
-def test_delete_leaves_what_no_tag_says_whose_it_is_and_tells(cloud: Cloud) -> None:
-    application = read("servers: {main: {}}")
-    add(cloud, SERVERS, "shop-main-1")
-    with pytest.raises(
-        NvoiError, match="no tag says whose it is; `nvoi deploy --adopt` takes it over"
-    ):
-        rent(cloud, application).delete_servers(application, with_volumes=True)
-    assert cloud.list_names(SERVERS) == ["shop-main-1"]
 
 
 def test_a_zone_that_is_changed_doubles_nothing_and_leaves_nothing(cloud: Cloud) -> None:

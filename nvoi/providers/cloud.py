@@ -1,0 +1,135 @@
+"""A cloud as a deploy sees it: the course that all of them have, over what each does in its way."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from threading import Lock
+from typing import Any, Generic, TypeVar
+
+from nvoi.account import Pace
+from nvoi.command import Command
+from nvoi.config.schema import Application
+from nvoi.errors import NvoiError, RequestError
+from nvoi.log.levels import get_logger
+from nvoi.providers import disks
+from nvoi.providers.host_keys import replace_host_key_labels
+from nvoi.providers.inventory import Inventory
+from nvoi.providers.provider import Server
+from nvoi.providers.rented import GROUP, WantedServer
+from nvoi.providers.wording import describe_silence, describe_wanted
+from nvoi.ssh.routes import Routes
+
+log = get_logger("nvoi.providers")
+
+S = TypeVar("S", bound=Inventory[Any])
+
+#: The first of the statuses by which an API says that the fault is its own.
+FAULT = 500
+
+
+class RentedServers(ABC, Generic[S]):
+    """One account. What it has of an app is looked at once in a run, and after changes.
+
+    Attributes:
+        api: what is asked; a plan has it be asked for a moment only.
+    """
+
+    is_rented = True
+
+    def __init__(self, routes: Routes, api: Any) -> None:
+        self.routes, self.api = routes, api
+        #: What was seen last; servers that are worked on side by side change it.
+        self._seen: S | None = None
+        self._lock = Lock()
+
+    @abstractmethod
+    def _read(self, application: Application) -> S:
+        """What there is.
+
+        Raises:
+            NvoiError: the account cannot be asked.
+        """
+
+    @abstractmethod
+    def _build_server(self, seen: S, wanted: WantedServer, found: Any) -> Server: ...
+
+    @abstractmethod
+    def _relabel(self, found: Any, labels: dict[str, str]) -> Any:
+        """The server, once it bears these labels and no others."""
+
+    @abstractmethod
+    def _describe(self, application: Application, *, with_volumes: bool) -> list[str]: ...
+
+    @abstractmethod
+    def _describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]: ...
+
+    def list_servers(self, application: Application) -> tuple[Server, ...]:
+        seen = self._look(application)
+        return tuple(
+            self._build_server(seen, wanted, found)
+            for wanted in seen.wanted
+            if (found := seen.find_server(wanted.name)) is not None
+        )
+
+    def list_unlabelled(self, application: Application) -> Sequence[str]:
+        return [str(one) for one in self._look(application).strangers]
+
+    def list_surplus(self, application: Application) -> tuple[Server, ...]:
+        seen = self._look(application)
+        return tuple(
+            self._build_server(seen, WantedServer(one.name, one.labels.get(GROUP, "")), one)
+            for one in seen.surplus
+        )
+
+    def keep_host_keys(self, server: Server, keys: Sequence[str]) -> Server:
+        found = self._seen.find_server(server.name) if self._seen is not None else None
+        if found is None:
+            raise NvoiError(f"server {server.name} is not there any more")
+        self._note(self._relabel(found, replace_host_key_labels(found.labels, keys)))
+        return server.known_by(keys)
+
+    def build_volumes(self, server: Server, lacking: Sequence[str]) -> Command:
+        return disks.build_volumes(server, lacking)
+
+    def build_volumes_removal(self, server: Server) -> Command | None:
+        # Nothing of an app is on the disks that its servers start from.
+        del server
+        return None
+
+    def describe(self, application: Application, *, with_volumes: bool = False) -> list[str]:
+        self._hurry()
+        try:
+            return self._describe(application, with_volumes=with_volumes)
+        except RequestError as error:
+            return [*tell_silence(error), *describe_wanted(application)]
+
+    def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
+        self._hurry()
+        try:
+            return self._describe_deletion(application, with_volumes=with_volumes)
+        except RequestError as error:
+            return tell_silence(error)
+
+    def _hurry(self) -> None:
+        pace: Pace = self.api.pace
+        self.api.pace = pace.hurry()
+
+    def _look(self, application: Application) -> S:
+        """What this run has seen last."""
+        if self._seen is None or self._seen.application != application:
+            self._seen = self._read(application)
+        return self._seen
+
+    def _note(self, changed: Any) -> None:
+        """Have it be seen as it is now."""
+        with self._lock:
+            if self._seen is not None:
+                self._seen = self._seen.replace([changed])
+
+
+def tell_silence(error: RequestError) -> list[str]:
+    """The line of a plan for which the API does not answer; what it refuses is raised again."""
+    if not error.is_silence and (error.status or 0) < FAULT:
+        raise error
+    return [describe_silence(error)]

@@ -1,0 +1,143 @@
+"""What an account has of an app beside what its config wants, whichever the cloud. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+
+from nvoi.config.schema import Application
+from nvoi.providers.rented import (
+    WantedServer,
+    WantedVolume,
+    build_labels,
+    find_other_owner,
+    list_volume_names,
+    list_wanted,
+)
+
+
+class Resource(Protocol):
+    """A thing in an account. As text it is what people call it."""
+
+    @property
+    def id(self) -> Any: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def labels(self) -> Mapping[str, str]: ...
+
+    @property
+    def is_server(self) -> bool: ...
+
+    @property
+    def is_data(self) -> bool:
+        """Whether it is a volume, and none that a server starts from."""
+
+    @property
+    def size(self) -> int:
+        """GB of a volume."""
+
+
+R = TypeVar("R", bound=Resource)
+
+
+@dataclass(frozen=True)
+class Inventory(Generic[R]):
+    """What bears an app's labels, and what else bears its names.
+
+    What earlier versions made bears the names alone, and is used as the app's own; what bears
+    another's labels is not.
+    """
+
+    application: Application
+    resources: tuple[R, ...]
+
+    #: What the cloud calls a label.
+    word: ClassVar[str] = "label"
+
+    @cached_property
+    def own(self) -> Mapping[str, str]:
+        """The labels of all that is the app's."""
+        return build_labels(self.application)
+
+    @cached_property
+    def wanted(self) -> tuple[WantedServer, ...]:
+        return tuple(list_wanted(self.application))
+
+    @cached_property
+    def usable(self) -> tuple[R, ...]:
+        """What is the app's, and then what is nobody's."""
+        return (*filter(self.is_own, self.resources), *self.strangers)
+
+    @cached_property
+    def strangers(self) -> tuple[R, ...]:
+        """What bears the app's names, and nobody's labels."""
+        return tuple(
+            one for one in self.resources if not self.is_own(one) and self.find_owner(one) is None
+        )
+
+    @cached_property
+    def servers(self) -> tuple[R, ...]:
+        return tuple(one for one in self.usable if one.is_server)
+
+    @cached_property
+    def data(self) -> tuple[R, ...]:
+        """The volumes that services keep their data on."""
+        return tuple(one for one in self.usable if one.is_data)
+
+    @property
+    def lacking(self) -> tuple[WantedServer, ...]:
+        return tuple(one for one in self.wanted if self.find_server(one.name) is None)
+
+    @property
+    def surplus(self) -> tuple[R, ...]:
+        """The app's servers that the config no longer names."""
+        return find_unnamed(self.servers, [one.name for one in self.wanted])
+
+    @property
+    def surplus_data(self) -> tuple[R, ...]:
+        """The app's volumes that the config no longer names."""
+        return find_unnamed(self.data, list_volume_names(self.wanted))
+
+    def find_server(self, name: str) -> R | None:
+        return next((one for one in self.servers if one.name == name), None)
+
+    def find_data(self, name: str) -> R | None:
+        return next((one for one in self.data if one.name == name), None)
+
+    def list_volumes(self) -> Iterator[tuple[WantedServer, WantedVolume]]:
+        """The volumes of the config with their servers."""
+        for server in self.wanted:
+            for volume in server.volumes:
+                yield server, volume
+
+    def is_own(self, one: R) -> bool:
+        """Whether it bears the app's labels."""
+        return self.own.items() <= one.labels.items()
+
+    def find_owner(self, one: R) -> str | None:
+        """The label by which it is another's."""
+        return find_other_owner(one.labels, self.own)
+
+    def list_clashes(self) -> list[str]:
+        """Names of the app that something of another has."""
+        return [
+            f"{one} is not this app's: it bears the {self.word} {owner}"
+            for one in self.resources
+            if not self.is_own(one) and (owner := self.find_owner(one)) is not None
+        ]
+
+    def replace(self, changed: Iterable[R]) -> Self:
+        """With resources as they are now, and new ones."""
+        by_id = {one.id: one for one in (*self.resources, *changed)}
+        return replace(self, resources=tuple(by_id.values()))
+
+
+def find_unnamed(resources: Iterable[R], names: Sequence[str]) -> tuple[R, ...]:
+    """Those without any of these names, by their own."""
+    others = (one for one in resources if one.name not in names)
+    return tuple(sorted(others, key=lambda one: one.name))
