@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from nvoi.domains import list_sites
 from nvoi.errors import (
     ClusterSilenceError,
     ConnectionFailedError,
@@ -162,7 +161,9 @@ def remove_domains(context: ClusterContext) -> None:
     survey, deletion = context.survey, context.deletion
     is_removed = survey.has_cluster and WORKLOADS not in deletion.failures
     may_run = context.provider.is_rented and bool(survey.servers) and not is_removed
-    deletion.is_served = may_run and any(list_sites(context.application))
+    # Also where the config has no more names: what the app had for them is told by the cluster.
+    app = context.application
+    deletion.is_served = may_run and not (app.cloudflare is None and app.ingress is None)
     if deletion.is_served:
         log.info("What leads its domains to it goes after the servers, on which it may still run")
         return

@@ -316,11 +316,11 @@ class Leading:
         self._account.deleted.append("domains")
 
 
-def test_what_leads_to_servers_that_do_not_answer_goes_after_them() -> None:
-    # A tunnel that is still served cannot be removed.
+@pytest.mark.parametrize("domain", [", domain: example.com", ""])
+def test_what_leads_to_servers_that_do_not_answer_goes_after_them(domain: str) -> None:
+    # A tunnel that is still served cannot be removed, nor one of a name that has left the config.
     section = "domain_provider: {ingress: {email: ops@example.com}}\n"
-    named = WEB.replace("port: 3000", "port: 3000, domain: example.com")
-    context, account = begin(section + named)
+    context, account = begin(section + WEB.replace("port: 3000", f"port: 3000{domain}"))
     context.domains = Leading(account)  # type: ignore[assignment]
     remove_domains(context)
     finish(context)
