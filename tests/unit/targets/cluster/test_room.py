@@ -262,3 +262,7 @@ def test_a_request_that_no_server_can_fulfil_is_refused_before_anything_changes(
     else:
         context, _ = look(text, 3, 1, 1)
     check_room(context)
+
+
+def test_the_defaults_fit_the_least_server() -> None:
+    check_room(look(write("work"), 1, 1, 1)[0])
