@@ -13,6 +13,7 @@ from nvoi.errors import (
     ClusterSilenceError,
     ConfigError,
     ConnectionFailedError,
+    LockError,
     NvoiError,
     RequestError,
     UsageError,
@@ -30,6 +31,7 @@ from nvoi.targets.cluster.delete import (
     remove_domains,
     take_lock,
 )
+from nvoi.targets.cluster.lock_file import build_refusal
 from nvoi.targets.cluster.servers import K3S, SERVERS
 from tests.unit.k3s.servers import build_facts, build_k3s
 from tests.unit.targets.cluster.rented import Account, build_server, rent
@@ -272,6 +274,23 @@ def test_a_server_on_which_nothing_was_ever_set_up_is_given_back_unasked() -> No
     context, _ = begin()
     context.survey.servers = (replace(MASTER, is_new=True),)
     check_company(context)
+
+
+def test_a_server_that_can_have_no_lock_is_given_back_and_one_that_another_run_locks_is_not(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    context, _ = begin()
+    reach(context, build_cluster())
+    errors = [build_refusal(MASTER.host, "/lock", "no space left"), LockError("another run has it")]
+
+    def hold(_: object) -> None:
+        raise errors.pop(0)
+
+    monkeypatch.setattr("nvoi.targets.cluster.delete.hold_lock", hold)
+    take_lock(context)
+    assert "no space left" in caplog.text
+    with pytest.raises(LockError):
+        take_lock(context)
 
 
 def test_another_app_that_came_while_the_lock_was_waited_for_stays(
