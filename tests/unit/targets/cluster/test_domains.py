@@ -14,7 +14,7 @@ from nvoi.errors import HostsError, NvoiError, ServiceError
 from nvoi.k3s.facts import Facts, K3s
 from nvoi.kubernetes.ingress import build_chart_config
 from nvoi.kubernetes.isolation import INGRESS
-from nvoi.kubernetes.ownership import read_reference
+from nvoi.kubernetes.ownership import Reference, read_reference
 from nvoi.targets.cluster import cleanup, domains
 from nvoi.targets.cluster.domains import OLD_ROUTES, ROUTES
 from nvoi.targets.cluster.release import apply_secrets, roll_out
@@ -37,6 +37,9 @@ class Cluster(LiveCluster):
         super().__init__()
         self.done: list[str] = []
         self._cloudflare = cloudflare
+
+    def change(self, reference: Reference, change: Any) -> None:
+        self.take(f"scale to {change['spec']['replicas']}", [reference])
 
     def take(self, verb: str, references: Iterable[object]) -> None:
         there = len(self._cloudflare.live_tunnels), len(self._cloudflare.all_records)
@@ -69,7 +72,7 @@ def test_a_service_that_is_gone_is_led_to_until_its_tunnel_is_gone(cloudflare: C
     budget = CONNECTOR.replace("deployment", "poddisruptionbudget")
     assert context.cluster.done == [
         f"roll out {', '.join(map(str, map(read_reference, context.rollout.routes)))}: 2, 2",
-        f"change {CONNECTOR}: 2, 2",
+        f"scale to 0 {CONNECTOR}: 2, 2",
         f"delete later {budget}, {CONNECTOR}: 1, 1",
     ]
 

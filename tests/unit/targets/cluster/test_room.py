@@ -44,7 +44,7 @@ def write(group: str = "main", database: str = "{}", worker: str = "{}") -> str:
 def build_pod(node: str, cpu: str | None, app: str = "blog", phase: str = "Running") -> Any:
     resources = {"requests": {"cpu": cpu}} if cpu else {}
     return {
-        "metadata": {"labels": {"app.kubernetes.io/part-of": app}},
+        "metadata": {"namespace": app, "labels": {"app.kubernetes.io/part-of": app}},
         "spec": {"nodeName": node, "containers": [{"resources": resources}]},
         "status": {"phase": phase},
     }
