@@ -128,7 +128,7 @@ def take_lock(context: ClusterContext) -> None:
 
 def remove_workloads(context: ClusterContext) -> None:
     if context.survey.has_cluster:
-        attempt(context, WORKLOADS, lambda: delete_objects(context))
+        attempt(context, WORKLOADS, lambda: delete_objects(context), in_cluster=True)
     elif context.survey.is_reached:
         log.info("There is no cluster")
     else:

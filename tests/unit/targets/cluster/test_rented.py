@@ -29,6 +29,7 @@ from nvoi.targets.cluster.delete import (
     plan_servers,
     reach_servers,
     remove_domains,
+    remove_workloads,
     take_lock,
 )
 from nvoi.targets.cluster.lock_file import build_refusal
@@ -243,7 +244,8 @@ def test_servers_that_run_other_apps_too_are_not_given_back() -> None:
 class Dumb(LiveCluster):
     """A cluster that does not answer."""
 
-    def get(self, *_: object, **__: object) -> tuple[Any, ...]:
+    def get(self, kinds: Sequence[str], **_: object) -> tuple[Any, ...]:
+        self.looks += kinds
         raise ClusterSilenceError("shop-main-1", "looking at the cluster", "it was refused")
 
 
@@ -258,8 +260,9 @@ def test_servers_of_which_nobody_says_what_they_run_are_given_back_only_where_th
     caplog: pytest.LogCaptureFixture, *, is_reached: bool, reason: str, remedy: str
 ) -> None:
     context, _ = begin()
+    cluster = Dumb()
     if is_reached:
-        reach(context, Dumb())
+        reach(context, cluster)
     allow(context)
     with pytest.raises(UsageError, match=reason) as caught:
         check_company(context)
@@ -268,6 +271,11 @@ def test_servers_of_which_nobody_says_what_they_run_are_given_back_only_where_th
     context.request = replace(context.request, with_cluster=True)
     check_company(context)
     assert "given back all the same" in caplog.text
+    # A cluster that did not answer is not waited for again.
+    cluster.looks.clear()
+    remove_workloads(context)
+    assert cluster.looks == []
+    assert context.deletion.failures == [WORKLOADS] * is_reached
 
 
 def test_a_server_on_which_nothing_was_ever_set_up_is_given_back_unasked() -> None:
