@@ -75,6 +75,7 @@ def find_company(context: ClusterContext) -> tuple[list[str], list[str]]:
             others += apps
             claims += disks
     except NvoiError as error:
+        context.deletion.is_unreachable = True
         accept_unknown(
             context,
             f"which apps use the cluster on {running[0].name} is not known: {error.message}",

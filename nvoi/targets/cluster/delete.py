@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from nvoi.domains import list_sites
 from nvoi.errors import (
     ClusterSilenceError,
     ConnectionFailedError,
@@ -34,26 +33,12 @@ from nvoi.log.levels import get_logger
 from nvoi.operation import Step
 from nvoi.providers import Server
 from nvoi.targets.cluster.cleanup import clean_nodes, clean_registry, remove_objects
-from nvoi.targets.cluster.company import (
-    CLAIMS,
-    check_company,
-    check_master,
-    list_wanted_disks,
-)
+from nvoi.targets.cluster.company import CLAIMS, check_company, check_master, list_wanted_disks
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.departures import (
-    detach_disks,
-    find_known,
-    find_servers,
-    give_all_back,
-)
+from nvoi.targets.cluster.departures import detach_disks, find_known, find_servers, give_all_back
 from nvoi.targets.cluster.domains import plan_removal, remove
 from nvoi.targets.cluster.ingress import give_ports_back, had_traefik
-from nvoi.targets.cluster.prepare import (
-    get_registry_address,
-    hold_lock,
-    plan_lock,
-)
+from nvoi.targets.cluster.prepare import get_registry_address, hold_lock, plan_lock
 from nvoi.targets.cluster.release import load_state
 from nvoi.targets.cluster.servers import get_credentials
 from nvoi.targets.cluster.volumes import delete_claims, delete_folders, list_volumes, tell_data
@@ -143,7 +128,7 @@ def take_lock(context: ClusterContext) -> None:
 
 def remove_workloads(context: ClusterContext) -> None:
     if context.survey.has_cluster:
-        attempt(context, WORKLOADS, lambda: delete_objects(context))
+        attempt(context, WORKLOADS, lambda: delete_objects(context), in_cluster=True)
     elif context.survey.is_reached:
         log.info("There is no cluster")
     else:
@@ -162,7 +147,9 @@ def remove_domains(context: ClusterContext) -> None:
     survey, deletion = context.survey, context.deletion
     is_removed = survey.has_cluster and WORKLOADS not in deletion.failures
     may_run = context.provider.is_rented and bool(survey.servers) and not is_removed
-    deletion.is_served = may_run and any(list_sites(context.application))
+    # Also where the config has no more names: what the app had for them is told by the cluster.
+    app = context.application
+    deletion.is_served = may_run and not (app.cloudflare is None and app.ingress is None)
     if deletion.is_served:
         log.info("What leads its domains to it goes after the servers, on which it may still run")
         return

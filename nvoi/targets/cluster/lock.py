@@ -90,8 +90,8 @@ class Lock:
         """Return once the lock is held.
 
         Raises:
-            LockError: another run still holds it after ``seconds``, or the host does not say.
-            NvoiError: it cannot be taken at all.
+            LockError: another run still holds it after ``seconds``.
+            NvoiError: it cannot be taken at all, or the host does not say.
         """
         began, patience = time.monotonic(), 2 * self._pace.silence
         deadline = began + seconds
@@ -101,7 +101,7 @@ class Lock:
             rival, left = self._rival, deadline - time.monotonic()
             if rival is None:
                 if time.monotonic() - began >= patience:
-                    raise LockError(
+                    raise NvoiError(
                         f"{self._host}: the deploy lock cannot be asked for: the server has not "
                         f"answered for {patience:g} s",
                         hint="see there what keeps flock or the disk of /opt busy",
@@ -277,8 +277,9 @@ def take_lock(
     for as many seconds as ``wait`` says.
 
     Raises:
-        LockError: another run holds it, or there can be no lock on the host.
-        NvoiError: the host cannot be reached, or this user may not take it.
+        LockError: another run holds it.
+        NvoiError: there can be no lock on the host, it cannot be reached or says nothing of it, or
+            this user may not take it.
     """
     lock = Lock(connections, host, holder, path=path, pace=pace)
     try:

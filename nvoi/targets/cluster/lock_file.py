@@ -13,7 +13,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 
 from nvoi.command import build_script
-from nvoi.errors import LockError
+from nvoi.errors import LockError, NvoiError
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host, as_root
 
@@ -217,8 +217,9 @@ def read_answer(line: str) -> tuple[str, str] | None:
     return word, rest
 
 
-def build_refusal(host: Host, path: str, reason: str) -> LockError:
-    return LockError(
+def build_refusal(host: Host, path: str, reason: str) -> NvoiError:
+    """Why nobody can have the lock there, this run or another."""
+    return NvoiError(
         f"{host}: there can be no deploy lock: {reason}",
         hint=f"{path} must be writable there, and flock (util-linux) and timeout (coreutils) "
         "installed",

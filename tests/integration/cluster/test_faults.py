@@ -11,14 +11,17 @@ import pytest
 
 from nvoi.errors import LockError
 from nvoi.targets.cluster.lock import take_lock
-from nvoi.targets.cluster.lock_file import Holder
+from nvoi.targets.cluster.lock_file import LOCK_FILE, Holder
 from tests.fakes.receiver import Receiver
 from tests.integration.cluster.conftest import Connect, StartFleet, StartRelay
 from tests.integration.cluster.fleet import DATABASE, IMAGE, MOUNTED, Fleet
 from tests.integration.cluster.test_deploy import find_image, find_steps
+from tests.integration.cluster.test_lock import count_scripts
 from tests.integration.commands import Outcome
 from tests.integration.streams import KEY
+from tests.waiting import wait_until
 
+SERVING, BROKEN = "postgres:17-alpine", "postgres:17-broken"
 NEW = "registry.example/web:2"
 OTHER = Holder("ada", "laptop", "2026-11-23T10:00:00Z", "run-7", "shop")
 
@@ -191,6 +194,7 @@ def test_a_run_that_holds_the_lock_is_named_waited_for_and_ended(
         given_up.wait_for("Waiting up to")
         given_up.send(signal.SIGINT)
         assert given_up.wait().code == 130
+        wait_until(lambda: count_scripts(fleet.master, LOCK_FILE) == 1, "its end there to go")
         lock.check()
         waiting = fleet.start("deploy", "--lock-wait", "60")
         waiting.wait_for("Waiting up to")
@@ -225,6 +229,25 @@ def test_a_runner_that_is_killed_frees_the_lock_and_the_next_one_s_release_can_b
     assert find_image(fleet) == NEW
     assert len([name for name in fleet.state.names("Secret") if "-release-" in name]) == 2
     go_back(fleet)
+
+
+def test_a_database_that_a_killed_run_has_broken_is_repaired_by_the_next_one(fleet: Fleet) -> None:
+    fleet.application["database"] = DATABASE | {"image": SERVING}
+    assert (first := fleet.run()).code == 0, first.output
+    fleet.state.behave(BROKEN, "stall")
+    fleet.application["database"] = DATABASE | {"image": BROKEN}
+    running = fleet.start()
+    running.wait_for("[STEP] Database")
+    running.wait_for("db-shop-0 is being made")
+    running.send(signal.SIGKILL)
+    running.process.wait()
+    fleet.application["database"] = DATABASE | {"image": SERVING}
+    repaired = fleet.run("deploy", "--lock-wait", "60")
+    assert repaired.code == 0, repaired.output
+    assert "Deleting what stands in the way: pod/db-shop-0" in repaired.output
+    pod = fleet.state.find("Pod", "db-shop-0")
+    assert [one["image"] for one in pod["spec"]["containers"]] == [SERVING]
+    assert [one["ready"] for one in pod["status"]["containerStatuses"]] == [True]
 
 
 def go_back(fleet: Fleet) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from nvoi.config.schema import SSHKeys
-from nvoi.errors import LockError
+from nvoi.errors import LockError, NvoiError
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host
 from nvoi.targets.cluster.lock import Lock, Pace, take_lock
@@ -312,7 +312,7 @@ def test_a_host_without_flock_is_told(
     for name in ("sh", "mkdir", "timeout"):
         (programs / name).symlink_to(shutil.which(name) or "")
     server = start_server("bare", f"SetEnv PATH={programs}")
-    with pytest.raises(LockError, match=r"bare .*: there is no program flock") as caught:
+    with pytest.raises(NvoiError, match=r"bare .*: there is no program flock") as caught:
         take(server.host)
     assert "util-linux" in caught.value.hint
 
@@ -320,7 +320,7 @@ def test_a_host_without_flock_is_told(
 def test_a_host_that_does_not_say_is_not_waited_for(start_server: StartServer, take: Take) -> None:
     server = start_server("stuck")
     server.add_program("flock", "#!/bin/sh\nexec sleep 60\n")
-    with pytest.raises(LockError, match=r"stuck .*: the server has not answered for 4 s") as caught:
+    with pytest.raises(NvoiError, match=r"stuck .*: the server has not answered for 4 s") as caught:
         take(server.host, pace=Pace(beat=0.1, silence=2.0))
     assert "what keeps flock" in caught.value.hint
 
@@ -329,7 +329,7 @@ def test_a_folder_that_cannot_be_made_is_told(server: Server, take: Take, path: 
     folder = Path(path).parent
     folder.parent.mkdir()
     folder.write_text("a file")
-    with pytest.raises(LockError, match=f"there can be no deploy lock: .*{folder}") as caught:
+    with pytest.raises(NvoiError, match=f"there can be no deploy lock: .*{folder}") as caught:
         take(server.host)
     assert "must be writable" in caught.value.hint
 
@@ -337,6 +337,6 @@ def test_a_folder_that_cannot_be_made_is_told(server: Server, take: Take, path: 
 def test_a_full_disk_is_told(server: Server, take: Take, path: str) -> None:
     # Files can be made, and nothing be written to them: setrlimit(2), RLIMIT_FSIZE.
     server.add_program("sh", "#!/bin/sh\ntrap '' XFSZ\nulimit -f 0\nexec /bin/sh \"$@\"\n")
-    with pytest.raises(LockError, match=r"there can be no deploy lock: .*(error|too large)"):
+    with pytest.raises(NvoiError, match=r"there can be no deploy lock: .*(error|too large)"):
         take(server.host)
     assert Path(path).read_text() == ""

@@ -12,7 +12,7 @@ from nvoi.config.schema import Config
 from nvoi.errors import NvoiError
 from nvoi.k3s.nodes import build_marker
 from nvoi.kubernetes.manifests import Manifests, build_manifests
-from nvoi.kubernetes.names import SERVER_GROUP
+from nvoi.kubernetes.names import NAMESPACE, SERVER_GROUP
 from nvoi.kubernetes.ownership import Reference, read_reference
 from nvoi.kubernetes.releases import build_record
 from nvoi.operation import Request
@@ -65,6 +65,12 @@ def serving(item: Any) -> Any:
     return item | {"metadata": item["metadata"] | {"generation": 1}, "status": status}
 
 
+def find_namespace(item: Any, default: str | None) -> str | None:
+    """Where an object is; one that does not say it is where it is looked for."""
+    found: str | None = item.get("metadata", {}).get("namespace", default)
+    return found
+
+
 class LiveCluster:
     """In the place of a cluster: keeps what it was asked for, and refuses what it is told to.
 
@@ -79,11 +85,14 @@ class LiveCluster:
         self.asked: list[tuple[str, list[str]]] = []
         self.given: dict[str, list[Any]] = {}
 
-    def get(self, kinds: Sequence[object], **_: object) -> tuple[Any, ...]:
+    def get(
+        self, kinds: Sequence[object], *, namespace: str | None = NAMESPACE, **_: object
+    ) -> tuple[Any, ...]:
         # Queries are asked for together: for all that an app may have.
         names = [kind for kind in kinds if isinstance(kind, str)] or ["all"]
         self.looks += names
-        return tuple(item for name in names for item in self.found.get(name, ()))
+        found = (item for name in names for item in self.found.get(name, ()))
+        return tuple(item for item in found if namespace in {None, find_namespace(item, namespace)})
 
     def find_existing(self, _references: object) -> frozenset[Reference]:
         return frozenset()

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from nvoi.config.schema import Ingress
-from nvoi.errors import NvoiError
+from nvoi.errors import HostsError, NvoiError, ServiceError
 from nvoi.k3s.facts import Facts, K3s
 from nvoi.kubernetes.ingress import build_chart_config
 from nvoi.kubernetes.isolation import INGRESS
-from nvoi.kubernetes.ownership import read_reference
+from nvoi.kubernetes.ownership import Reference, read_reference
 from nvoi.targets.cluster import cleanup, domains
 from nvoi.targets.cluster.domains import OLD_ROUTES, ROUTES
 from nvoi.targets.cluster.release import apply_secrets, roll_out
@@ -24,6 +24,9 @@ from tests.unit.domains.accounts import API, WEB, build_application, deploy, ope
 from tests.unit.targets.cluster.rented import Account, build_server
 from tests.unit.targets.cluster.runs import STAMPS, LiveCluster, build, connect, see
 
+INGRESS_SECTION = "domain_provider: {ingress: {email: ops@example.com}}\n"
+CLOUDFLARE_SECTION = "domain_provider: {cloudflare: {api_token: t0ken, account_id: own}}\n"
+POD = {"name": "traefik-1", "namespace": "kube-system"}
 CONNECTOR = "deployment/cloudflared-shop-api"
 
 
@@ -34,6 +37,9 @@ class Cluster(LiveCluster):
         super().__init__()
         self.done: list[str] = []
         self._cloudflare = cloudflare
+
+    def change(self, reference: Reference, change: Any) -> None:
+        self.take(f"scale to {change['spec']['replicas']}", [reference])
 
     def take(self, verb: str, references: Iterable[object]) -> None:
         there = len(self._cloudflare.live_tunnels), len(self._cloudflare.all_records)
@@ -66,7 +72,7 @@ def test_a_service_that_is_gone_is_led_to_until_its_tunnel_is_gone(cloudflare: C
     budget = CONNECTOR.replace("deployment", "poddisruptionbudget")
     assert context.cluster.done == [
         f"roll out {', '.join(map(str, map(read_reference, context.rollout.routes)))}: 2, 2",
-        f"change {CONNECTOR}: 2, 2",
+        f"scale to 0 {CONNECTOR}: 2, 2",
         f"delete later {budget}, {CONNECTOR}: 1, 1",
     ]
 
@@ -117,6 +123,34 @@ def test_names_are_looked_at_again_where_another_run_was_at_work(cloudflare: Clo
     assert calls[0].path == "/zones"
 
 
+@pytest.mark.parametrize(
+    ("error", "before"),
+    [
+        (ServiceError("no certificate", output=["x"]), ["x"]),
+        (HostsError([NvoiError("b"), NvoiError("c")]), []),
+    ],
+)
+def test_what_traefik_was_refused_is_told_with_the_public_check(
+    monkeypatch: pytest.MonkeyPatch, error: NvoiError, before: list[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(domains, "ask_all", fail)
+    refusal = "ERR Unable to obtain a certificate for example.com"
+    web = "servers: {main: {host: 10.0.0.1}}\napp: {web: {servers: [main], port: 3000%s}}"
+    for section, told in ((INGRESS_SECTION, [refusal]), (CLOUDFLARE_SECTION, [])):
+        context = see([], text=section + web % ", domain: example.com")
+        context.list_servers()
+        cluster = connect(context, LiveCluster(pods=[{"kind": "Pod", "metadata": POD}]))
+        cluster.read_lines = lambda *_, **__: ["INF Traefik", refusal]
+        error.output = (*before,)
+        with pytest.raises(type(error)) as raised:
+            domains.ask(context)
+        assert [*raised.value.output] == [*before, *told]
+        assert context.urls == []
+
+
 def test_a_release_that_fails_has_its_names_led_back_first(cloudflare: Cloudflare) -> None:
     deploy(cloudflare, build_application(WEB))
     target = cloudflare.all_records["www.example.com CNAME"]["content"]
@@ -130,8 +164,7 @@ def test_a_release_that_fails_has_its_names_led_back_first(cloudflare: Cloudflar
 
 def test_what_the_ingress_came_by_goes_once_the_release_is_reached_otherwise() -> None:
     parts = "servers: {main: {host: 10.0.0.1}}\napp: {web: {servers: [main], port: 3000%s}}"
-    section = "domain_provider: {ingress: {email: ops@example.com}}\n"
-    before = build(section + parts % ", domain: example.com", STAMPS[0])
+    before = build(INGRESS_SECTION + parts % ", domain: example.com", STAMPS[0])
     context: Any = see([*before.policies, *before.apps], text=parts % "")
     done: list[str] = []
 

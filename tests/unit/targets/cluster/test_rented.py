@@ -13,6 +13,7 @@ from nvoi.errors import (
     ClusterSilenceError,
     ConfigError,
     ConnectionFailedError,
+    LockError,
     NvoiError,
     RequestError,
     UsageError,
@@ -28,8 +29,10 @@ from nvoi.targets.cluster.delete import (
     plan_servers,
     reach_servers,
     remove_domains,
+    remove_workloads,
     take_lock,
 )
+from nvoi.targets.cluster.lock_file import build_refusal
 from nvoi.targets.cluster.servers import K3S, SERVERS
 from tests.unit.k3s.servers import build_facts, build_k3s
 from tests.unit.targets.cluster.rented import Account, build_server, rent
@@ -241,7 +244,8 @@ def test_servers_that_run_other_apps_too_are_not_given_back() -> None:
 class Dumb(LiveCluster):
     """A cluster that does not answer."""
 
-    def get(self, *_: object, **__: object) -> tuple[Any, ...]:
+    def get(self, kinds: Sequence[str], **_: object) -> tuple[Any, ...]:
+        self.looks += kinds
         raise ClusterSilenceError("shop-main-1", "looking at the cluster", "it was refused")
 
 
@@ -256,8 +260,9 @@ def test_servers_of_which_nobody_says_what_they_run_are_given_back_only_where_th
     caplog: pytest.LogCaptureFixture, *, is_reached: bool, reason: str, remedy: str
 ) -> None:
     context, _ = begin()
+    cluster = Dumb()
     if is_reached:
-        reach(context, Dumb())
+        reach(context, cluster)
     allow(context)
     with pytest.raises(UsageError, match=reason) as caught:
         check_company(context)
@@ -266,12 +271,34 @@ def test_servers_of_which_nobody_says_what_they_run_are_given_back_only_where_th
     context.request = replace(context.request, with_cluster=True)
     check_company(context)
     assert "given back all the same" in caplog.text
+    # A cluster that did not answer is not waited for again.
+    cluster.looks.clear()
+    remove_workloads(context)
+    assert cluster.looks == []
+    assert context.deletion.failures == [WORKLOADS] * is_reached
 
 
 def test_a_server_on_which_nothing_was_ever_set_up_is_given_back_unasked() -> None:
     context, _ = begin()
     context.survey.servers = (replace(MASTER, is_new=True),)
     check_company(context)
+
+
+def test_a_server_that_can_have_no_lock_is_given_back_and_one_that_another_run_locks_is_not(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    context, _ = begin()
+    reach(context, build_cluster())
+    errors = [build_refusal(MASTER.host, "/lock", "no space left"), LockError("another run has it")]
+
+    def hold(_: object) -> None:
+        raise errors.pop(0)
+
+    monkeypatch.setattr("nvoi.targets.cluster.delete.hold_lock", hold)
+    take_lock(context)
+    assert "no space left" in caplog.text
+    with pytest.raises(LockError):
+        take_lock(context)
 
 
 def test_another_app_that_came_while_the_lock_was_waited_for_stays(
@@ -316,11 +343,11 @@ class Leading:
         self._account.deleted.append("domains")
 
 
-def test_what_leads_to_servers_that_do_not_answer_goes_after_them() -> None:
-    # A tunnel that is still served cannot be removed.
+@pytest.mark.parametrize("domain", [", domain: example.com", ""])
+def test_what_leads_to_servers_that_do_not_answer_goes_after_them(domain: str) -> None:
+    # A tunnel that is still served cannot be removed, nor one of a name that has left the config.
     section = "domain_provider: {ingress: {email: ops@example.com}}\n"
-    named = WEB.replace("port: 3000", "port: 3000, domain: example.com")
-    context, account = begin(section + named)
+    context, account = begin(section + WEB.replace("port: 3000", f"port: 3000{domain}"))
     context.domains = Leading(account)  # type: ignore[assignment]
     remove_domains(context)
     finish(context)

@@ -44,7 +44,7 @@ def write(group: str = "main", database: str = "{}", worker: str = "{}") -> str:
 def build_pod(node: str, cpu: str | None, app: str = "blog", phase: str = "Running") -> Any:
     resources = {"requests": {"cpu": cpu}} if cpu else {}
     return {
-        "metadata": {"labels": {"app.kubernetes.io/part-of": app}},
+        "metadata": {"namespace": app, "labels": {"app.kubernetes.io/part-of": app}},
         "spec": {"nodeName": node, "containers": [{"resources": resources}]},
         "status": {"phase": phase},
     }
@@ -262,3 +262,7 @@ def test_a_request_that_no_server_can_fulfil_is_refused_before_anything_changes(
     else:
         context, _ = look(text, 3, 1, 1)
     check_room(context)
+
+
+def test_the_defaults_fit_the_least_server() -> None:
+    check_room(look(write("work"), 1, 1, 1)[0])
