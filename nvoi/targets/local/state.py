@@ -90,7 +90,7 @@ class State:
         path = self.run / release / "services.json"
         # A release without services has no launchers, and so no folder for them yet.
         make_private(path.parent)
-        write_whole(path, json.dumps(record).encode())
+        write_text(path, json.dumps(record))
 
     def find_record(self, release: str | None) -> Record | None:
         """The record of ``release``, None where it never served or the record cannot be read."""
@@ -137,6 +137,11 @@ def make_private(folder: Path) -> None:
     """Make ``folder`` and its parents; the folder itself is 0700 also if it existed."""
     folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
     folder.chmod(PRIVATE)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a private file, in UTF-8 whatever the locale is; bytes of names stay as they were."""
+    write_whole(path, text.encode("utf-8", "surrogateescape"))
 
 
 def replace_link(link: Path, target: Path) -> None:
