@@ -21,6 +21,10 @@ PRIVATE_FILE = 0o600
 #: ENOSPC: the disk is full; EDQUOT: the user's share of it; EFBIG: a file size limit (errno(3)).
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
+#: What this machine, and not its disk, has no more of: arguments, processes, files that are open,
+#: memory (errno(3)).
+OF_MACHINE = frozenset({errno.E2BIG, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
 #: Lines of a log that an error carries.
 LAST_LINES = 20
 #: Bytes that are read for them, and before them where a line may have begun: it may be long.
@@ -121,6 +125,8 @@ def storage_errors(state: State) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno in OF_MACHINE:
+            raise
         if error.errno in NO_ROOM:
             raise NvoiError(
                 f"no room left for the state folder {state.root}: {error.strerror}",

@@ -62,6 +62,12 @@ def test_a_full_disk_is_called_so(number: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
+@pytest.mark.parametrize("number", [errno.E2BIG, errno.EMFILE])
+def test_what_the_disk_is_no_cause_of_is_told_as_it_is(number: int) -> None:
+    with pytest.raises(OSError, match=os.strerror(number)), storage_errors(State(Path("/s/shop"))):
+        raise OSError(number, os.strerror(number), "/bin/sh")
+
+
 def test_what_an_undo_is_refused_names_the_folder_and_the_file(tmp_path: Path) -> None:
     request = Request(Config(Application("shop", LocalProvider())), tmp_path, tmp_path, "1")
     state = State(tmp_path)
