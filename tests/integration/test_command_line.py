@@ -118,9 +118,9 @@ def test_bad_usage_exits_2_and_shows_the_usage_and_the_nearest_word(
         assert f"\n    {'edit' if words else 'onboard'} " in result.stderr
 
 
-@pytest.mark.parametrize("command", [command.name for command in COMMANDS])
+@pytest.mark.parametrize("command", [*(command.name for command in COMMANDS), "config init"])
 def test_each_command_explains_itself(app: App, command: str) -> None:
-    result = app.call(command, "-h")
+    result = app.call(*command.split(), "-h")
     assert result.returncode == 0
     assert f"usage: nvoi {command}" in result.stdout
     assert "examples:" in result.stdout or command == "config"
