@@ -95,7 +95,7 @@ def ensure_key(
 ) -> str:
     """Give the default project the key that is found; without one there must be a project.
 
-    Where the key was found, empty where there is none that the project takes.
+    Returns where the key was found, empty where there is none that the project takes.
     """
     key = find_key(
         options.dir, environ=environ, config_file=options.config, key_file=options.key_file

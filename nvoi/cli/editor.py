@@ -52,7 +52,11 @@ def edit_text(text: str, *, command: Sequence[str], check: Callable[[str], None]
 
     A text that ``check`` refuses is opened again with its faults at the top. Saving the same
     refused text twice gives up. Ctrl-C is the editor's; SIGTERM and SIGHUP end it, and leave
-    nothing of the text on the disk: an Interruption.
+    nothing of the text on the disk.
+
+    Raises:
+        Interruption: a signal ended the editor.
+        UsageError: the user gave up, or the editor could not be run or ended with an error.
     """
     refused: ConfigError | None = None
     current = text
@@ -132,7 +136,9 @@ class Editor:
     def run(self, path: Path) -> None:
         """Open ``path``, and wait until the editor ends well.
 
-        An Interruption: nvoi was asked to end, or a key of the terminal ended the editor.
+        Raises:
+            Interruption: nvoi was asked to end, or a key of the terminal ended the editor.
+            UsageError: it could not be run, or ended with an error.
         """
         try:
             self._process = subprocess.Popen([*self._command, path])  # noqa: S603 - the user's own

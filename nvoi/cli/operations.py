@@ -141,7 +141,9 @@ def confirm_deletion(
 ) -> bool:
     """Say what goes, and ask, unless the options say that it is meant.
 
-    A UsageError: nobody can be asked, as in CI. Another error would end the deletion, too.
+    Raises:
+        UsageError: nobody can be asked, as in CI.
+        NvoiError: the deletion would fail with it.
     """
     if options.yes:
         return True

@@ -73,7 +73,9 @@ def resend(
 ) -> None:
     """Send the file's requests in order, and remove it when the last is acknowledged.
 
-    A DeliveryError: some are still to be sent, or were refused; the file says which.
+    Raises:
+        DeliveryError: some are still to be sent, or were refused; the file says which.
+        UsageError: the URL or the file's deploy id cannot be used.
     """
     logger = get_logger("nvoi.resend")
     masking.add_secrets(key)

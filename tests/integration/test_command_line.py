@@ -117,9 +117,9 @@ def test_bad_usage_exits_2_and_shows_the_usage_and_the_nearest_word(
         assert f"\n    {'edit' if words else 'onboard'} " in result.stderr
 
 
-@pytest.mark.parametrize("command", [command.name for command in COMMANDS])
+@pytest.mark.parametrize("command", [*(command.name for command in COMMANDS), "config init"])
 def test_each_command_explains_itself(app: App, command: str) -> None:
-    result = app.call(command, "-h")
+    result = app.call(*command.split(), "-h")
     assert result.returncode == 0
     assert f"usage: nvoi {command}" in result.stdout
     assert "examples:" in result.stdout or command == "config"
@@ -265,8 +265,11 @@ def test_a_missing_extra_exits_2_before_anything_happens(
 def test_a_dry_run_finds_a_port_that_is_taken_and_exits_with_1(app: App) -> None:
     with socket.create_server(("127.0.0.1", app.port)):
         result = app.call("deploy", "--dry-run")
+        debugged = app.call("deploy", "--dry-run", NVOI_DEBUG="1")
     assert result.returncode == 1
     assert f"port {app.port} of web is taken by" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "Traceback" in debugged.stderr
     assert not app.home.exists()
 
 
@@ -340,7 +343,7 @@ def test_a_secret_never_reaches_console_or_dashboard(app: App) -> None:
                 'echo "prepared"': 'echo "token $API_TOKEN"; echo $API_TOKEN | base64; env; false',
             },
         )
-        result = app.run("deploy", environ={"DEPLOY_KEY": KEY, "NVOI_DEBUG": "1"})
+        result = app.run("deploy", "--verbose", environ={"DEPLOY_KEY": KEY})
         assert result.returncode == 1
         assert "Traceback" in result.stdout
         sent = b"".join(request.body for request in receiver.requests).decode()
@@ -416,8 +419,14 @@ def test_a_branch_has_its_own_app(app: App) -> None:
     assert app.run("deploy").returncode == 0
     app.write_config(**{f"port: {app.port}": f"port: {other}"})
     try:
-        result = app.run("deploy", "--branch", "topic", "--quiet")
+        key = app.directory / "prod.key"
+        key.write_text(KEY)
+        key.chmod(0o600)
+        result = app.run("deploy", "--branch", "topic", "--quiet", "--key-file", "prod.key")
         assert (result.returncode, result.stdout) == (0, "")
+        (release,) = (app.home / "hello-topic" / "releases").iterdir()
+        assert (release / "app.py").exists()
+        assert not (release / "prod.key").exists()
         assert sorted(path.name for path in app.home.iterdir()) == ["hello", "hello-topic"]
         assert app.fetch("health")
     finally:

@@ -79,6 +79,8 @@ def test_init_makes_a_config_that_loads_and_a_key_only_its_owner_reads(
 @pytest.mark.parametrize("provider", ["local", "ssh", "hetzner", "aws", "scaleway"])
 def test_init_makes_a_valid_config_for_every_provider(tmp_path: Path, provider: str) -> None:
     run("config", "init", "--name", "my_shop", "-d", tmp_path, "--provider", provider)
+    # CX22 is no longer rented.
+    assert ("server_type: cx23\n" in text_of(tmp_path)) == (provider == "hetzner")
     load_file(tmp_path / "deploy.enc", key=get_key(tmp_path, environ={}), environ={})
 
 
@@ -536,6 +538,16 @@ def test_a_key_that_opens_nothing_is_no_rotation_s(app: Path) -> None:
     with pytest.raises(CredentialsError, match="this is not its key"):
         run("credentials", "rotate-key", "-d", app)
     assert (new.read_text(), key.read_text()) == ("ab" * 32, "cd" * 32)
+
+
+def test_a_key_from_a_pipe_is_read_once(app: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, (app / "deploy.key").read_bytes())
+    os.close(writing)
+    (app / "deploy.key").unlink()
+    assert run("credentials", "show", "-d", app, "--key-file", f"/dev/fd/{reading}") == 0
+    assert capsys.readouterr().out.startswith("#")
+    os.close(reading)
 
 
 def test_a_text_that_was_kept_is_not_left_without_its_key(app: Path, editor: Editor) -> None:

@@ -20,7 +20,6 @@ from pathlib import Path
 from nvoi.config.environment import build_environment
 from nvoi.config.schema import AppService
 from nvoi.errors import ServiceError
-from nvoi.files import write_whole
 from nvoi.log.levels import get_logger
 from nvoi.targets.local.client import ENDED, STOPPABLE, Info, Supervisor
 from nvoi.targets.local.context import LocalContext
@@ -33,7 +32,7 @@ from nvoi.targets.local.processes import (
     stop_processes,
     tell_killed,
 )
-from nvoi.targets.local.state import State, find_size, make_private, read_tail
+from nvoi.targets.local.state import State, find_size, make_private, read_tail, write_text
 from nvoi.targets.local.supervisor import (
     DAEMON_LOG,
     TRIAL,
@@ -153,7 +152,7 @@ def write_launcher(
     folder, path = state.releases / program.release, state.run / program.script
     make_private(path.parent)
     text = build_launcher(program.service, folder, command, {**environment, **marks})
-    write_whole(path, os.fsencode(text))
+    write_text(path, text)
 
 
 def ensure_supervisor(context: LocalContext) -> Supervisor:

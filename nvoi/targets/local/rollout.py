@@ -30,7 +30,7 @@ from nvoi.targets.local.programs import (
     restore,
     write_launcher,
 )
-from nvoi.targets.local.state import find_size, read_tail
+from nvoi.targets.local.state import find_size, read_tail, storage_errors
 from nvoi.targets.local.supervisor import DAEMON_LOG, Program, find_supervisor, get_supervisor
 from nvoi.waiting import NotReadyError, wait_for
 
@@ -77,7 +77,8 @@ def undo_trial(context: LocalContext) -> None:
     """End what is still on trial; its logs stay for a look."""
     supervisor = find_supervisor(context.state)
     if supervisor is not None:
-        clear(context, supervisor)
+        with storage_errors(context.state):
+            clear(context, supervisor)
 
 
 def plan_trial(context: LocalContext) -> Iterator[str]:
@@ -115,8 +116,10 @@ def undo_switch(context: LocalContext) -> None:
         return
     context.tunnels.clear()
     context.urls.clear()
-    context.state.set_current(context.previous)
-    restore(context)
+    # What an undo is refused is told where it fails, and not with the run's own error.
+    with storage_errors(context.state):
+        context.state.set_current(context.previous)
+        restore(context)
     if context.previous is None:
         return
     try:

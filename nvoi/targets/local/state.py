@@ -21,6 +21,10 @@ PRIVATE_FILE = 0o600
 #: ENOSPC: the disk is full; EDQUOT: the user's share of it; EFBIG: a file size limit (errno(3)).
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
+#: What this machine, and not its disk, has no more of: arguments, processes, files that are open,
+#: memory (errno(3)).
+OF_MACHINE = frozenset({errno.E2BIG, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
 #: Lines of a log that an error carries.
 LAST_LINES = 20
 #: Bytes that are read for them, and before them where a line may have begun: it may be long.
@@ -90,7 +94,7 @@ class State:
         path = self.run / release / "services.json"
         # A release without services has no launchers, and so no folder for them yet.
         make_private(path.parent)
-        write_whole(path, json.dumps(record).encode())
+        write_text(path, json.dumps(record))
 
     def find_record(self, release: str | None) -> Record | None:
         """The record of ``release``, None where it never served or the record cannot be read."""
@@ -121,6 +125,8 @@ def storage_errors(state: State) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno in OF_MACHINE:
+            raise
         if error.errno in NO_ROOM:
             raise NvoiError(
                 f"no room left for the state folder {state.root}: {error.strerror}",
@@ -137,6 +143,11 @@ def make_private(folder: Path) -> None:
     """Make ``folder`` and its parents; the folder itself is 0700 also if it existed."""
     folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
     folder.chmod(PRIVATE)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a private file, in UTF-8 whatever the locale is; bytes of names stay as they were."""
+    write_whole(path, text.encode("utf-8", "surrogateescape"))
 
 
 def replace_link(link: Path, target: Path) -> None:

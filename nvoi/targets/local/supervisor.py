@@ -18,12 +18,25 @@ from functools import partial
 from pathlib import Path
 
 from nvoi.errors import NvoiError, ServiceError
-from nvoi.files import write_whole
 from nvoi.folders import check_way, remove_tree
 from nvoi.log.levels import get_logger
 from nvoi.targets.local.client import EndingError, GoneError, Supervisor
-from nvoi.targets.local.processes import NOTICE_SECONDS, STOP_SECONDS, look_for_end, stop_processes
-from nvoi.targets.local.state import PRIVATE, PRIVATE_FILE, State, make_private, read_tail
+from nvoi.targets.local.processes import (
+    NOTICE_SECONDS,
+    STOP_SECONDS,
+    describe_process,
+    is_marked,
+    look_for_end,
+    stop_processes,
+)
+from nvoi.targets.local.state import (
+    PRIVATE,
+    PRIVATE_FILE,
+    State,
+    make_private,
+    read_tail,
+    write_text,
+)
 from nvoi.waiting import NotReadyError, wait_for
 
 log = get_logger(__name__)
@@ -135,7 +148,7 @@ def build_conf(state: State, programs: Iterable[Program]) -> str:
 def write_conf(state: State, programs: Iterable[Program]) -> None:
     for folder in (state.supervisor, state.run, state.logs, state.logs / "trial"):
         make_private(folder)
-    write_whole(state.supervisor / "supervisord.conf", os.fsencode(build_conf(state, programs)))
+    write_text(state.supervisor / "supervisord.conf", build_conf(state, programs))
 
 
 def get_socket(state: State) -> Path:
@@ -244,7 +257,8 @@ def build_start_error(state: State, reason: str) -> NvoiError:
 
 def shut_down(state: State) -> bool:
     """Stop supervisord with all it runs, and wait until it has gone; whether it ran."""
-    supervisor = Supervisor(get_socket(state))
+    path = get_socket(state)
+    supervisor = Supervisor(path)
     try:
         pid = supervisor.get_pid()
         supervisor.shut_down()
@@ -263,5 +277,12 @@ def shut_down(state: State) -> bool:
             first_notice=NOTICE_SECONDS,
         )
     except NotReadyError:
+        # In a container with the same folder it has the number of another process here.
+        if not is_marked(pid, state.build_marks()):
+            raise NvoiError(
+                f"what answers on {path} names {describe_process(pid)}, which is no process of "
+                "the app's",
+                hint=f"see what listens there, and remove {path}",
+            ) from None
         stop_processes([pid], what="supervisord")
     return True

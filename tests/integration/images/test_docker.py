@@ -18,6 +18,7 @@ from nvoi.images.push import push
 from nvoi.images.registry import Registry as Client
 from nvoi.images.registry import find_same
 from nvoi.kubernetes.registry import build_credentials, build_htpasswd
+from nvoi.parallel import CancelledError
 from nvoi.secret import Secret
 from tests.fakes.docker import FakeDocker
 from tests.integration.images.conftest import StartBuild, start_build
@@ -199,6 +200,25 @@ def test_docker_keeps_no_name_of_the_registry(
     assert set(docker.images) == {image.tag}
     assert remove_here(engine, "nvoi-shop", (), environ) == (image.stamp,)
     assert docker.images == {}
+
+
+def test_a_push_that_docker_refuses_says_why(
+    docker: FakeDocker, begin: StartBuild, environ: dict[str, str], registry: Registry
+) -> None:
+    image = begin().wait()
+    forget_all(docker)
+    with pytest.raises(CommandError, match="cannot be pushed with docker buildx: No such image"):
+        push(BUILDX, image, Client(registry.address), environ)
+
+
+def test_a_cancelled_build_of_docker_is_cancelled(begin: StartBuild, tmp_path: Path) -> None:
+    program = tmp_path / "programs/docker"
+    program.write_text("#!/bin/sh\nexec /bin/sleep 615\n")
+    build = begin(engine=Buildx(str(program)))
+    build.cancel()
+    assert build.is_done
+    with pytest.raises(CancelledError):
+        build.wait()
 
 
 def test_docker_with_buildx_comes_first(docker: FakeDocker, environ: dict[str, str]) -> None:

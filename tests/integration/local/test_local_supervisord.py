@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import os
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from xmlrpc.server import SimpleXMLRPCDispatcher, SimpleXMLRPCRequestHandler
 
 import pytest
 
@@ -92,6 +96,44 @@ def test_an_old_release_that_does_not_come_back_is_told(
     with pytest.raises(ServiceError, match="worker exited with 1"):
         app.deploy()
     assert f"release {app.state.find_current()} does not serve again" in caplog.text
+
+
+class Impostor(socketserver.UnixStreamServer, SimpleXMLRPCDispatcher):
+    """Answers as supervisord would, but names another process as its own."""
+
+    logRequests = False  # noqa: N815 - its handler reads it
+
+    def __init__(self, path: Path, pid: int) -> None:
+        SimpleXMLRPCDispatcher.__init__(self)
+        socketserver.UnixStreamServer.__init__(self, str(path), Answer)
+        self.register_function(lambda: pid, "supervisor.getPID")
+        self.register_function(lambda: True, "supervisor.shutdown")
+        self.register_function(list, "supervisor.getAllProcessInfo")
+
+
+class Answer(SimpleXMLRPCRequestHandler):
+    disable_nagle_algorithm = False
+
+
+@pytest.fixture
+def bystander(app: App) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is none of the app's, and that an impostor names."""
+    path = get_socket(app.state)
+    path.parent.mkdir(parents=True, mode=0o700)
+    with subprocess.Popen(["sleep", "100"]) as process, Impostor(path, process.pid) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        yield process
+        server.shutdown()
+        process.kill()
+
+
+def test_no_process_is_ended_that_an_impostor_names(
+    app: App, bystander: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nvoi.targets.local.supervisor.STOP_SECONDS", 0.1)
+    with pytest.raises(NvoiError, match="no process of the app's"):
+        app.delete()
+    assert bystander.poll() is None
 
 
 def test_only_this_users_processes_are_spoken_to() -> None:
