@@ -244,8 +244,8 @@ def test_servers_that_run_other_apps_too_are_not_given_back() -> None:
 class Dumb(LiveCluster):
     """A cluster that does not answer."""
 
-    def get(self, kinds: Sequence[str], **_: object) -> tuple[Any, ...]:
-        self.looks += kinds
+    def get(self, kinds: Sequence[object], **_: object) -> tuple[Any, ...]:
+        self.looks += map(str, kinds)
         raise ClusterSilenceError("shop-main-1", "looking at the cluster", "it was refused")
 
 
