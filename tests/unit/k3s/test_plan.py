@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from nvoi.k3s.facts import Facts, K3s
-from nvoi.k3s.install import tell_insecure
+from nvoi.k3s.install import build_setup, tell_insecure
 from nvoi.k3s.nodes import ClusterNode, build_marker
 from nvoi.k3s.plan import (
     INSTALL_URL,
@@ -25,6 +25,7 @@ from nvoi.k3s.plan import (
     find_stale,
     find_work,
 )
+from nvoi.kubernetes.registry import build_credentials
 from nvoi.secret import Secret
 from tests.unit.k3s.servers import VERSION, build_address, build_facts, build_k3s, build_server
 
@@ -212,3 +213,13 @@ def test_an_installer_that_may_be_anybodys_is_warned_of(
     tell_insecure(url, build_tasks([server], facts, K3sSettings()), facts)
     assert len(caplog.messages) == len(told)
     assert all(text in one for text, one in zip(told, caplog.messages, strict=True))
+
+
+def test_the_command_says_what_is_to_be_done_and_has_no_secret_in_its_words() -> None:
+    task = build_tasks(SERVERS, build_all(K3s(), K3s()), K3sSettings(VERSION))[1]
+    command = build_setup(task, "https://get.k3s.io", 60, installs=False, starts=True).reveal()
+    sizes = f"{len(task.config.encode())} {len(task.registries.encode())}"
+    words = f"agent {VERSION} https://get.k3s.io {sizes} {task.stamp} no yes 60 /opt/nvoi/registry"
+    assert command.endswith(f" nvoi-k3s {words}")
+    password = build_credentials(task.node.token).password
+    assert not [secret for secret in (task.node.token, password) if secret.reveal() in command]
