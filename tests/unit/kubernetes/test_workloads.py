@@ -273,9 +273,10 @@ def test_other_values_make_another_secret_and_roll_the_pods() -> None:
     assert all(item["immutable"] is True for item in before.secrets)
 
 
-def test_the_pre_run_command_runs_as_the_service_does() -> None:
-    (job,) = build("mounts").jobs
-    web, container = find(build("mounts"), "Deployment", "shop-web"), container_of(job)
+@pytest.mark.parametrize(("config", "app"), [("mounts", "shop"), ("every_key", "every-key")])
+def test_the_pre_run_command_runs_as_the_service_does(config: str, app: str) -> None:
+    (job,) = build(config).jobs
+    web, container = find(build(config), "Deployment", f"{app}-web"), container_of(job)
     for key in ("image", "envFrom", "volumeMounts", "resources"):
         assert container[key] == container_of(web)[key]
     assert not {"ports", "readinessProbe", "livenessProbe", "startupProbe"} & set(container)
