@@ -307,7 +307,8 @@ def build_connect(url: str, environ: Mapping[str, str]) -> Callable[[], Pool]:
 
 def send(pool: Pool, request: Request, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
     """One request. Nothing is repeated or followed here."""
-    body, kind = request.body, {"Content-Type": JSON} if request.body is not None else {}
+    body = request.body
+    kind = {"Content-Type": JSON} if body is not None else {}
     if body is not None and not isinstance(body, bytes):
         body = json.dumps(body).encode()
     query = f"?{urlencode(request.query)}" if request.query else ""

@@ -174,7 +174,9 @@ def find_end(status: Json) -> Json | None:
 
 def find_mount_failure(pod: Json, events: Iterable[Json]) -> Failure | None:
     """A volume cannot be mounted; only the pod's events say so."""
-    for event in () if is_running(pod) else events:
+    if is_running(pod):
+        return None
+    for event in events:
         if event.get("reason") in MOUNT_REASONS:
             message = event.get("message", "")
             if not any(words in message for words in PASSING_MOUNTS):

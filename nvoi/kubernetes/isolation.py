@@ -61,10 +61,10 @@ def build_app_policy(
     """
     name = build_label(build_prefix(app))
     metadata = build_metadata(name, build_labels(app, "policy", name, "policy"), deploy_id)
-    peers = (*map(build_peer, (app, *others)), *NODES, *[INGRESS] * ingress)
-    return build_policy(
-        metadata, {PART_OF: build_label_value(app)}, () if EVERYBODY in others else peers
-    )
+    peers: list[Peer] = []
+    if EVERYBODY not in others:
+        peers += [*map(build_peer, (app, *others)), *NODES, *([INGRESS] if ingress else ())]
+    return build_policy(metadata, {PART_OF: build_label_value(app)}, peers)
 
 
 def build_peer(name: str) -> Peer:

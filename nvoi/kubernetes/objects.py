@@ -16,12 +16,7 @@ from nvoi.http import Client
 from nvoi.kubernetes.api import FIELD_MANAGER, Api
 from nvoi.kubernetes.kubeconfig import FIND_K3S, Access
 from nvoi.kubernetes.names import NAMESPACE
-from nvoi.kubernetes.ownership import (
-    Json,
-    Manifest,
-    Reference,
-    sign,
-)
+from nvoi.kubernetes.ownership import Json, Manifest, Reference, sign
 from nvoi.kubernetes.refusals import explain, is_temporary, summarize
 from nvoi.kubernetes.watches import wait_until_gone
 from nvoi.log.levels import get_logger

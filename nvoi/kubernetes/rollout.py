@@ -286,8 +286,10 @@ class RolloutWatch:
 
     def _build_timeout_error(self, verdicts: Sequence[Verdict]) -> ServiceError:
         """The error of workloads that were not done in time, with what was seen last."""
-        if self._api.trouble is not None:
-            return self._build_unknown(self._api.trouble)
+        # Read once: a watch on another thread may hear of its end meanwhile.
+        trouble = self._api.trouble
+        if trouble is not None:
+            return self._build_unknown(trouble)
         self._end_streams()
         late = [item for one, item in self._followed.items() if one not in self._done]
         own = [pod for pod in self._pods if any(belongs(pod, item) for item in late)]

@@ -29,7 +29,7 @@ def apply(
         manager: who does.
         force: whether what others have set otherwise is taken from them.
     """
-    check_shape(kind, place, manifest)
+    check_shape(kind, manifest)
     manifest = copy(manifest)
     metadata = manifest["metadata"]
     if kind.namespaced:
@@ -138,8 +138,11 @@ def reach(item: Object, key: str) -> Object:
     return found if isinstance(found, dict) else {}
 
 
-def check_shape(kind: Kind, place: Object, manifest: Object) -> None:
+def check_shape(kind: Kind, manifest: Object) -> None:
     name = manifest.get("metadata", {}).get("name", "")
+    if manifest.get("kind") != kind.name or manifest.get("apiVersion") != kind.version:
+        message = f"the object in the data ({manifest.get('kind')}) is not of {kind.name}"
+        raise ApiError(400, "BadRequest", message)
     if not NAME.fullmatch(name):
         raise refuse(
             manifest,

@@ -5,25 +5,51 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from nvoi.kubernetes.names import RESOURCES, Resource
-
 Object = dict[str, Any]
 
 CLUSTER = "_"
 
 
 class Kind:
-    """A kind, as nvoi knows it too; the cluster's own schemas say whether it is right."""
+    """A kind: its API version, its name in paths, and whether it is in namespaces."""
 
-    def __init__(self, known: Resource) -> None:
-        self.name, self.version, self.plural = known.kind, known.version, known.plural
-        self.namespaced = known.is_namespaced
-        self.group = self.version.partition("/")[0] if "/" in self.version else ""
+    def __init__(self, name: str, version: str, plural: str, *, namespaced: bool = True) -> None:
+        self.name, self.version, self.plural = name, version, plural
+        self.namespaced = namespaced
+        self.group = version.partition("/")[0] if "/" in version else ""
         #: As the API names all in errors: ``deployments.apps``.
-        self.resource = f"{self.plural}.{self.group}" if self.group else self.plural
+        self.resource = f"{plural}.{self.group}" if self.group else plural
+
+    def is_at(self, path: str, namespace: str | None) -> bool:
+        """Whether a path is one of its version, and names no namespace where it is in none."""
+        root = "/apis" if self.group else "/api"
+        return path.startswith(f"{root}/{self.version}/") and (self.namespaced or not namespace)
 
 
-KINDS = {one.kind: Kind(one) for one in RESOURCES}
+#: Kubernetes' own (API reference), and not nvoi's: one that nvoi has wrong is not found here.
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("Deployment", "apps/v1", "deployments"),
+        Kind("StatefulSet", "apps/v1", "statefulsets"),
+        Kind("ReplicaSet", "apps/v1", "replicasets"),
+        Kind("Job", "batch/v1", "jobs"),
+        Kind("CronJob", "batch/v1", "cronjobs"),
+        Kind("NetworkPolicy", "networking.k8s.io/v1", "networkpolicies"),
+        Kind("PodDisruptionBudget", "policy/v1", "poddisruptionbudgets"),
+        Kind("Ingress", "networking.k8s.io/v1", "ingresses"),
+        Kind("HelmChartConfig", "helm.cattle.io/v1", "helmchartconfigs"),
+        Kind("PriorityClass", "scheduling.k8s.io/v1", "priorityclasses", namespaced=False),
+        Kind("Pod", "v1", "pods"),
+        Kind("Service", "v1", "services"),
+        Kind("Secret", "v1", "secrets"),
+        Kind("ConfigMap", "v1", "configmaps"),
+        Kind("PersistentVolumeClaim", "v1", "persistentvolumeclaims"),
+        Kind("Event", "v1", "events"),
+        Kind("Node", "v1", "nodes", namespaced=False),
+        Kind("PersistentVolume", "v1", "persistentvolumes", namespaced=False),
+    )
+}
 BY_PLURAL = {kind.plural: kind for kind in KINDS.values()}
 
 

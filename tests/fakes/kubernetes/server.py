@@ -195,7 +195,8 @@ class ApiServer:
     def _handle(self, request: Request) -> Response:
         self.sockets.add(request.environ["werkzeug.socket"])
         found = PATH.fullmatch(request.path)
-        if found is None or found[2] not in BY_PLURAL:
+        kind = BY_PLURAL.get(found[2]) if found else None
+        if found is None or kind is None or not kind.is_at(request.path, found[1]):
             return answer(ApiError(404, "NotFound", "no such path").status, 404)
         try:
             return Call(self, request, found).run()

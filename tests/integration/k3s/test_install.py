@@ -6,6 +6,7 @@ import json
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -311,6 +312,16 @@ def test_another_release_comes_to_one_node_after_the_other_the_master_first(
         nodes = read_nodes(fleet.cluster)
         return [nodes[name]["status"]["nodeInfo"]["kubeletVersion"] for name in sorted(nodes)]
 
+    looks: dict[str, int] = {}
+
+    def count_looks(item: Any) -> None:
+        """How often nodes had been looked at when one was first seen with the new release."""
+        info = item.get("status", {}).get("nodeInfo", {})
+        if info.get("kubeletVersion") == NEW:
+            name = item["metadata"]["name"]
+            looks.setdefault(name, fleet.cluster.calls.count(["get", "nodes"]))
+
+    fleet.cluster.listen(count_looks)
     fleet.add()
     fleet.settings = replace(fleet.settings, version=OLD)
     fleet.run(connections)
@@ -339,3 +350,5 @@ def test_another_release_comes_to_one_node_after_the_other_the_master_first(
     assert len(fleet.hosts[0].installations) == 2
     ready = [line.split(":")[0] for line in told.messages if " runs as node " in line]
     assert ready == ["shop-main-1", "shop-main-2", "shop-main-3"]
+    # Each once the one before it is ready.
+    assert looks["shop-main-1"] < looks["shop-main-2"] < looks["shop-main-3"]

@@ -207,6 +207,11 @@ def test_a_tunnel_has_its_own_address_and_not_its_peers() -> None:
     assert [one.interface for one in found] == [ipaddress.ip_interface("10.9.0.1/32")]
 
 
+def test_without_a_token_in_its_config_it_is_the_one_beside_its_data() -> None:
+    sections = {"config": ["node-name: a"], "token": ["K10abc::server:def"]}
+    assert read_facts(sections, 0.0).k3s.token == Secret("K10abc::server:def")
+
+
 GEM_UNIT = """\
 @nvoi k3s
 program /usr/local/bin/k3s

@@ -39,6 +39,22 @@ def build_item(**status: object) -> dict[str, Any]:
     return {"metadata": metadata, "spec": {"unschedulable": True}, "status": status}
 
 
+def test_a_node_that_is_ready() -> None:
+    condition = {"type": "Ready", "status": "True"}
+    info = {"kubeletVersion": "v1.36.5+k3s1"}
+    node = read_node(build_item(conditions=[condition], nodeInfo=info))
+    assert (node.name, node.is_ready, node.state) == ("shop-main-1", True, "Ready")
+    assert (node.is_master, node.is_cordoned, node.version) == (True, True, "v1.36.5+k3s1")
+    assert node.markers == {"nvoi.io/app.shop"}
+    assert node.address is None
+
+
+def test_a_node_that_is_not() -> None:
+    lost = {"type": "Ready", "status": "Unknown", "message": "Kubelet stopped posting"}
+    assert read_node(build_item(conditions=[lost])).state == "NotReady: Kubelet stopped posting"
+    assert read_node(build_item()).state == "NotReady: it has not said anything yet"
+
+
 def test_a_node_that_may_be_away_is_not_waited_for_once_it_has_been_for_long() -> None:
     def build(since: datetime, status: str = "Unknown") -> dict[str, Any]:
         condition = {"type": "Ready", "status": status}

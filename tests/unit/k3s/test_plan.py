@@ -9,21 +9,34 @@ import pytest
 from ruamel.yaml import YAML
 
 from nvoi.k3s.facts import Facts, K3s
-from nvoi.k3s.install import tell_insecure
+from nvoi.k3s.install import build_setup, tell_insecure
 from nvoi.k3s.nodes import ClusterNode, build_marker
 from nvoi.k3s.plan import (
     INSTALL_URL,
     K3sSettings,
+    Node,
+    Work,
+    build_config,
+    build_stamp,
     build_tasks,
     build_url,
     choose_names,
     find_orphans,
     find_stale,
+    find_work,
 )
-from tests.unit.k3s.servers import build_address, build_facts, build_k3s, build_server
+from nvoi.kubernetes.registry import build_credentials
+from nvoi.secret import Secret
+from tests.unit.k3s.servers import VERSION, build_address, build_facts, build_k3s, build_server
 
 SERVERS = [build_server(1), build_server(2)]
 SETTINGS = K3sSettings()
+CONFIG, REGISTRIES = Secret("token: t\n"), Secret("{}\n")
+GOOD = build_k3s(
+    token=Secret("t"),
+    lines=("token: t",),
+    registries_checksum="ca3d163bab055381827226140568f3bef7eaac187cebd76878e0b63e9e442356",
+)
 
 
 def build_all(*k3s: K3s) -> dict[str, Facts]:
@@ -32,6 +45,44 @@ def build_all(*k3s: K3s) -> dict[str, Facts]:
         server.name: build_facts(number, k3s=one)
         for number, (server, one) in enumerate(zip(SERVERS, k3s, strict=True), 1)
     }
+
+
+@pytest.mark.parametrize(
+    ("k3s", "wanted"),
+    [
+        (GOOD, Work.NOTHING),
+        (K3s(), Work.INSTALL),
+        (replace(GOOD, version="v1.35.5+k3s1"), Work.INSTALL),
+        (replace(GOOD, role=None), Work.INSTALL),
+        # The installer writes its service without the gem's arguments.
+        (replace(GOOD, is_of_gem=True), Work.INSTALL),
+        (replace(GOOD, is_active=False), Work.START),
+        (replace(GOOD, applied=""), Work.START),
+        (replace(GOOD, lines=("token: t", "node-label: [a=b]")), Work.WRITE),
+        (replace(GOOD, lines=("token: u",)), Work.START),
+        (replace(GOOD, lines=("token: t", "disable: []")), Work.START),
+        (replace(GOOD, registries_checksum="x"), Work.START),
+    ],
+)
+def test_the_work_on_a_server(k3s: K3s, wanted: Work) -> None:
+    assert find_work(k3s, VERSION, CONFIG, REGISTRIES, "stamp") == wanted
+
+
+def test_the_stamp_changes_with_all_but_the_label() -> None:
+    """Or k3s would not be started again where a run was killed that had written its files."""
+    worker = Node("web-1", "web", "10.0.0.2", Secret("5eed"), "10.0.0.1", VERSION)
+
+    def build(node: Node, registries: Secret = REGISTRIES) -> str:
+        return build_stamp(node, build_config(node, SETTINGS), registries)
+
+    assert build(replace(worker, group="front")) == build(worker)
+    stamps = [
+        build(replace(worker, version="v1.36.6+k3s1")),
+        build(replace(worker, ip="10.0.0.3")),
+        build(replace(worker, token=Secret("other"))),
+        build(worker, Secret("other")),
+    ]
+    assert len({build(worker), *stamps}) == 5
 
 
 def test_a_node_is_told_the_device_of_its_address_and_not_that_of_its_default_route() -> None:
@@ -162,3 +213,13 @@ def test_an_installer_that_may_be_anybodys_is_warned_of(
     tell_insecure(url, build_tasks([server], facts, K3sSettings()), facts)
     assert len(caplog.messages) == len(told)
     assert all(text in one for text, one in zip(told, caplog.messages, strict=True))
+
+
+def test_the_command_says_what_is_to_be_done_and_has_no_secret_in_its_words() -> None:
+    task = build_tasks(SERVERS, build_all(K3s(), K3s()), K3sSettings(VERSION))[1]
+    command = build_setup(task, "https://get.k3s.io", 60, installs=False, starts=True).reveal()
+    sizes = f"{len(task.config.encode())} {len(task.registries.encode())}"
+    words = f"agent {VERSION} https://get.k3s.io {sizes} {task.stamp} no yes 60 /opt/nvoi/registry"
+    assert command.endswith(f" nvoi-k3s {words}")
+    password = build_credentials(task.node.token).password
+    assert not [secret for secret in (task.node.token, password) if secret.reveal() in command]

@@ -48,10 +48,13 @@ def build_live() -> list[Any]:
     ]
 
 
+def build_secret(name: str, **labels: str) -> Any:
+    """What the cluster tells of a Secret: its metadata alone."""
+    return {"kind": "Secret", "metadata": {"name": name, "labels": labels}}
+
+
 def find(live: list[Any], *secrets: str) -> list[Any]:
-    return find_made(
-        APPLICATION, [*live, *({"kind": "Secret", "metadata": {"name": name}} for name in secrets)]
-    )
+    return find_made(APPLICATION, [*live, *map(build_secret, secrets)])
 
 
 def mark(item: Any) -> Any:
@@ -72,6 +75,7 @@ def test_the_gem_s_objects_are_known_by_their_names_and_selectors() -> None:
     helm["metadata"]["labels"] = {"app.kubernetes.io/managed-by": "Helm"}
     elsewhere = gem.build_deployment("shop-files", "a")
     elsewhere["spec"]["selector"] = {"matchLabels": {"app": "files"}}
+    others.append(build_secret("db-secret-shop", **helm["metadata"]["labels"]))
     found = find([*build_live()[:2], helm, elsewhere, *others], "app-secret-shop", "tls")
     assert names(found) == {"deployment/shop-web", "service/shop-web", "secret/app-secret-shop"}
 

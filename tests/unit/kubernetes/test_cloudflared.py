@@ -43,6 +43,13 @@ def test_it_stays_connected(kind: str, path: str, value: object) -> None:
     assert dig(find(connect(), kind, "cloudflared-shop-web"), path) == value
 
 
+def test_its_image_is_one_version() -> None:
+    image = container_of(find(connect(), "Deployment", "cloudflared"))["image"]
+    name, _, version = image.partition(":")
+    assert name == "cloudflare/cloudflared"
+    assert tuple(map(int, version.split("."))) >= (2026, 8, 2)
+
+
 def test_the_token_is_a_file_that_its_user_alone_reads() -> None:
     items = connect()
     secret, deployment = find(items, "Secret", "cloudflared"), find(items, "Deployment", "cloud")

@@ -165,6 +165,7 @@ def test_every_pod_is_limited_stays_on_its_servers_and_becomes_no_more_than_it_i
         pod, container = configs.pod_of(item), configs.container_of(item)
         assert {"requests", "limits"} == set(container["resources"])
         assert pod["enableServiceLinks"] is False
+        assert pod["automountServiceAccountToken"] is False
         placed = json.dumps([pod.get(key) for key in ("nodeSelector", "affinity")])
         assert "nvoi.io/server-name" in placed
         assert any(f'"{group}"' in placed for group in groups)

@@ -159,6 +159,17 @@ def test_how_far_a_workload_is(
     assert (verdict.failure is not None) == (state is FAILED)
 
 
+@pytest.mark.parametrize("condition", ["FailureTarget", "Failed"])
+def test_a_job_that_takes_too_long_has_failed_whatever_its_end_and_has_last_lines(
+    condition: str,
+) -> None:
+    item = conclude(condition, "DeadlineExceeded", "Job was active longer than specified deadline")
+    verdict = judge(item, [pod(item, state=ended(143))])
+    assert "DeadlineExceeded" in verdict.sentence
+    assert verdict.failure is not None
+    assert verdict.failure.container == "web"
+
+
 def test_a_container_that_ends_after_it_was_ready_has_failed() -> None:
     restarts = Restarts()
     restarts.note([pod(WEB, ready=True, restartCount=2)], is_done=False)

@@ -16,11 +16,7 @@ from tests.unit.kubernetes.schemas import VERSIONS, find_errors
 
 TOKEN = "5eed" * 16
 CREDENTIALS = build_credentials(Secret(TOKEN))
-
-
 ITEMS = build_registry("id", node="shop-main-1", image="mirror.local/registry:3.0.0")
-
-
 ON_MASTER = {
     "node-role.kubernetes.io/control-plane": "true",
     "kubernetes.io/hostname": "shop-main-1",
@@ -46,9 +42,14 @@ def test_the_registry_runs_on_the_master_and_is_reached_inside_the_cluster_alone
     kind: str, path: str, value: object
 ) -> None:
     assert dig(find(ITEMS, kind, "nvoi-registry"), path) == value
+    assert not pod_of(find(ITEMS, "Deployment", "nvoi")).get("hostNetwork")
+
+
+def test_images_can_be_deleted_from_the_registry_which_is_of_version_3() -> None:
+    (container,) = pod_of(find(build_registry("id"), "Deployment", "nvoi"))["containers"]
+    assert container["image"].startswith("registry:3.")
     settings: Any = find(ITEMS, "ConfigMap", "nvoi")["data"]
     assert json.loads(settings["config.yml"])["storage"]["delete"] == {"enabled": True}
-    assert not pod_of(find(ITEMS, "Deployment", "nvoi")).get("hostNetwork")
 
 
 def test_containerd_is_told_to_pull_from_the_registry_and_from_mirrors() -> None:
@@ -113,6 +114,11 @@ def test_only_nodes_reach_the_registry() -> None:
     assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels["labels"].items()
     (rule,) = policy["spec"]["ingress"]
     assert not [peer for peer in rule["from"] if "ipBlock" not in peer]
+
+
+def test_an_image_s_reference_begins_with_the_registry_and_ends_with_its_digest() -> None:
+    reference = registry.build_reference("nvoi-shop:1", "sha256:ab")
+    assert reference == "10.43.0.100:5000/nvoi-shop:1@sha256:ab"
 
 
 @pytest.mark.parametrize("version", VERSIONS)

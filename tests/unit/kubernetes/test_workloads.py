@@ -18,7 +18,14 @@ from tests.unit.kubernetes.schemas import VERSIONS, find_errors
 WEB = "app:\n  web: {servers: [main], port: 3000%s}\n"
 ROLLING = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
-SPREAD = "P.topologySpreadConstraints.0.topologyKey"
+SPREAD = {
+    "maxSkew": 1,
+    "topologyKey": "kubernetes.io/hostname",
+    # On one node rather than not at all.
+    "whenUnsatisfiable": "ScheduleAnyway",
+    "labelSelector": {"matchLabels": {"app.kubernetes.io/instance": "shop-web"}},
+    "matchLabelKeys": ["pod-template-hash"],
+}
 REQUESTS = {"memory": "128Mi", "cpu": "100m", "ephemeral-storage": "50Mi"}
 LIMITS = {"memory": "512Mi", "cpu": "500m", "ephemeral-storage": "5Gi"}
 PROBE = {
@@ -65,7 +72,7 @@ VALUES: dict[str, object] = {
     "mysql Service/db-shop spec.ports.0.port": 3306,
     "mounts Deployment/shop-web P.nodeSelector": {"nvoi.io/server-name": "main"},
     f"groups Deployment/shop-web P.affinity.nodeAffinity.{REQUIRED}": AFFINITY,
-    f"web Deployment/shop-web {SPREAD}": "kubernetes.io/hostname",
+    "web Deployment/shop-web P.topologySpreadConstraints": [SPREAD],
     "web Deployment/shop-web C.resources.requests": REQUESTS,
     "web Deployment/shop-web C.resources.limits": LIMITS,
     # Requests still come for a moment, which it has beside its grace.
@@ -75,6 +82,8 @@ VALUES: dict[str, object] = {
         "path": "/opt/nvoi/volumes/shop-main-Uploads_1",
         "type": "Directory",
     },
+    "mounts Deployment/shop-web P.volumes.1.hostPath.path": "/opt/nvoi/volumes/shop-main-data",
+    "mounts Deployment/shop-search C.volumeMounts.0.mountPath": "/data",
     "postgres StatefulSet/db-shop P.volumes.0.hostPath.path": "/opt/nvoi/volumes/shop-main-data",
     "postgres StatefulSet/db-shop C.volumeMounts.0.mountPath": "/var/lib/postgresql/data",
     "disk StatefulSet/db-shop C.volumeMounts.0.mountPath": "/var/lib/postgresql/data",
@@ -91,6 +100,8 @@ VALUES: dict[str, object] = {
     "checks Deployment/shop-tcp C.readinessProbe.tcpSocket.port": 81,
     "web Deployment/shop-web C.readinessProbe.tcpSocket.port": 3000,
     "groups Deployment/shop-redis C.readinessProbe.tcpSocket.port": 6379,
+    # An image that others have made may take long to start.
+    "groups Deployment/shop-redis C.startupProbe.failureThreshold": 300,
     "web PodDisruptionBudget/shop-web spec.maxUnavailable": 1,
     # A Job is tried once, for as long as it may take.
     "mounts Job/shop-web spec.backoffLimit": 0,
@@ -262,9 +273,10 @@ def test_other_values_make_another_secret_and_roll_the_pods() -> None:
     assert all(item["immutable"] is True for item in before.secrets)
 
 
-def test_the_pre_run_command_runs_as_the_service_does() -> None:
-    (job,) = build("mounts").jobs
-    web, container = find(build("mounts"), "Deployment", "shop-web"), container_of(job)
+@pytest.mark.parametrize(("config", "app"), [("mounts", "shop"), ("every_key", "every-key")])
+def test_the_pre_run_command_runs_as_the_service_does(config: str, app: str) -> None:
+    (job,) = build(config).jobs
+    web, container = find(build(config), "Deployment", f"{app}-web"), container_of(job)
     for key in ("image", "envFrom", "volumeMounts", "resources"):
         assert container[key] == container_of(web)[key]
     assert not {"ports", "readinessProbe", "livenessProbe", "startupProbe"} & set(container)
