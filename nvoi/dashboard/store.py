@@ -346,8 +346,8 @@ def _fill_gaps(sql: Connection, attempt_id: int, first: int, last: int) -> None:
 
 # A statement for many rows at once: between two of them another thread may take the interpreter,
 # and the writer would wait for it. A sender's full request is 500 lines; the statements of fewer
-# are of few sizes, so that SQLite has them prepared, and have 700 of the 999 values that any SQLite
-# takes: before 3.32 (as on RHEL 8) it takes no more.
+# are of few sizes, so that SQLite has them prepared, and have 700 of the 999 values that it takes
+# before 3.32: https://www.sqlite.org/limits.html
 _MANY_ROWS, _FEW_ROWS = 500, 100
 _COLUMNS = "attempt_id, number, place, sequence, level, message, logged_at"
 

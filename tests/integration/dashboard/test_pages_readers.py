@@ -121,7 +121,7 @@ def check_way_to_a_line(browser: Browser) -> None:
     browser.wait_for("document.querySelector('#L31415.target')")
 
 
-def test_without_scripts_the_pages_show_the_same(
+def test_without_scripts_the_pages_show_the_log_as_text(
     browser: Browser, shared: Serving, failed: str, tmp_path: Path
 ) -> None:
     # Nothing uses what the page has loaded for its script.

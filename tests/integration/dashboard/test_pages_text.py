@@ -102,6 +102,19 @@ def test_lines_that_come_late_do_not_move_those_that_are_read(
     browser.wait_for("Math.abs(scrollY + 30 - arguments[0]) < 31", before[1] + grown)
 
 
+def test_a_line_that_is_given_twice_is_there_once(browser: Browser, shared: Serving) -> None:
+    browser.open(f"{shared.url}/login")
+    count = (
+        "const line = { number: 1, place: 1, level: 'info', message: 'a', logged_at: 0 };"
+        "return import('/static/log.js').then(({ Log }) => {"
+        " const log = new Log((text) => text);"
+        " const none = { steps: [], errors: [], gaps: [], lines: 0, place: 0, late: 0 };"
+        " log.reset({ ...none, closing: null });"
+        " return [log.add(line), log.add({ ...line }), log.total] })"
+    )
+    assert browser.run(count) == [True, True, 1]
+
+
 def test_a_running_step_takes_as_long_as_it_does_whatever_the_senders_clock(
     browser: Browser, shared: Serving
 ) -> None:

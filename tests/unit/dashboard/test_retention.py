@@ -132,6 +132,17 @@ def test_the_space_is_given_back_but_for_the_spare(
     assert after < 200
 
 
+def test_only_so_many_pages_are_given_back_at_a_time(store: Store) -> None:
+    store.send(make_batch(1, 500, text="x" * 5000))
+    with store.database.write() as sql:
+        sql.execute("DELETE FROM lines")
+        free = [sql.execute("PRAGMA freelist_count").fetchone()[0]]
+        while retention.give_back_pages(sql, spare=10):
+            free.append(sql.execute("PRAGMA freelist_count").fetchone()[0])
+    assert free[0] > retention.MOST_PAGES + 10
+    assert free[1:] == [free[0] - retention.MOST_PAGES, 10]
+
+
 @dataclass
 class Clocks:
     """The machine's clock in Unix milliseconds, and the time that passes in seconds."""

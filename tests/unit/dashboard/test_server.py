@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import socket
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from uvicorn.server import ServerState
 from nvoi.dashboard import receiver, requests, server
 from nvoi.dashboard.app import PIECE_BYTES, PieceMiddleware, build_app
 from nvoi.dashboard.context import Dashboard
-from nvoi.dashboard.server import Protocol
+from nvoi.dashboard.server import Protocol, raise_file_limit
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -147,3 +148,14 @@ def test_no_more_waits_for_a_slow_reader_than_a_piece_and_little_more(
     converse(talk, PieceMiddleware(answer_at_length))
     assert sizes
     assert max(sizes) <= server.WAITING_BYTES + PIECE_BYTES + 100
+
+
+def test_a_system_that_refuses_more_files_is_served_with_what_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_kind: int, _limits: tuple[int, int]) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, resource.RLIM_INFINITY))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    raise_file_limit()

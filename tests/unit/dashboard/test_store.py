@@ -6,9 +6,11 @@ import sqlite3
 
 import pytest
 
+from nvoi.dashboard import projects
 from nvoi.dashboard.deliveries import Completed, Failed, LogBatch, Started
 from tests.unit.dashboard.stores import (
     COMPLETED,
+    KEY,
     NOON,
     Sent,
     Store,
@@ -69,6 +71,15 @@ def test_a_retried_end_without_webhook_headers_does_not_end_an_earlier_attempt(
     store.send(COMPLETED, webhook=None)
     assert store.send(COMPLETED, webhook=None).duplicate
     assert [store.get(number).status for number in (1, 2)] == ["lost", "completed"]
+
+
+@pytest.mark.parametrize("webhook", ["msg_1", None])
+def test_two_projects_may_send_the_same(store: Store, webhook: str | None) -> None:
+    with store.database.write() as sql:
+        other = projects.add_project(sql, store.keyring, "other", KEY)
+    for project in (store.project, other):
+        assert not store.send(make_plain("a"), webhook=webhook, project=project).duplicate
+        assert store.send(make_plain("a"), webhook=webhook, project=project).duplicate
 
 
 # -- attempts -------------------------------------------------------------------------------

@@ -136,3 +136,14 @@ def test_closing_runs_what_was_submitted_and_takes_no_more(database: Database) -
     assert read(database, "option 499") == "there"
     with pytest.raises(StorageError, match="is closed"):
         writer.submit(keep("late"))
+
+
+def test_a_job_that_is_cancelled_in_time_does_not_run_and_the_next_does(
+    database: Database, writer: Writer
+) -> None:
+    with one_group(writer):
+        cancelled = writer.submit(keep("cancelled"))
+        after = writer.submit(keep("after"))
+        assert cancelled.cancel()
+    after.result(PATIENCE)
+    assert (read(database, "cancelled"), read(database, "after")) == (None, "there")
