@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Self, TypeVar
 
-from nvoi.errors import NvoiError, RequestError
+from nvoi.errors import NvoiError, RequestError, UsageError
 from nvoi.http import ANSWER_SECONDS, PATIENCE, PAUSE, Client, build_connect
+from nvoi.protocol import find_url_fault
 from nvoi.version import __version__
 from nvoi.waiting import NotReadyError, wait_for
 
@@ -85,6 +86,18 @@ def telling_made(made: Sequence[object], words: str = "made so far: {}") -> Iter
         raise
 
 
+def get_endpoint(environ: Mapping[str, str], variable: str, usual: str) -> str:
+    """The address of an API: what the variable names, or the usual one.
+
+    Raises:
+        UsageError: it names none.
+    """
+    endpoint = environ.get(variable)
+    if endpoint and (fault := find_url_fault(endpoint)):
+        raise UsageError(f"{variable} {fault}", hint="unset it to use the usual address")
+    return endpoint or usual
+
+
 def build_client(
     name: str,
     url: str,
@@ -99,7 +112,7 @@ def build_client(
     """What asks the API of whom ``name`` says; the log has a line where it is asked again.
 
     Raises:
-        UsageError: the address, or a proxy in ``environ``, cannot be used.
+        UsageError: a proxy in ``environ`` cannot be used.
     """
 
     def tell_trouble(error: RequestError | None) -> None:

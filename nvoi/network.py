@@ -28,7 +28,7 @@ _PORT = re.compile(r":(\d{1,5})\Z", re.ASCII)
 
 
 class NetworkError(Exception):
-    """The environment names a proxy, a CA bundle or an address that cannot be used."""
+    """The environment names a proxy or a CA bundle that cannot be used."""
 
 
 def build_manager(url: str, environ: Environ, *, connections: int = 1) -> urllib3.PoolManager:
@@ -93,16 +93,10 @@ def find_proxy(url: str, environ: Environ) -> str | None:
 
     This machine's own addresses are reached directly, as Go's net/http does it
     (ProxyFromEnvironment): to a proxy they would be the proxy's.
-
-    Raises:
-        NetworkError: ``url`` is no http or https URL.
     """
-    try:
-        parts = urlsplit(url)
-        port = parts.port or _PORTS[parts.scheme]
-    except (KeyError, ValueError):
-        raise NetworkError("it is no URL") from None
+    parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
+    port = parts.port or _PORTS[parts.scheme]
     exceptions = re.split(r"[\s,]+", _find_variable("no_proxy", environ).lower())
     if is_loopback(host) or any(_is_covered(host, port, each) for each in exceptions if each):
         return None

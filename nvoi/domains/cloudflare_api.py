@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from nvoi.account import Pace, build_client
+from nvoi.account import Pace, build_client, get_endpoint
 from nvoi.config.schema import Cloudflare
 from nvoi.domains.cloudflare_records import (
     Record,
@@ -90,7 +90,7 @@ class Account:
         self, account: Cloudflare, environ: Mapping[str, str], pace: Pace | None = None
     ) -> None:
         self.pace = pace or Pace()
-        base = (environ.get(BASE_URL_VARIABLE) or BASE_URL).rstrip("/")
+        base = get_endpoint(environ, BASE_URL_VARIABLE, BASE_URL).rstrip("/")
         self.id = account.account_id
         self._root = urlsplit(base).path
         self._tunnels = f"/accounts/{self.id}/cfd_tunnel"

@@ -21,7 +21,8 @@ from nvoi.errors import ConfigError, Fault, UsageError
 from nvoi.folders import is_writable_by_others, name_user
 
 LINE = re.compile(r"\s*(\w+)(?:\s*=\s*|\s+|$)(.*)", re.ASCII)
-WORD = re.compile(r"\"[^\"]*\"|'[^']*'|\S+")
+WORD = re.compile(r"(?:\"[^\"]*\"|'[^']*'|\S)+")
+QUOTED = re.compile(r"\"([^\"]*)\"|'([^']*)'")
 #: What a host may be called: it is written into known_hosts, where other signs have a meaning.
 NAME = re.compile(r"[\w:][\w.:%-]*", re.ASCII)
 TOKEN = re.compile(r"%(.?)|\$\{(\w*)\}")
@@ -240,9 +241,11 @@ def _parse(file: Path, number: int, text: str, block: Block) -> Line:
     line = Line(file, number, keyword.lower(), tuple(_split(rest)), block)
     if not match:
         raise line.build_error("is no line of ssh_config(5): write KEYWORD VALUE")
-    if any(word[0] in "\"'" and (len(word) == 1 or word[-1] != word[0]) for word in line.words):
+    # A command that is not followed may have any signs.
+    is_read = line.keyword in FOLLOWED | {"host", "match", "include"}
+    if is_read and re.search("[\"']", QUOTED.sub("", " ".join(line.words))):
         raise line.build_error(f"a quote of {keyword} is not closed")
-    words = tuple(word[1:-1] if word[0] in "\"'" else word for word in line.words)
+    words = tuple(QUOTED.sub(r"\1\2", word) for word in line.words)
     if not any(words):
         raise line.build_error(f"{keyword} has no value")
     return Line(file, number, line.keyword, words, block)

@@ -43,6 +43,13 @@ def build_environ(cells: list[list[str]]) -> dict[str, str]:
 
 
 KNOWN = {provider: build_environ(cells) for provider, cells in read_table()}
+# It sets Drone's, too.
+KNOWN["woodpecker"]["DRONE"] = "true"
+
+
+def test_the_docs_have_a_row_for_every_ci() -> None:
+    like_github = {"github_actions", "gitea_actions", "forgejo_actions"}
+    assert {*KNOWN, *like_github} == {*ci.KNOWN}
 
 
 @pytest.mark.parametrize(("provider", "cells"), [*read_table()])

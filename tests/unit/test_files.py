@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nvoi.errors import CredentialsError
-from nvoi.files import read_file, write_private
+from nvoi.files import list_temporaries, read_file, write_private
 
 
 def test_a_file_is_written_for_its_owner_only(tmp_path: Path) -> None:
@@ -35,6 +35,14 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     with pytest.raises(CredentialsError, match=r"cannot write .*deploy\.enc"):
         write_private(path, b"new")
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_write_has_left_is_told_from_the_files_of_others(tmp_path: Path) -> None:
+    left = tmp_path / ".deploy[1].enc.x7.tmp"
+    for path in (left, *(tmp_path / name for name in (".deploy[1].enc.swp", ".deploy1.enc.x.tmp"))):
+        path.touch()
+    assert list_temporaries(tmp_path / "deploy[1].enc") == [left]
+    assert list_temporaries(tmp_path / "gone" / "deploy.enc") == []
 
 
 @pytest.mark.parametrize("kind", ["file", "dangling link"])

@@ -16,6 +16,7 @@ from botocore.config import Config
 
 from nvoi import network
 from nvoi.account import Pace as CloudPace
+from nvoi.account import get_endpoint
 from nvoi.config.schema import AWSProvider
 from nvoi.errors import UsageError
 
@@ -86,10 +87,10 @@ class Clients:
             return self._made[region, service]
 
     def _build(self, region: str, service: str) -> Any:
-        url = self._environ.get("AWS_ENDPOINT_URL") or None
+        url = get_endpoint(self._environ, "AWS_ENDPOINT_URL", "") or None
         host = url or f"https://{HOSTS[service]}.{region}.amazonaws.com"
+        proxy = network.find_proxy(host, self._environ)
         try:
-            proxy = network.find_proxy(host, self._environ)
             if proxy or self._tls is None:
                 manager = network.build_manager(host, self._environ)
                 self._tls = manager.connection_pool_kw.get("ssl_context")

@@ -19,7 +19,7 @@ from hcloud.servers import CreateServerResponse
 from hcloud.volumes import CreateVolumeResponse
 
 from nvoi import parallel
-from nvoi.account import Pace, build_client
+from nvoi.account import Pace, build_client, get_endpoint
 from nvoi.errors import HostsError, RequestError
 from nvoi.http import clean_line, list_objects
 from nvoi.providers.cloud import log
@@ -65,7 +65,7 @@ class API:
     """
 
     def __init__(self, token: Secret, environ: Mapping[str, str], pace: Pace) -> None:
-        endpoint = environ.get(ENDPOINT_VARIABLE) or ENDPOINT
+        endpoint = get_endpoint(environ, ENDPOINT_VARIABLE, ENDPOINT)
         self.pace = pace
         self._base = urlsplit(endpoint).path.rstrip("/")
         self._client = build_client(

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from nvoi.account import Pace as CloudPace
-from nvoi.account import build_client
+from nvoi.account import build_client, get_endpoint
 from nvoi.errors import RequestError
 from nvoi.http import NO_TEXTS, Answer, list_objects
 from nvoi.providers.cloud import log
@@ -136,7 +136,7 @@ class ScalewayAPI:
         pace: Pace,
     ) -> None:
         self.project, self.pace = project, pace
-        self.url = (environ.get(URL_VARIABLE) or URL).rstrip("/")
+        self.url = get_endpoint(environ, URL_VARIABLE, URL).rstrip("/")
         self._base = urlsplit(self.url).path
         self._client = build_client(
             "Scaleway",

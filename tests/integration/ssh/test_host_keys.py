@@ -110,6 +110,13 @@ def test_a_host_shows_the_key_that_is_known_where_it_has_several(
     run_true(keys, home, user, server.host)
 
 
+def test_a_revoked_key_is_refused(server: Server, keys: SSHKeys, home: Path, user: Path) -> None:
+    line = f"@revoked * {server.host_key}\n[127.0.0.1]:{server.port} {server.host_key}\n"
+    (user / ".ssh" / "known_hosts").write_text(line)
+    with pytest.raises(HostKeyError, match="revoked"):
+        run_true(keys, home, user, server.host)
+
+
 def test_the_revoked_key_of_another_host_says_nothing_of_this_one(
     server: Server, keys: SSHKeys, home: Path, user: Path
 ) -> None:

@@ -47,10 +47,13 @@ def test_a_key_of_another_kind_or_with_a_passphrase_is_refused() -> None:
     assert found.startswith("application.ssh_keys.public_key: must be an Ed25519 public key")
 
 
-def test_a_private_key_without_its_last_line_end_is_completed() -> None:
-    config = parse(hetzner(), PRIVATE_KEY=keys()["PRIVATE_KEY"].strip())
-    assert config.application.ssh_keys is not None
-    assert config.application.ssh_keys.private_key.reveal() == keys()["PRIVATE_KEY"]
+def test_keys_have_the_line_ends_that_they_need_and_no_more() -> None:
+    public = keys()["PUBLIC_KEY"]
+    private = keys()["PRIVATE_KEY"].strip()
+    found = parse(hetzner(), PRIVATE_KEY=private, PUBLIC_KEY=f"{public}\n").application.ssh_keys
+    assert found is not None
+    assert found.private_key.reveal() == keys()["PRIVATE_KEY"]
+    assert found.public_key == public
 
 
 # Domains

@@ -189,6 +189,13 @@ def test_several_lines_are_written_as_a_block() -> None:
     assert document.text == "a: 1\nkey: |\n  -----BEGIN-----\n  abc\n  -----END-----\n"
 
 
+def test_a_list_is_written_as_a_list() -> None:
+    document = parse("a: 1\n")
+    document.set("b", ["main", "on"])
+    assert read(document, "b") == ["main", "on"]
+    assert '"on"' in document.text
+
+
 def test_an_item_of_a_list_can_be_set() -> None:
     document = parse("a: [x, y]\n")
     document.set("a.1", "z")

@@ -9,6 +9,8 @@ import pytest
 from nvoi.config.schema import K3s, Resources, SSHProvider
 from tests.unit.config.texts import fault, faults, parse, ssh
 
+#: Longer than any name of a host, in parts that are not.
+LONG = ".".join(["a" * 50] * 5)
 SERVERS = "servers: {main: {host: h}}\n"
 RSA = base64.b64encode(b"\0\0\0\x07ssh-rsa" + bytes(300)).decode()
 
@@ -66,6 +68,12 @@ def build(place: str, given: str) -> str:
                 *(f"web:{129 * 'a'}", f"web@md5:{64 * 'a'}", "https://ghcr.io/acme/web"),
             ],
             IMAGE,
+        ),
+        (
+            "app.web",
+            "domain",
+            ["localhost", "-a.com", LONG],
+            "must be a domain, such as example.com",
         ),
         ("app.web", "pre_run_timeout", ["0", "soon", "-1s", "1h"], TIME),
         ("app.web", "min_ready", ["soon", "-1s", "121s", "3m"], READY_TIME),

@@ -2,21 +2,29 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 from pathlib import Path
 
 import pytest
 
 from nvoi.config.loader import load, load_file
 from nvoi.config.schema import (
+    AWSProvider,
     Healthcheck,
     HetznerProvider,
+    K3s,
     LocalProvider,
+    Resources,
+    ScalewayProvider,
+    Security,
     ServerGroup,
     SSHProvider,
     Volume,
 )
 from nvoi.config.sealing import DeployKey, encrypt, generate_key
+from nvoi.config.sensitive import collect_secrets
 from nvoi.errors import ConfigError, CredentialsError
+from nvoi.secret import Secret
 from tests.unit.config.texts import EVERY_KEY, fault, faults, hetzner, keys, local, parse, ssh
 
 
@@ -109,6 +117,11 @@ def test_a_short_config_has_the_documented_defaults() -> None:
     assert (app.environment, app.keep_count, app.env, app.secrets) == ("production", 2, {}, {})
     assert app.app["web"].healthcheck == Healthcheck("http", "/health", None, None, 10.0, 5.0, 3)
     assert isinstance(app.compute_provider, LocalProvider)
+    web = app.app["web"]
+    assert (web.pre_run_timeout, web.min_ready, web.replicas, web.image) == (600, 10, None, None)
+    assert web.resources == Resources(None, None, None, None, None)
+    assert web.security == Security((), privilege_escalation=False)
+    assert app.k3s == K3s(None, "https://get.k3s.io", None, None, {}, True, 7, "10Mi", 3)
 
 
 def test_a_keep_count_of_0_stands_for_the_default() -> None:
@@ -143,6 +156,29 @@ def test_a_provider_without_keys_may_stand_there_without_a_value(
 ) -> None:
     text = ssh("servers: {a: {host: 10.0.0.1}}").replace("{ssh: {}}", section)
     assert parse(text).application.compute_provider == provider
+
+
+@pytest.mark.parametrize(
+    ("section", "account", "secrets"),
+    [
+        (
+            "aws: {access_key_id: AK1, secret_access_key: SK1, region: r, instance_type: t, %s}",
+            AWSProvider(Secret("AK1"), Secret("SK1"), "r", "t", "arm64"),
+            {"AK1", "SK1"},
+        ),
+        (
+            "scaleway: {secret_key: SK1, project_id: P, server_type: s, %s}",
+            ScalewayProvider(Secret("SK1"), "P", "s", "arm64", "fr-par-1"),
+            {"SK1"},
+        ),
+    ],
+)
+def test_an_account_is_read_and_its_keys_are_secret(
+    section: str, account: object, secrets: set[str]
+) -> None:
+    config = parse(re.sub(r"hetzner: {.*}", section % "architecture: arm64", hetzner()))
+    assert config.application.compute_provider == account
+    assert secrets <= {*collect_secrets(config)}
 
 
 def test_existing_words_for_true_are_read() -> None:

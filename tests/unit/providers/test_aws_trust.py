@@ -12,7 +12,6 @@ import trustme
 from pytest_httpserver import HTTPServer
 
 from nvoi.config.schema import AWSProvider
-from nvoi.errors import UsageError
 from nvoi.providers.aws.api import EC2
 from nvoi.providers.aws.clients import Pace
 from nvoi.providers.aws.refusals import EC2Error
@@ -71,9 +70,3 @@ def test_only_the_proxies_of_the_environment_that_is_given_count(
     # It would not be asked for this machine's own addresses either.
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     assert ask(api, SSL_CERT_FILE=str(file)) == []
-
-
-@pytest.mark.parametrize("url", ["localhost:5000", "ftp://h", "http://[h"])
-def test_an_address_that_is_none_is_told(url: str) -> None:
-    with pytest.raises(UsageError, match="it is no URL"):
-        EC2(ACCOUNT, {"AWS_ENDPOINT_URL": url}, Pace()).find("vpc", {})

@@ -19,6 +19,10 @@ NAMES = ("web", "web-2", "10.0.0.5", "db.example.com", "other")
 CONFIGS = {
     "values": "Host web\n  HostName 10.0.0.5\n  User deploy\n  Port 2222\n  HostKeyAlias web-key\n",
     "forms": 'host=web\n\thostname = "10.0.0.5" # the first\n\tPORT=2222\n# done\nUser "me" #x\n',
+    "quotes": (
+        'Match host="web,web-2" user \'me\',root,no"body"\n  Port 23\n'
+        "Host 'db.example.com'\n  HostKeyAlias 'a'\"b\"-c #d\n"
+    ),
     "the first counts": "Host web-*\n  User a\nHost web*\n  User b\n  Port 23\nUser c\nPort 24\n",
     "patterns": "Host web* !web-2\n  User a\nHost *.example.com 10.?.0.*\n  Port 23\n",
     "all but some": "Host !web\n  User never\nHost * !web !10.*\n  User a\n",
@@ -216,6 +220,7 @@ def test_no_key_file_where_none_shall_be_shown(tmp_path: Path) -> None:
         ("\n\nHost\n", 3, "Host has no value"),
         ("User # nobody\n", 1, "User has no value"),
         ('User me\nHost "web\n', 2, "a quote of Host is not closed"),
+        ("Match host=web'\n", 1, "a quote of Match is not closed"),
         ("Port none\n", 1, "`none` is no port: write a number from 1 to 65535"),
         ("Port 65536\n", 1, "no port"),
         ("IdentitiesOnly perhaps\n", 1, "identitiesonly must be yes or no"),
@@ -273,6 +278,7 @@ def test_a_fault_of_an_included_file_names_that(tmp_path: Path) -> None:
         "Match exec true\n  ForwardAgent yes\n",
         "Match localnetwork 10.0.0.0/8 host other\n  Port 23\n",
         "KnownHostsCommand none\n",
+        "RemoteCommand echo don\\'t\n",
         "UnknownOption whatever\nCanonicalizeHostname yes\nCanonicalDomains example.com\n",
         "Host *\n  ProxyJump gate\n".replace("*", "* !web !gate"),
     ],
@@ -297,8 +303,10 @@ def test_a_file_that_others_can_change_is_refused(tmp_path: Path) -> None:
     file.chmod(0o644)
     assert read_routes({"HOME": str(tmp_path)}).lines
     if os.getuid() == 0:
-        os.chown(file, 0, 4242)
+        # As the usual umask has it where the group is the user's alone.
         file.chmod(0o664)
+        assert read_routes({"HOME": str(tmp_path)}).lines
+        os.chown(file, 0, 4242)
         with pytest.raises(ConfigError, match="others may write to it"):
             read_routes({"HOME": str(tmp_path)})
         os.chown(file, 4242, 0)
