@@ -106,10 +106,12 @@ def build_local_services(
 
 def read_procfile(text: str) -> dict[str, str]:
     """The commands of a Procfile by their names, as service names are spelled."""
-    found = [match for line in text.splitlines() if (match := ENTRY.match(line))]
-    # The first of two counts.
-    named = {match[1].lower().strip("-_"): match[2].strip() for match in reversed(found)}
-    return {name: named[name] for name in reversed(named) if SERVICE_NAME.fullmatch(name)}
+    named: dict[str, str] = {}
+    for line in text.splitlines():
+        if match := ENTRY.match(line):
+            # The first of two counts.
+            named.setdefault(match[1].lower().strip("-_"), match[2].strip())
+    return {name: command for name, command in named.items() if SERVICE_NAME.fullmatch(name)}
 
 
 def find_remote(directory: Path, environ: Mapping[str, str]) -> str:

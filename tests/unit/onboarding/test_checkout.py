@@ -63,6 +63,10 @@ def test_the_remotes_name_comes_first(checkout: Path, url: str, name: str) -> No
             (build_service("worker", "bin/work", None, "bin/migrate"),),
         ),
         (
+            {"Procfile": "mail: a\nwork: b\nMail: c\n"},
+            (build_service("mail", "a"), build_service("work", "b")),
+        ),
+        (
             {"Dockerfile": "FROM a\nEXPOSE 3000\nCMD bin/other\n", "Procfile": "web: bin/serve\n"},
             (build_service("web", "bin/serve", 3000),),
         ),
