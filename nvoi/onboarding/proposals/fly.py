@@ -12,7 +12,7 @@ from dataclasses import replace
 from nvoi.config.nodes import Scalar
 from nvoi.config.schema import AppService, Healthcheck, Resources
 from nvoi.onboarding.answers import Answers
-from nvoi.onboarding.checkout import build_slug
+from nvoi.onboarding.checkout import Image, build_slug, read_dockerfile
 from nvoi.onboarding.proposals.commands import read_memory, read_times, read_words
 from nvoi.onboarding.proposals.proposal import (
     NO_NAME,
@@ -23,7 +23,7 @@ from nvoi.onboarding.proposals.proposal import (
 )
 from nvoi.onboarding.proposals.tree import FilePlace, Note, Section, read_tree
 from nvoi.onboarding.recipes import find_recipe, prepare_app
-from nvoi.onboarding.shell import Image, find_port, read_dockerfile, use_port
+from nvoi.onboarding.shell import find_port, use_port
 
 NAMES = ("fly.toml",)
 #: What the only process is called, and the port that it has without another.

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from nvoi.config.schema import AppService
-from nvoi.onboarding.checkout import read_checkout
-from nvoi.onboarding.shell import Image, read_dockerfile
+from nvoi.onboarding.checkout import Image, read_checkout, read_dockerfile
 from tests.unit.onboarding.examples import build_service
 from tests.unit.onboarding.proposals.reading import write
 
