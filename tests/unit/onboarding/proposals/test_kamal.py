@@ -131,6 +131,7 @@ def test_a_secret_without_a_value_lacks(tmp_path: Path) -> None:
         ("servers: [a.example]\nhealthcheck: {path: /ok}\n", 3000, "/ok"),
         ("servers: {web: {hosts: [{a.example: [tag]}]}}\nproxy: {app_port: 5000}\n", 5000, "/up"),
         ("servers: {main: {hosts: [a.example]}}\nprimary_role: main\n", 80, "/up"),
+        ("servers: {Web: [a.example], web: [b.example]}\n", 80, "/up"),
         (
             "servers: {web: [a.example]}\nproxy: {healthcheck: {path: /h, interval: 3}}\n",
             80,
