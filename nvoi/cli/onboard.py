@@ -25,7 +25,7 @@ from nvoi.config.loader import is_plain, load
 from nvoi.config.schema import Config, SSHProvider
 from nvoi.config.sealing import CONFIG_FILE, KEY_FILE, DeployKey, generate_key
 from nvoi.config.sensitive import collect_secrets
-from nvoi.errors import ChangedError, ConfigError, InputError, UsageError
+from nvoi.errors import ChangedError, ConfigError, InputError, NvoiError, UsageError
 from nvoi.log import masking
 from nvoi.onboarding.adoption import Source, adopt, begin, build_host_groups
 from nvoi.onboarding.answers import Answers, read_answers
@@ -113,7 +113,9 @@ class Meeting:
             return 1
         save(draft, text, prompts, self.signals)
         tell_next(prompts.say, prompts.show, self.options, draft, text)
-        if self.dashboard.pid:
+        if not self.dashboard.is_called:
+            self.dashboard.undo()
+        elif self.dashboard.pid:
             prompts.say(
                 f"\nThe dashboard runs in the background, as process {self.dashboard.pid}; "
                 f"its log is {self.dashboard.log_file}. `nvoi dashboard` starts it again once it "
@@ -142,7 +144,11 @@ class Meeting:
         )
         if answers is None:
             return None
-        url = self.dashboard.settle(answers.callback_url, answers.name)
+        try:
+            url = self.dashboard.settle(answers.callback_url, answers.name)
+        except NvoiError as error:
+            prompts.say(f"! {error}. The app's project there keeps the name that it has.")
+            url = answers.callback_url
         return build(replace(answers, callback_url=url))
 
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from nvoi.cli.commands import COMMANDS
@@ -18,6 +19,11 @@ from nvoi.demo.watcher import choose_port, wait_for_dashboard
 from nvoi.errors import NvoiError, UsageError
 from nvoi.onboarding.prompts import StartedDashboard
 from nvoi.secret import Secret
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
+
+    from nvoi.dashboard.projects import Keyring
 
 
 def is_installed() -> bool:
@@ -32,9 +38,11 @@ class OwnDashboard:
         self._key = key
         self._environ = environ
         self._process: subprocess.Popen[bytes] | None = None
-        #: The name of the project that was added, as is the app, and the callback URLs it has had.
-        self.project = ""
-        self._urls: list[str] = []
+        #: The names of the projects that were added, and the paths of their callback URLs.
+        self._added: set[str] = set()
+        self._paths: set[str] = set()
+        #: Whether the config that is saved calls it.
+        self.is_called = False
         self.log_file: Path | None = None
 
     @property
@@ -44,41 +52,35 @@ class OwnDashboard:
     def start(self, name: str) -> StartedDashboard:
         """Have a dashboard take the deploys of the app ``name``; one that runs does that too."""
         try:
-            if self.project != name:
-                self._remove_project()
-            token_path = self._add_project(name)
+            path = self._add_project(name)
             url = self._find_running() or self._start_server()
         except NvoiError as error:
             self.undo()
             return StartedDashboard("", f"No dashboard could be started: {error}")
-        self._urls.append(f"{url}{token_path}")
-        return StartedDashboard(self._urls[-1], f"Its page: {url}/projects/{name}")
+        return StartedDashboard(f"{url}{path}", f"Its page: {url}/projects/{name}")
 
     def settle(self, url: str | None, name: str) -> str | None:
         """The callback URL that an app ``name`` is saved with in the place of ``url``.
 
-        The project is called as the app is; nothing is left of a dashboard that is not called.
+        The project is called as the app is; an NvoiError says why it cannot be.
         """
-        if url not in self._urls:
-            self.undo()
+        parts = urlsplit(url or "")
+        self.is_called = parts.path in self._paths
+        if not self.is_called or not self._added:
             return url
-        if self.project not in {"", name}:
-            self._remove_project()
-            parts = urlsplit(url)
-            self._urls.append(f"{parts.scheme}://{parts.netloc}{self._add_project(name)}")
-        return self._urls[-1]
+        return parts._replace(path=self._add_project(name)).geturl()
 
     def undo(self) -> None:
-        """Leave nothing of it: nothing was saved."""
+        """Leave nothing of it: nothing was saved, or a config that does not call it."""
         if self._process is not None:
             with suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGTERM)
             self._process.wait()
             self._process = None
-        self._remove_project()
+        self._remove_projects()
 
     def _add_project(self, name: str) -> str:
-        """The path of the callback URL of the app's project, made where there is none."""
+        """The path of the callback URL of the app's project, the only one that is added."""
         from nvoi.cli import projects as commands  # noqa: PLC0415 - the extra may be missing
         from nvoi.dashboard import projects  # noqa: PLC0415
 
@@ -88,24 +90,36 @@ class OwnDashboard:
         ):
             known = projects.find_project(connection, name)
             if known is None:
+                self._added.add(name)
                 known = projects.add_project(connection, store[1], name, self._key)
-                self.project = name
             elif self._key not in projects.get_keys(connection, store[1], known):
                 raise UsageError(
                     f"the dashboard has a project {name} with another key",
                     hint=f"nvoi dashboard project rotate-key {name}, or another name for the app",
                 )
-        return commands.build_callback_url("", known)
+            self._remove(store[1], connection, self._added - {name})
+        path = commands.build_callback_url("", known)
+        self._paths.add(path)
+        return path
 
-    def _remove_project(self) -> None:
-        from nvoi.cli import projects as commands  # noqa: PLC0415
+    def _remove_projects(self) -> None:
+        if self._added:
+            from nvoi.cli import projects as commands  # noqa: PLC0415
+
+            path = commands.get_database(None, self._environ)
+            with commands.open_store(path) as (database, keyring), database.write() as connection:
+                self._remove(keyring, connection, self._added)
+        self._added.clear()
+        self._paths.clear()
+
+    def _remove(self, keyring: Keyring, connection: Connection, names: set[str]) -> None:
+        """Remove the projects of these ``names`` that are there, and the app's own."""
         from nvoi.dashboard import projects  # noqa: PLC0415
 
-        if self.project:
-            path = commands.get_database(None, self._environ)
-            with commands.open_store(path) as (database, _), database.write() as connection:
-                projects.remove_project(connection, self.project)
-            self.project = ""
+        for name in names:
+            known = projects.find_project(connection, name)
+            if known and self._key in projects.get_keys(connection, keyring, known):
+                projects.remove_project(connection, name)
 
     def _find_running(self) -> str:
         """The URL of the dashboard that serves the database already, or ""."""

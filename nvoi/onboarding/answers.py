@@ -1,4 +1,4 @@
-"""What was answered so far, in the config's own records."""
+"""What was answered so far, as the config's own records; and how services call each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What an app's checkout says of how it is run. A file that is missing or broken says nothing."""
+"""What a checkout says of how its app is run: its Dockerfile, its Procfile, its recipe.
+
+A file that is missing or broken says nothing.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,20 @@ from pathlib import Path
 from nvoi.ci import ask_git
 from nvoi.config.fields import SERVICE_NAME
 from nvoi.config.schema import AppService, Healthcheck
+from nvoi.images.context import find_instructions
 from nvoi.onboarding.recipes import Recipe, find_recipe, prepare_app
 from nvoi.onboarding.recipes.node import find_start, read_package
 from nvoi.onboarding.recipes.python import find_project_name
-from nvoi.onboarding.shell import Image, read_dockerfile, use_port
+from nvoi.onboarding.shell import find_port, read_command, use_port
 from nvoi.onboarding.sources import find_health, read_text
 
 ENTRY = re.compile(r"^\s*([A-Za-z0-9_-]+):\s*(\S.*)$")
 #: Procfile entries: the one that serves, and the one that is run before a release.
 SERVING, RELEASING = "web", "release"
 DEFAULT_PORT = 8000
+STAGE = re.compile(r"(?:--\S+\s+)*(\S+)(?:\s+as\s+(\S+))?")
+# Programs of images alone, which end with running what they are given.
+WRAPPERS = ("entrypoint", "tini", "dumb-init")
 
 
 @dataclass(frozen=True)
@@ -106,10 +113,75 @@ def build_local_services(
 
 def read_procfile(text: str) -> dict[str, str]:
     """The commands of a Procfile by their names, as service names are spelled."""
-    found = [match for line in text.splitlines() if (match := ENTRY.match(line))]
-    # The first of two counts.
-    named = {match[1].lower().strip("-_"): match[2].strip() for match in reversed(found)}
-    return {name: named[name] for name in reversed(named) if SERVICE_NAME.fullmatch(name)}
+    named: dict[str, str] = {}
+    for line in text.splitlines():
+        if match := ENTRY.match(line):
+            # The first of two counts.
+            named.setdefault(match[1].lower().strip("-_"), match[2].strip())
+    return {name: command for name, command in named.items() if SERVICE_NAME.fullmatch(name)}
+
+
+@dataclass(frozen=True)
+class Image:
+    """What a Dockerfile says of how the app is run."""
+
+    entrypoint: str = ""
+    arguments: str = ""
+    port: int | None = None
+    workdir: str = ""
+
+    @property
+    def local_command(self) -> str:
+        """The command where the image's folder is that of the release."""
+        if not self.workdir:
+            return self.command
+        return re.sub(rf"(?<![\w./-]){re.escape(self.workdir)}(?=/)", ".", self.command)
+
+    @property
+    def command(self) -> str:
+        """What runs: ``CMD``, as the arguments of ``ENTRYPOINT`` where that is a program."""
+        program = self.entrypoint.partition(" ")[0].rpartition("/")[2]
+        if self.arguments and any(wrapper in program for wrapper in WRAPPERS):
+            return self.arguments
+        return f"{self.entrypoint} {self.arguments}".strip()
+
+
+def read_dockerfile(text: str, target: str = "") -> Image | None:
+    """The last stage, or the one of that name; None where there is none.
+
+    It begins with what the stage has that it is built from, and of several ``CMD`` the last one
+    counts (Dockerfile reference).
+    """
+    image: Image | None = None
+    stages: dict[str, Image] = {}
+    stage = ""
+    for _, name, rest in find_instructions(text):
+        if name == "FROM":
+            if target and stage == target.lower():
+                break
+            source, stage = find_stage(rest)
+            image = stages.get(source, Image())
+        elif image is None:
+            continue
+        elif name == "EXPOSE" and image.port is None:
+            # One that a build argument names cannot be told.
+            found = (find_port(word) for word in rest.split())
+            image = replace(image, port=next(filter(None, found), None))
+        elif name == "CMD":
+            image = replace(image, arguments=read_command(rest))
+        elif name == "ENTRYPOINT":
+            image = replace(image, entrypoint=read_command(rest))
+        elif name == "WORKDIR" and rest.startswith("/"):
+            image = replace(image, workdir=rest.rstrip("/"))
+        if image and stage:
+            stages[stage] = image
+    return image
+
+
+def find_stage(text: str) -> tuple[str, str]:
+    """What a stage is built from, and its own name, in small letters; blank where unknown."""
+    match = STAGE.fullmatch(text.lower())
+    return (match[1], match[2] or "") if match else ("", "")
 
 
 def find_remote(directory: Path, environ: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Command lines and ports written elsewhere, in Dockerfiles too, for ``/bin/sh``. Pure."""
+"""Command lines and ports that were written elsewhere, for ``/bin/sh`` and nvoi. Pure."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import json
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 from nvoi.config.fields import LARGEST_PORT
-from nvoi.images.context import find_instructions
 
 SHELLS = (["/bin/sh", "-c"], ["sh", "-c"], ["/bin/bash", "-c"], ["bash", "-c"])
 # What more than a program and its arguments has: a shell's own signs and words.
@@ -19,11 +17,6 @@ PORT = re.compile(r"(\d{1,5})(?:-\d{1,5})?(?:/tcp)?", re.IGNORECASE)
 TOLD_PORT = re.compile(
     r"(?:--?(?:port|p|http-port)[= ]|--?(?:bind|b|listen)[= ]\S*:|\s[\d.]+:)(\d{2,5})(?![\w.:])"
 )
-
-
-STAGE = re.compile(r"(?:--\S+\s+)*(\S+)(?:\s+as\s+(\S+))?")
-# Programs of images alone, which end with running what they are given.
-WRAPPERS = ("entrypoint", "tini", "dumb-init")
 
 
 def join_words(words: Sequence[str]) -> str:
@@ -81,66 +74,3 @@ def use_port(command: str, port: int | None) -> str:
         return command
     told = r"((?:^|\s)(?:--?(?:port|p|listen|bind|b|http-port|server\.port)[= ]|-p)|[\w.\]*]*:)"
     return re.sub(rf"{told}{port}(?![\w.:/])", r"\1$PORT", command)
-
-
-@dataclass(frozen=True)
-class Image:
-    """What a Dockerfile says of how the app is run."""
-
-    entrypoint: str = ""
-    arguments: str = ""
-    port: int | None = None
-    workdir: str = ""
-
-    @property
-    def local_command(self) -> str:
-        """The command where the image's folder is that of the release."""
-        if not self.workdir:
-            return self.command
-        return re.sub(rf"(?<![\w./-]){re.escape(self.workdir)}(?=/)", ".", self.command)
-
-    @property
-    def command(self) -> str:
-        """What runs: ``CMD``, as the arguments of ``ENTRYPOINT`` where that is a program."""
-        program = self.entrypoint.partition(" ")[0].rpartition("/")[2]
-        if self.arguments and any(wrapper in program for wrapper in WRAPPERS):
-            return self.arguments
-        return f"{self.entrypoint} {self.arguments}".strip()
-
-
-def read_dockerfile(text: str, target: str = "") -> Image | None:
-    """The last stage, or the one of that name; None where there is none.
-
-    It begins with what the stage has that it is built from, and of several ``CMD`` the last one
-    counts (Dockerfile reference).
-    """
-    image: Image | None = None
-    stages: dict[str, Image] = {}
-    stage = ""
-    for _, name, rest in find_instructions(text):
-        if name == "FROM":
-            if target and stage == target.lower():
-                break
-            source, stage = find_stage(rest)
-            image = stages.get(source, Image())
-        elif image is None:
-            continue
-        elif name == "EXPOSE" and image.port is None:
-            # One that a build argument names cannot be told.
-            found = (find_port(word) for word in rest.split())
-            image = replace(image, port=next(filter(None, found), None))
-        elif name == "CMD":
-            image = replace(image, arguments=read_command(rest))
-        elif name == "ENTRYPOINT":
-            image = replace(image, entrypoint=read_command(rest))
-        elif name == "WORKDIR" and rest.startswith("/"):
-            image = replace(image, workdir=rest.rstrip("/"))
-        if image and stage:
-            stages[stage] = image
-    return image
-
-
-def find_stage(text: str) -> tuple[str, str]:
-    """What a stage is built from, and its own name, in small letters; blank where unknown."""
-    match = STAGE.fullmatch(text.lower())
-    return (match[1], match[2] or "") if match else ("", "")

@@ -36,10 +36,10 @@ REPLACED = frozenset({"command", "entrypoint", "test"})
 PAIRS = frozenset({"environment", "labels", "args", "extra_hosts", "sysctls", "annotations"})
 # So many files are read of one app at most: one might include itself.
 MOST_FILES = 30
-#: `$$`, `$NAME`, `${NAME` with its operator, a bracket that no name follows, and one that closes.
+#: `$$`, `$NAME`, `${NAME` with its operator, another bracket, and one that closes.
 PIECE = re.compile(
     r"(?P<dollar>\$\$)|\$(?P<name>[A-Za-z_]\w*)"
-    r"|\$\{(?P<braced>[A-Za-z_]\w*)(?P<operator>:?[-?+])?|\$\{|(?P<end>\})"
+    r"|\$\{(?P<braced>[A-Za-z_]\w*)(?P<operator>:?[-?+])?|\$?\{|(?P<end>\})"
 )
 
 #: The value of a variable, or None where it has none.
@@ -60,7 +60,7 @@ class Files:
             raise ConfigError(name, [Fault(1, 1, "", "too many files include each other")])
         text = self.reading.read_text(name)
         if not text.strip():
-            raise ConfigError(name, [Fault(0, 0, "", "is missing or empty")])
+            raise ConfigError(name or ".", [Fault(0, 0, "", "is missing or empty")])
         self.trees[name] = read_tree(text, name, self.reading.notes, self.expand)
         return self.trees[name]
 
@@ -173,42 +173,52 @@ def get_target(volume: Node) -> str:
 
 
 def interpolate(text: str, find: Find, want: Want) -> str:
-    """``text`` with values in the place of ``$NAME``, ``${NAME:-default}`` and so on."""
-    opened: list[re.Match[str]] = []
-    # What stands before the first open bracket, and in each.
-    parts: list[list[str]] = [[]]
+    """``text`` with values in the place of ``$NAME``, ``${NAME:-default}`` and so on.
+
+    However deep its brackets are, no piece of it is looked at twice.
+    """
+    # A match stands for a variable that has no value.
+    pieces: list[str | re.Match[str]] = []
+    opened: list[tuple[int, re.Match[str]]] = []
     position = 0
     for match in PIECE.finditer(text):
-        parts[-1].append(text[position : match.start()])
+        pieces.append(text[position : match.start()])
         position = match.end()
         if match["dollar"]:
-            parts[-1].append("$")
+            pieces.append("$")
         elif match["name"]:
             value = find(match["name"])
-            parts[-1].append(want(match["name"]) if value is None else value)
+            pieces.append(match if value is None else value)
         elif not match["end"]:
-            opened.append(match)
-            parts.append([])
+            opened.append((len(pieces), match))
+            # What is not closed is no variable.
+            pieces.append(match[0])
         elif opened:
-            word = "".join(parts.pop())
-            parts[-1].append(expand(opened.pop(), word, find, want))
+            expand(pieces, *opened.pop(), find)
         else:
-            parts[-1].append("}")
-    # What is not closed is no variable.
-    beginnings = ["", *(match[0] for match in opened)]
-    whole = [a + "".join(b) for a, b in zip(beginnings, parts, strict=True)]
+            pieces.append("}")
+    whole = [one if isinstance(one, str) else want(one["name"] or one["braced"]) for one in pieces]
     return "".join([*whole, text[position:]])
 
 
-def expand(opening: re.Match[str], word: str, find: Find, want: Want) -> str:
-    """``${NAME word}``; an operator with a colon takes an empty value for none."""
+def expand(
+    pieces: list[str | re.Match[str]], start: int, opening: re.Match[str], find: Find
+) -> None:
+    """Put what ``${NAME word}`` stands for into its place, which begins at ``start``.
+
+    An operator with a colon takes an empty value for none.
+    """
     name, operator = opening["braced"], opening["operator"] or ""
     if name is None:
-        return f"{opening[0]}{word}}}"
+        pieces.append("}")
+        return
     value = find(name)
-    is_set = value is not None and (value != "" or not operator.startswith(":"))
-    if operator.endswith("+"):
-        return word if is_set else ""
-    if value is not None and is_set:
-        return value
-    return word if operator.endswith("-") else want(name)
+    if value == "" and operator.startswith(":"):
+        value = None
+    if operator.endswith("-" if value is None else "+"):
+        # The word is there already.
+        pieces[start] = ""
+    elif operator.endswith("+"):
+        del pieces[start:]
+    else:
+        pieces[start:] = [opening if value is None else value]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from nvoi.config.nodes import Mapping, Scalar, Sequence
 from nvoi.config.schema import AppService, AuxiliaryService, Database, Volume
 from nvoi.onboarding.answers import DATABASE_HOST, Answers
-from nvoi.onboarding.checkout import build_slug
+from nvoi.onboarding.checkout import Image, build_slug, read_dockerfile
 from nvoi.onboarding.proposals.commands import find_count, read_words
 from nvoi.onboarding.proposals.compose_values import (
     Stack,
@@ -38,7 +38,7 @@ from nvoi.onboarding.proposals.tree import (
     list_texts,
 )
 from nvoi.onboarding.recipes import find_recipe, prepare_app
-from nvoi.onboarding.shell import Image, find_told_port, read_dockerfile, use_port
+from nvoi.onboarding.shell import find_told_port, use_port
 
 #: Why something of a file has no place in nvoi's config. One without words is so in nvoi anyway.
 TOP = {

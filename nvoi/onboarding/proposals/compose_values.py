@@ -1,4 +1,4 @@
-"""What a service of a Compose file says of its build, variables, ports, volumes and limits."""
+"""What a service of a Compose file says of its variables, ports, check, volumes and limits."""
 
 from __future__ import annotations
 

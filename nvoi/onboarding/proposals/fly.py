@@ -12,7 +12,7 @@ from dataclasses import replace
 from nvoi.config.nodes import Scalar
 from nvoi.config.schema import AppService, Healthcheck, Resources
 from nvoi.onboarding.answers import Answers
-from nvoi.onboarding.checkout import build_slug
+from nvoi.onboarding.checkout import Image, build_slug, read_dockerfile
 from nvoi.onboarding.proposals.commands import read_memory, read_times, read_words
 from nvoi.onboarding.proposals.proposal import (
     NO_NAME,
@@ -23,7 +23,7 @@ from nvoi.onboarding.proposals.proposal import (
 )
 from nvoi.onboarding.proposals.tree import FilePlace, Note, Section, read_tree
 from nvoi.onboarding.recipes import find_recipe, prepare_app
-from nvoi.onboarding.shell import Image, find_port, read_dockerfile, use_port
+from nvoi.onboarding.shell import find_port, use_port
 
 NAMES = ("fly.toml",)
 #: What the only process is called, and the port that it has without another.
@@ -150,16 +150,17 @@ def read_services(section: Section, apps: dict[str, AppService]) -> None:
         port = find_port(service.text("internal_port")) or DEFAULT_PORT
         kinds = ("checks", "http_checks", "tcp_checks")
         checks = [check for kind in kinds for check in service.sections(kind)]
-        known = next((one for name in names if (one := apps[name].healthcheck)), None)
-        made = known or next(map(read_check, checks), None)
-        for check in checks if known else checks[1:]:
+        made = next(map(read_check, checks), None)
+        fitting = [name for name in names if apps[name].port in {None, port}]
+        for name in fitting:
+            kept = apps[name].healthcheck or made
+            apps[name] = replace(apps[name], port=port, healthcheck=kept)
+        is_taken = fitting and all(apps[name].healthcheck is made for name in fitting)
+        for check in checks[1:] if is_taken else checks:
             check.add_note(None, ONE_CHECK)
-        for name in names:
-            if apps[name].port in {None, port}:
-                apps[name] = replace(apps[name], port=port, healthcheck=made)
-            else:
-                reason = "a service has one port here, and it is the first"
-                service.add_note(None, f"port {port}: {reason}")
+        if len(fitting) < len(names):
+            reason = "a service has one port here, and it is the first"
+            service.add_note(None, f"port {port}: {reason}")
         service.tell_all(SERVICE_REASONS)
 
 

@@ -16,6 +16,7 @@ from nvoi.errors import ConfigError, Fault
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import (
     ENTRY,
+    Image,
     build_local_services,
     build_services,
     build_slug,
@@ -27,7 +28,6 @@ from nvoi.onboarding.proposals.commands import find_count
 from nvoi.onboarding.proposals.proposal import NO_NAME, Proposal, Reading, build_proposal
 from nvoi.onboarding.proposals.tree import FilePlace, Note, Section, find_text, read_tree
 from nvoi.onboarding.recipes import Recipe, find_recipe
-from nvoi.onboarding.shell import Image
 from nvoi.onboarding.sources import find_health
 
 NAMES = ("app.json", "Procfile")

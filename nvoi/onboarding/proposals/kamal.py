@@ -214,7 +214,7 @@ def read_roles(
     env = read_env(plan, section)
     primary = section.text("primary_role") or PRIMARY
     roles = dict(list_roles(section))
-    primary = primary if primary in roles else next(iter(roles), primary)
+    primary = build_service_name(primary if primary in roles else next(iter(roles), primary))
     volumes = read_volumes(section, "volumes")
     apps: list[AppService] = []
     variables: dict[str, dict[str, Scalar]] = {}
@@ -223,11 +223,11 @@ def read_roles(
         if not name or name in variables:
             role.add_note(None, NO_NAME)
             continue
-        own = role.section("proxy") if "proxy" in role and key != primary else None
+        own = role.section("proxy") if "proxy" in role and name != primary else None
         command = read_words(role.take("cmd", Scalar, Sequence))
         app = AppService(name, mounts=volumes)
         plan.servers.read_hosts(role, name, is_single=bool(volumes))
-        if key == primary or own:
+        if name == primary or own:
             app = read_proxy(app, own or proxy, health)
         variables[name] = {**env, **read_env(plan, role)}
         apps.append(replace(app, command=use_port(command, app.port) or None))

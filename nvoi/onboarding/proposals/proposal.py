@@ -7,14 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from nvoi.config.environment import SECRETS, parse_database_url
 from nvoi.config.fields import ENV_NAME, SERVICE_NAME
 from nvoi.config.nodes import Place, Scalar, join_path
 from nvoi.config.schema import AppService, Database
-from nvoi.onboarding.answers import DATABASE_HOST, Answers, rename_hosts
+from nvoi.onboarding.answers import DATABASE_HOST, Answers, build_config, rename_hosts
 from nvoi.onboarding.checkout import build_slug
-from nvoi.onboarding.document import build_document
+from nvoi.onboarding.document import build_tree
 from nvoi.onboarding.proposals.tree import FilePlace, Note
 from nvoi.onboarding.proposals.variables import is_secret
 from nvoi.onboarding.recipes import find_recipe
@@ -89,6 +90,18 @@ class Reading:
         return read_text(self.folder / name)
 
 
+def find_marks(tree: Any) -> Iterator[str]:
+    """The names of the variables that a config's texts still want."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from (*MARKED.findall(key), *find_marks(value))
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from find_marks(value)
+    elif isinstance(tree, str):
+        yield from MARKED.findall(tree)
+
+
 def build_proposal(
     reading: Reading,
     file: str,
@@ -119,7 +132,7 @@ def build_proposal(
         answers = replace(answers, apps=tuple(divide_ports(reading, file, answers.apps)))
     if reading.is_local and (recipe := find_recipe(reading.folder)):
         answers = replace(answers, secrets={**recipe.secrets, **answers.secrets})
-    needed = dict.fromkeys(MARKED.findall(build_document(answers)))
+    needed = dict.fromkeys(find_marks(build_tree(build_config(answers))))
     missing = {name: reading.wanted.get(name, f"${name}") for name in needed}
     notes = sorted(dict.fromkeys(reading.notes), key=lambda note: note.position)
     cleaned = tuple(replace(one, message=MARKED.sub(r"$\1", one.message)) for one in notes)

@@ -1,4 +1,4 @@
-"""A recipe: how an app gets what it depends on where there is no image, and how it is started."""
+"""A recipe, and a service as it is prepared and started on this machine by one."""
 
 from __future__ import annotations
 

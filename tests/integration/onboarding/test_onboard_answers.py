@@ -83,6 +83,10 @@ def test_a_narrow_terminal_without_colours_has_neither_a_table_nor_colours(tmp_p
     with Wizard(tmp_path, *SMALL, columns=40, NO_COLOR="1") as wizard:
         wizard.follow((*FEW, ("? What now?", ">save it")))
         assert wizard.end() == 0
+    keys = read_config(tmp_path).application.ssh_keys
+    assert keys
+    # To be copied: it is not folded.
+    assert keys.public_key in wizard.seen.partition("~/.ssh/authorized_keys of its user:")[2]
     assert "\x1b" in wizard.seen
     assert not COLOURS.search(wizard.seen)
     assert "│" not in wizard.seen

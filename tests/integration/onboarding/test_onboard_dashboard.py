@@ -24,8 +24,10 @@ from tests.integration.commands import NVOI, build_environment, call_nvoi
 from tests.integration.onboarding.configs import read_config
 from tests.integration.onboarding.scripts import STARTED, STREAMED
 from tests.integration.onboarding.wizard import (
+    CTRL_C,
     ENTER,
     SMALL,
+    Step,
     Wizard,
     list_files,
     without_key,
@@ -118,6 +120,11 @@ def list_projects(folder: Path) -> str:
     return call_nvoi("dashboard", "project", "list", folder=folder, environ=environ).stdout
 
 
+def named(name: str) -> tuple[Step, ...]:
+    """From the summary to the summary of an app of another name."""
+    return (("? What now?", ">change Application"), ("Application name:", name))
+
+
 def test_a_dashboard_is_started_and_has_the_app_under_its_name(
     tmp_path: Path, checkout: Path
 ) -> None:
@@ -130,8 +137,7 @@ def test_a_dashboard_is_started_and_has_the_app_under_its_name(
             wizard.follow(STARTED)
             wizard.wait_for("The dashboard answers (200)")
             # Another name of the app is one of its project too.
-            wizard.follow((("? What now?", ">change Application"), ("Application name:", "store")))
-            wizard.pick("? What now?", "save it")
+            wizard.follow((*named("store"), ("? What now?", ">save it")))
             assert wizard.end() == 0
         found = re.search(r"as process (\d+)", wizard.seen)
         assert found
@@ -149,9 +155,7 @@ def test_a_dashboard_is_started_and_has_the_app_under_its_name(
             wizard.follow(STARTED)
             wizard.wait_for("The dashboard answers (200)")
             assert "second" in list_projects(tmp_path)
-            wizard.follow(declined)
-            wizard.follow((("? What now?", ">change Application"), ("Application name:", "third")))
-            wizard.follow((declined[0], *STARTED[1:]))
+            wizard.follow((*declined, *named("third"), declined[0], *STARTED[1:]))
             wizard.wait_for("The dashboard answers (200)")
             listed = list_projects(tmp_path)
             assert "second" not in listed
@@ -160,6 +164,14 @@ def test_a_dashboard_is_started_and_has_the_app_under_its_name(
             assert wizard.end() == 0
         assert read_config(second).callback_url is None
         assert [line.split()[0] for line in list_projects(tmp_path).splitlines()[1:]] == ["store"]
+        # A name that another app's project has costs none of what was answered.
+        with Wizard(second, NVOI_HOME=home) as wizard:
+            wizard.follow((("deploy.enc is there:", ">change it"), declined[0], *STARTED[1:]))
+            wizard.wait_for("The dashboard answers (200)")
+            wizard.follow((*named("store"), ("? What now?", ">save it")))
+            wizard.wait_for("The app's project there keeps the name that it has.")
+            assert wizard.end() == 0
+        assert (read_config(second).callback_url or "none") in list_projects(tmp_path)
         # What it was called with is not stored.
         base = url.partition("/api/")[0]
         assert json.loads(fetch(f"{base}/api/projects/store/deploys.json"))["deploys"] == []
@@ -181,14 +193,19 @@ def test_a_dashboard_is_started_and_has_the_app_under_its_name(
     assert "default" not in list_projects(tmp_path)
 
 
+@pytest.mark.parametrize(("keys", "code"), [("cancel", 1), (CTRL_C, 130)], ids=["cancel", "ctrl-c"])
 def test_a_dashboard_that_was_started_ends_where_nothing_is_saved(
-    tmp_path: Path, checkout: Path
+    tmp_path: Path, checkout: Path, keys: str, code: int
 ) -> None:
     with Wizard(checkout, *SMALL, NVOI_HOME=str(tmp_path / "home")) as wizard:
         wizard.follow(STARTED)
         wizard.wait_for("The dashboard answers (200)")
-        wizard.pick("? What now?", "cancel, save nothing")
-        assert wizard.end() == 1
+        if keys == CTRL_C:
+            wizard.wait_for("? What now?")
+            wizard.process.send(keys)
+        else:
+            wizard.pick("? What now?", "cancel, save nothing")
+        assert wizard.end() == code
     with (tmp_path / "home/dashboard.d/dashboard.sqlite3.lock").open() as file:
         # Nobody serves it any more.
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from nvoi.config.sealing import encrypt, generate_key
 from nvoi.secret import Secret
+from tests.fakes.protocol import find_signature_faults
+from tests.fakes.receiver import Receiver
 from tests.integration.commands import NVOI, build_environment, call_nvoi
 from tests.integration.onboarding.configs import OWN, make_config, read_config, read_text
-from tests.integration.onboarding.scripts import FEW, HEALTH
+from tests.integration.onboarding.scripts import FEW, HEALTH, LOCAL
 from tests.integration.onboarding.wizard import (
     ENTER,
     SMALL,
@@ -21,6 +26,10 @@ from tests.integration.onboarding.wizard import (
     write_small,
 )
 from tests.integration.streams import KEY
+from tests.ports import find_port
+from tests.waiting import fetch_from
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -59,11 +68,17 @@ def test_a_config_that_is_there_can_be_changed_and_keeps_all_else(owned: Path) -
     assert (owned / "deploy.enc").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_config_that_is_there_can_be_left_or_saved_as_it_is(owned: Path) -> None:
+def test_a_config_that_is_there_can_be_left_cancelled_or_saved_as_it_is(owned: Path) -> None:
     before = list_files(owned)
     with Wizard(owned) as wizard:
         wizard.pick("deploy.enc is there:", "leave it as it is")
         assert wizard.end() == 0
+    with Wizard(owned) as wizard:
+        wizard.pick("deploy.enc is there:", "change it")
+        wizard.follow((("? What now?", ">change Application"), ("Application name:", "other")))
+        wizard.pick("? What now?", "cancel")
+        assert wizard.end() == 1
+    assert "Nothing was saved." in wizard.seen
     with Wizard(owned) as wizard:
         wizard.follow((("deploy.enc is there:", ">change it"), ("? What now?", ">save it")))
         assert wizard.end() == 0
@@ -182,3 +197,53 @@ def test_more_services_than_there_are_keys_to_choose_by_can_be_changed(owned: Pa
         wizard.wait_for("remove web")
         wizard.process.send("\x03")
         assert wizard.end() == 130
+
+
+@pytest.fixture
+def checkout() -> Iterator[Path]:
+    """A small web app. Its path is short: a Unix socket's must fit in 108 bytes."""
+    folder = Path(tempfile.mkdtemp(prefix="nv-"))
+    shutil.copy(ROOT / "nvoi/demo/hello/app.py", folder)
+    (folder / "Procfile").write_text("web: exec python3 app.py\nrelease: echo prepared\n")
+    yield folder
+    words = ("delete", "--yes", "--delete-volumes", "--quiet", "--callback-budget", "0")
+    assert call_nvoi(*words, folder=folder, environ=build_deploying(folder)).returncode == 0
+    shutil.rmtree(folder)
+
+
+def build_deploying(checkout: Path) -> dict[str, str]:
+    return build_environment(checkout) | {"NVOI_HOME": str(checkout / "home")}
+
+
+def test_what_was_answered_is_deployed_and_followed(checkout: Path) -> None:
+    """From the first question to an app that answers; the key is the one of $DEPLOY_KEY."""
+    port = find_port()
+    with Receiver(KEY) as dashboard:
+        with Wizard(checkout, DEPLOY_KEY=KEY) as wizard:
+            wizard.follow((*LOCAL[:2], ("App name:", ENTER), ("Command:", ENTER)))
+            wizard.follow((("Port (blank: none):", str(port)), (HEALTH, ENTER)))
+            wizard.follow(
+                (
+                    ("Command before each release (blank: none):", ENTER),
+                    ("Another app?", ENTER),
+                    ("Database:", ">SQLite"),
+                    ("Variable (blank: no more):", "GREETING"),
+                    ("Value of GREETING:", "Good morning"),
+                    ("Variable (blank: no more):", ENTER),
+                    ("Secret (blank: no more):", ENTER),
+                    *LOCAL[21:23],
+                    ("Callback URL:", dashboard.url),
+                    ("? What now?", ">save it"),
+                )
+            )
+            assert wizard.end() == 0
+        assert not (checkout / "deploy.key").exists()
+        done = call_nvoi("deploy", folder=checkout, environ=build_deploying(checkout))
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "prepared" in done.stdout
+        assert "Good morning" in fetch_from(port)
+        for request in dashboard.requests:
+            assert not list(find_signature_faults(request, KEY.encode()))
+        call, *deploy = dashboard.requests
+        assert call.kind == "logs"
+        assert (deploy[0].state, deploy[-1].state) == ("started", "completed")

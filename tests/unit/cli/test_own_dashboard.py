@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from nvoi.cli.own_dashboard import OwnDashboard
-from nvoi.cli.projects import open_store, prepare_database
-from nvoi.dashboard.projects import add_project, list_projects
+from nvoi.cli.projects import open_store, prepare_database, remember_url
+from nvoi.dashboard.database import lock_database
+from nvoi.dashboard.projects import add_project, list_projects, remove_project
+from nvoi.errors import UsageError
 from nvoi.secret import Secret
 
 
@@ -32,6 +35,61 @@ def test_another_apps_project_of_the_same_name_is_left_alone(environ: dict[str, 
     assert "the dashboard has a project shop with another key" in started.text
     dashboard.undo()
     assert list_names(environ) == ["shop"]
+
+
+@pytest.fixture
+def served(environ: dict[str, str]) -> Iterator[OwnDashboard]:
+    """Where a dashboard runs already, at port 1."""
+    path = prepare_database(argparse.Namespace(db=None), environ)
+    with open_store(path) as (database, _):
+        remember_url(database, "http://127.0.0.1:1")
+    with lock_database(path):
+        yield OwnDashboard(Secret(secrets.token_hex(32)), environ)
+
+
+def test_the_project_is_called_as_the_app_is_saved_at_whatever_address(
+    served: OwnDashboard, environ: dict[str, str]
+) -> None:
+    # The other name was answered again after a step back.
+    first, again = (served.start(name).url for name in ("shop", "store"))
+    assert list_names(environ) == ["store"]
+    assert served.settle(again, "store") == again
+    elsewhere = first.replace("127.0.0.1:1", "logs.example.com")
+    url = served.settle(elsewhere, "third")
+    assert served.is_called
+    assert list_names(environ) == ["third"]
+    assert url
+    assert url.startswith("http://logs.example.com/api/projects/")
+    # A name that it cannot have leaves the one that it has.
+    with pytest.raises(UsageError, match="cannot be a project's name"):
+        served.settle(url, "_third")
+    assert served.is_called
+    assert list_names(environ) == ["third"]
+    served.undo()
+    assert list_names(environ) == []
+
+
+def test_nothing_is_taken_back_before_the_config_is_saved(
+    served: OwnDashboard, environ: dict[str, str]
+) -> None:
+    served.start("shop")
+    assert served.settle("http://logs.example.com/c", "shop") == "http://logs.example.com/c"
+    assert not served.is_called
+    # The save may fail, and the user go back to it.
+    assert list_names(environ) == ["shop"]
+
+
+def test_what_others_removed_or_made_meanwhile_is_no_error(
+    served: OwnDashboard, environ: dict[str, str]
+) -> None:
+    served.start("shop")
+    path = prepare_database(argparse.Namespace(db=None), environ)
+    with open_store(path) as (database, keyring), database.write() as connection:
+        remove_project(connection, "shop")
+        add_project(connection, keyring, "shop", Secret(secrets.token_hex(32)))
+    served.undo()
+    assert list_names(environ) == ["shop"]
+    served.undo()
 
 
 def test_a_name_that_no_project_can_have_is_told(environ: dict[str, str]) -> None:

@@ -13,7 +13,7 @@ ENTER = None
 
 
 class Script(Prompts):
-    """Answers in order; ``said`` is all that was shown.
+    """Answers in order; ``said`` is all that was shown, ``hidden`` what was asked without echo.
 
     Args:
         answers: each a text, a title of a choice, True or False, or ``ENTER``.
@@ -24,6 +24,7 @@ class Script(Prompts):
         self._answers = list(answers)
         self._width = width
         self.asked: list[str] = []
+        self.hidden: list[str] = []
         self.said: list[str] = []
 
     @property
@@ -40,6 +41,7 @@ class Script(Prompts):
         return default if answer is ENTER else str(answer)
 
     def secret(self, message: str) -> str:
+        self.hidden.append(message)
         return self.text(message, "")
 
     def confirm(self, message: str, *, default: bool) -> bool:

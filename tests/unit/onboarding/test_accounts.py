@@ -33,7 +33,9 @@ def test_hetzner_lists_what_is_on_sale_where_with_cores_memory_architecture_and_
         assert found == HetznerProvider(Secret(TOKEN), "cax11", "fsn1", "arm64")
         assert "Hetzner does not know this token" in script.said[0]
         assert "the token may only read" in script.said[1]
-        # What the config has is offered first, where it is still on sale.
+        # What the config has is offered first, where it is still on sale, else the cheapest.
+        gone = replace(found, server_type="cx11")
+        assert ask_account(Script("", ENTER, ENTER), HETZNER, gone, environ).server_type == "cx23"
         script = Script("", ENTER, ENTER)
         assert ask_account(script, HETZNER, found, environ) == found
         # Nothing of it has changed anything.

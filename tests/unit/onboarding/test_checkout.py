@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from nvoi.config.schema import AppService
-from nvoi.onboarding.checkout import read_checkout
-from nvoi.onboarding.shell import Image, read_dockerfile
+from nvoi.onboarding.checkout import Image, read_checkout, read_dockerfile
 from tests.unit.onboarding.examples import build_service
 from tests.unit.onboarding.proposals.reading import write
 
@@ -61,6 +60,10 @@ def test_the_remotes_name_comes_first(checkout: Path, url: str, name: str) -> No
         (
             {"Procfile": "worker: bin/work\nrelease: bin/migrate\n"},
             (build_service("worker", "bin/work", None, "bin/migrate"),),
+        ),
+        (
+            {"Procfile": "mail: a\nwork: b\nMail: c\n"},
+            (build_service("mail", "a"), build_service("work", "b")),
         ),
         (
             {"Dockerfile": "FROM a\nEXPOSE 3000\nCMD bin/other\n", "Procfile": "web: bin/serve\n"},

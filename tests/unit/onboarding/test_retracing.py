@@ -242,6 +242,7 @@ def test_a_file_that_is_named_leaves_the_questions_that_it_answers(tmp_path: Pat
         "Stream deploy logs to a dashboard?",
         "What now?",
     ]
+    assert script.hidden == ["Value of TOKEN:"]
     assert answers.secrets["TOKEN"].reveal() == "t0ken-5ecret"
     assert answers.database
     said = "\n".join(script.said)

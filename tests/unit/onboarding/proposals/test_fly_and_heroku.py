@@ -128,6 +128,7 @@ def test_each_process_has_the_first_of_its_checks_and_others_are_told(tmp_path: 
     [processes]
     web = "a"
     job = "b"
+    late = "c"
     [http_service]
     internal_port = 80
     [[http_service.checks]]
@@ -139,6 +140,11 @@ def test_each_process_has_the_first_of_its_checks_and_others_are_told(tmp_path: 
     [[services]]
     internal_port = 90
     processes = ["job"]
+    [[services]]
+    internal_port = 80
+    processes = ["web", "late"]
+    [[services.http_checks]]
+    path = "/l"
     [env]
     LIST = ["a"]
     [checks.first]
@@ -151,10 +157,15 @@ def test_each_process_has_the_first_of_its_checks_and_others_are_told(tmp_path: 
     write(tmp_path, {"fly.toml": text})
     adopted, application = read(tmp_path, "fly.toml")
     checks = [(app.port, app.healthcheck) for app in application.app.values()]
-    assert checks == [(80, Healthcheck(path="/a")), (90, Healthcheck(path="/c"))]
+    paths = ((80, "/a"), (90, "/c"), (80, "/l"))
+    assert checks == [(port, Healthcheck(path=path)) for port, path in paths]
     told = [line for line in adopted.told if line.endswith(": a service has one check here")]
-    check_told(adopted, "fly.toml:17: env.LIST: is no text")
-    assert [line.split(": ")[1] for line in told] == ["http_service.checks", "checks.second"]
+    check_told(adopted, "fly.toml:23: env.LIST: is no text")
+    assert [line.split(": ")[1] for line in told] == [
+        "http_service.checks",
+        "services.http_checks",
+        "checks.second",
+    ]
 
 
 APP_JSON = """\

@@ -112,11 +112,14 @@ def test_roles_and_accessories_run_where_they_did(tmp_path: Path) -> None:
 
 
 def test_a_secret_without_a_value_lacks(tmp_path: Path) -> None:
-    write(tmp_path, {"config/deploy.yml": DEPLOY, ".kamal/secrets": SECRETS})
+    # A name that no variable can have is asked for as it stands.
+    text = DEPLOY.replace("- RAILS_MASTER_KEY\n", "- RAILS_MASTER_KEY\n    - 'ODD:a\"b'\n")
+    write(tmp_path, {"config/deploy.yml": text, ".kamal/secrets": SECRETS})
     adopted, _ = read(tmp_path, "config/deploy.yml", is_local=True, OTHER="x")
     assert sorted(line.rpartition(": ")[2] for line in adopted.lacking) == [
         "$POSTGRES_PASSWORD has no value",
         "$RAILS_MASTER_KEY has no value",
+        '$a"b has no value',
     ]
 
 
@@ -128,6 +131,7 @@ def test_a_secret_without_a_value_lacks(tmp_path: Path) -> None:
         ("servers: [a.example]\nhealthcheck: {path: /ok}\n", 3000, "/ok"),
         ("servers: {web: {hosts: [{a.example: [tag]}]}}\nproxy: {app_port: 5000}\n", 5000, "/up"),
         ("servers: {main: {hosts: [a.example]}}\nprimary_role: main\n", 80, "/up"),
+        ("servers: {Web: [a.example], web: [b.example]}\n", 80, "/up"),
         (
             "servers: {web: [a.example]}\nproxy: {healthcheck: {path: /h, interval: 3}}\n",
             80,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nvoi.errors import ConfigError
 from nvoi.onboarding.proposals import read_proposal
 from nvoi.onboarding.proposals.commands import find_count, read_memory, read_seconds
 from nvoi.onboarding.proposals.compose import interpolate
@@ -98,6 +99,29 @@ def test_variables_in_a_list_of_mappings_are_kept(tmp_path: Path) -> None:
     assert (reveal(application), application.env) == ({"API_KEY": "hunter2secret"}, {"A": "c"})
 
 
-@pytest.mark.parametrize("text", ["${A:-" * 20_000 + "x" + "}" * 20_000, "${A:-" * 50_000])
-def test_defaults_in_defaults_without_end_are_texts(text: str) -> None:
-    assert interpolate(f"{text} ${{B:-${{C-d}}}}", lambda _: None, str).endswith(" d")
+DEEP = 20_000
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("${A:-" * DEEP + "x" + "}" * DEEP, "x"),
+        ("${A:-" * DEEP, "${A:-" * DEEP),
+        ("${" * DEEP + "}" * DEEP, "${" * DEEP + "}" * DEEP),
+        (("${A:-" + "x" * 200) * DEEP + "}" * DEEP, "x" * 200 * DEEP),
+    ],
+    ids=["closed", "open", "nameless", "long"],
+)
+def test_brackets_in_brackets_take_no_longer_than_others(text: str, value: str) -> None:
+    assert interpolate(f"{text} ${{B:-${{C-d}}}}", lambda _: None, str) == f"{value} d"
+
+
+def test_files_that_extend_each_other_without_end_are_a_fault(tmp_path: Path) -> None:
+    other = {"other.yaml": "services: {b: {extends: {service: web, file: compose.yaml}}}\n"}
+    write(tmp_path, other)
+    with pytest.raises(ConfigError, match="extends itself"):
+        read_compose(tmp_path, "services: {web: {extends: {service: b, file: other.yaml}}}\n")
+    with pytest.raises(ConfigError, match="too many files include each other"):
+        read_compose(tmp_path, "include: [compose.yaml]\nservices: {web: {build: .}}\n")
+    with pytest.raises(ConfigError, match=r"^\.: is missing or empty"):
+        read_compose(tmp_path, "include: ['.']\nservices: {web: {build: .}}\n")

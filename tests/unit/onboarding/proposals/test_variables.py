@@ -74,11 +74,24 @@ def test_a_dotenv_file_is_read_as_its_libraries_do() -> None:
         ("${B}${B:?no}${E:?no}", "<B><B><E>"),
         ("a$ ${ $1 ${A", "a$ ${ $1 ${A"),
         ("${B:-a}b}", "ab}"),
+        ("${A:-{}} ${B:-{}} {${A}}", "1 {} {1}"),
+        ("${A:-$${B}} ${B:-$${B}}", "1 ${B}"),
     ],
 )
 def test_variables_inside_of_values_are_those_of_compose(text: str, value: str) -> None:
     known = {"A": "1", "E": ""}
     assert interpolate(text, known.get, lambda name: f"<{name}>") == value
+
+
+def test_a_variable_of_a_default_that_is_not_taken_is_not_asked_for() -> None:
+    wanted: list[str] = []
+
+    def want(name: str) -> str:
+        wanted.append(name)
+        return ""
+
+    interpolate("${A:-$B}${C+${B}}${C:-${A}$D}", {"A": "1"}.get, want)
+    assert wanted == ["D"]
 
 
 @pytest.mark.parametrize(
