@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import tempfile
 import threading
 import uuid
@@ -238,6 +239,16 @@ def test_filters_and_the_level_of_a_streams_handler_can_be_set_and_taken_back(
         run.log.debug("four")
     receiver.assert_protocol()
     assert receiver.messages == ["one", "two secret", "three", "four"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="a filter answers yes or no before 3.12")
+def test_a_filter_may_answer_with_another_record(run: Run, receiver: Receiver) -> None:
+    def replace(record: logging.LogRecord) -> Any:
+        return build_record(msg=f"in place of {record.getMessage()}")
+
+    with run, filtering(run.stream.handler, replace):
+        run.log.info("this")
+    assert receiver.messages == ["in place of this"]
 
 
 def test_what_a_formatter_makes_is_masked_and_clean(receiver: Receiver, tmp_path: Path) -> None:
