@@ -443,6 +443,18 @@ def test_what_logging_itself_stumbles_over_arrives_all_the_same(
     assert (field, after) == ("a field that every record has", "after")
 
 
+def test_a_sign_for_the_listener_to_stop_is_never_sent(
+    apart: logging.Logger, bare: Receiver, tmp_path: Path
+) -> None:
+    handler = SignedHTTPHandler(bare.url, KEY, "run-1", budget=2.0, undelivered=tmp_path)
+    apart.addHandler(handler)
+    # As the standard listener puts it into its queue.
+    handler.queue_handler.queue.put(None)
+    handler.close()
+    assert handler.stats().troubles == {}
+    assert bare.requests == []
+
+
 def test_what_a_finaliser_logs_on_a_sender_s_thread_arrives(
     receiver: Receiver, tmp_path: Path
 ) -> None:
