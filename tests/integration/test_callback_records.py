@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from nvoi import SignedHTTPHandler
+from nvoi import SignedHTTPHandler, protocol
 from nvoi.log.counts import marked_as_sender
 from tests.fakes import behaviours
 from tests.fakes.receiver import Receiver
@@ -410,6 +410,17 @@ def test_nothing_follows_the_terminal_status_though_threads_log_on(
     receiver.assert_protocol()
     assert receiver.requests[-1].state == "completed"
     assert run.stream.stats().dropped == 0
+
+
+def test_an_end_of_a_run_that_ctrl_c_cuts_in_two_is_told_once(run: Run, receiver: Receiver) -> None:
+    with run:
+        run.log.info("one")
+        # As far as completed() gets before the stream knows of it.
+        run.stream.handler.put_status(protocol.build_completed([], 1))
+    receiver.assert_protocol()
+    assert receiver.messages == ["one"]
+    assert receiver.statuses[-1]["duration_seconds"] == 1
+    assert run.stream.stats().terminal_delivered
 
 
 class Unreadable(dict[str, object]):
