@@ -6,15 +6,13 @@ retried, the next waits. Trouble is counted by kind and told once.
 
 from __future__ import annotations
 
+import email.utils
 import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-
-from urllib3.exceptions import InvalidHeader
-from urllib3.util import Retry
 
 from nvoi import protocol
 from nvoi.log.clock import read_seconds
@@ -235,7 +233,10 @@ class Delivery:
 
 def parse_retry_after(header: str) -> float:
     """Seconds to wait by a ``Retry-After`` header, in either form of RFC 9110, 10.2.3."""
+    text = header.strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
     try:
-        return float(Retry().parse_retry_after(header))
-    except (InvalidHeader, OverflowError, ValueError):
+        return email.utils.parsedate_to_datetime(text).timestamp() - time.time()
+    except (ValueError, OverflowError):
         return 0.0

@@ -159,11 +159,12 @@ class Sender:
         try:
             if isinstance(item, End):
                 self._end_by(item)
-            elif isinstance(item, StatusEvent):
-                self._is_over |= item.terminal
-            elif self._is_over and isinstance(item, tuple):
-                # Its log call and the end of the run met; nothing follows the terminal status.
+            elif self._is_over and not isinstance(item, Barrier):
+                # A log call and the end of the run met, or Ctrl-C cut in two what ended it;
+                # nothing follows the terminal status.
                 return
+            elif isinstance(item, StatusEvent):
+                self._is_over = item.terminal
             self._buffer.append(item)
         except Exception as error:  # noqa: BLE001 - the next item comes, whatever becomes of this
             self._note_fault(error)

@@ -103,6 +103,7 @@ def test_a_level_of_the_programs_own_has_its_name(receiver: Receiver, tmp_path: 
     with run:
         run.log.log(5, "one")
     assert receiver.messages == ["one"]
+    assert SignedHTTPHandler(receiver.url, KEY, "run-1", "trace").level == 5
 
 
 @pytest.mark.parametrize("secrets", ["hunter22", ["hunter22"], {"hunter22": 1}, ("hunter22",)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import tempfile
 import threading
 import uuid
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from nvoi import SignedHTTPHandler
+from nvoi import SignedHTTPHandler, protocol
 from nvoi.log.counts import marked_as_sender
 from tests.fakes import behaviours
 from tests.fakes.receiver import Receiver
@@ -240,6 +241,16 @@ def test_filters_and_the_level_of_a_streams_handler_can_be_set_and_taken_back(
     assert receiver.messages == ["one", "two secret", "three", "four"]
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="a filter answers yes or no before 3.12")
+def test_a_filter_may_answer_with_another_record(run: Run, receiver: Receiver) -> None:
+    def replace(record: logging.LogRecord) -> Any:
+        return build_record(msg=f"in place of {record.getMessage()}")
+
+    with run, filtering(run.stream.handler, replace):
+        run.log.info("this")
+    assert receiver.messages == ["in place of this"]
+
+
 def test_what_a_formatter_makes_is_masked_and_clean(receiver: Receiver, tmp_path: Path) -> None:
     run = Run(receiver.url, tmp_path, secrets=["hunter22"])
     with run:
@@ -401,6 +412,17 @@ def test_nothing_follows_the_terminal_status_though_threads_log_on(
     assert run.stream.stats().dropped == 0
 
 
+def test_an_end_of_a_run_that_ctrl_c_cuts_in_two_is_told_once(run: Run, receiver: Receiver) -> None:
+    with run:
+        run.log.info("one")
+        # As far as completed() gets before the stream knows of it.
+        run.stream.handler.put_status(protocol.build_completed([], 1))
+    receiver.assert_protocol()
+    assert receiver.messages == ["one"]
+    assert receiver.statuses[-1]["duration_seconds"] == 1
+    assert run.stream.stats().terminal_delivered
+
+
 class Unreadable(dict[str, object]):
     """A mapping whose truth is nobody's to know."""
 
@@ -430,6 +452,18 @@ def test_what_logging_itself_stumbles_over_arrives_all_the_same(
     assert mapping == "a mapping: {'a': 1}"
     assert faceless.startswith("a class: ")
     assert (field, after) == ("a field that every record has", "after")
+
+
+def test_a_sign_for_the_listener_to_stop_is_never_sent(
+    apart: logging.Logger, bare: Receiver, tmp_path: Path
+) -> None:
+    handler = SignedHTTPHandler(bare.url, KEY, "run-1", budget=2.0, undelivered=tmp_path)
+    apart.addHandler(handler)
+    # As the standard listener puts it into its queue.
+    handler.queue_handler.queue.put(None)
+    handler.close()
+    assert handler.stats().troubles == {}
+    assert bare.requests == []
 
 
 def test_what_a_finaliser_logs_on_a_sender_s_thread_arrives(

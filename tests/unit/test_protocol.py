@@ -70,6 +70,17 @@ def test_a_batch_is_one_object_with_its_lines_in_order() -> None:
     assert len(batch.encode()) == protocol.FRAME_BYTES + sum(map(protocol.measure, lines)) + 2
 
 
+@pytest.mark.parametrize(("first", "numbers"), [(4, ["4-4", "5-6"]), (0, [None, None])])
+def test_halves_have_the_numbers_of_their_lines_where_there_are_any(
+    first: int, numbers: list[str | None]
+) -> None:
+    batch = protocol.LogBatch(["a", "b", "c"], first)
+    halves = batch.halve()
+    assert [part.lines for part in halves] == [["a"], ["b", "c"]]
+    assert [build_headers(part).get("X-Nvoi-Sequence") for part in halves] == numbers
+    assert len({part.id for part in (batch, *halves)}) == 3
+
+
 @pytest.mark.parametrize("text", ["x" * 100_000, "ü" * 100_000, '"\n' * 50_000, "🚀" * 30_000])
 @pytest.mark.parametrize("most", [500, 5_000, 50_000])
 def test_a_long_line_is_cut_to_fit_and_says_so(text: str, most: int) -> None:
@@ -110,6 +121,7 @@ def test_a_deploy_id_that_would_change_the_path_is_refused(deploy_id: str) -> No
 
 def test_started_leaves_out_what_is_not_known() -> None:
     context = {"git_sha": "abc", "git_ref": None, "ci_provider": "", "other": "x"}
+    context |= {"commit_title": None, "commit_author": "", "dirty": ""}
     event = protocol.build_started(context)
     assert event.payload == {"status": "started", "git_sha": "abc"}
     assert event.headers == {}

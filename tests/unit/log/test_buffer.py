@@ -88,6 +88,19 @@ def test_what_is_urgent_does_not_linger(item: Line | StatusEvent) -> None:
     assert read(buffer.take())[0] == "before"
 
 
+def test_an_error_wakes_a_taker_that_waits_and_lines_after_it_gather_again() -> None:
+    buffer = Buffer(Counts(tell=print), linger=3600, first_linger=3600)
+    buffer.append(line("boom", logging.ERROR))
+    buffer.take()
+    buffer.append(line("calm"))
+    taker, taken = take_in_thread(buffer)
+    taker.join(0.2)
+    assert taker.is_alive()
+    buffer.append(line("boom", logging.ERROR))
+    taker.join(PATIENCE)
+    assert read(taken[0]) == ["calm", "boom"]
+
+
 def test_statuses_barriers_and_lines_keep_their_order() -> None:
     buffer = Buffer(Counts(tell=print), first_linger=0, linger=0)
     barrier, started = Barrier(), StatusEvent({"status": "started"})
