@@ -40,7 +40,7 @@ def test_another_apps_project_of_the_same_name_is_left_alone(environ: dict[str, 
 @pytest.fixture
 def served(environ: dict[str, str]) -> Iterator[OwnDashboard]:
     """Where a dashboard runs already, at port 1."""
-    path = prepare_database(argparse.Namespace(db=None), environ)
+    path = prepare_database(None, environ)
     with open_store(path) as (database, _):
         remember_url(database, "http://127.0.0.1:1")
     with lock_database(path):
@@ -83,7 +83,7 @@ def test_what_others_removed_or_made_meanwhile_is_no_error(
     served: OwnDashboard, environ: dict[str, str]
 ) -> None:
     served.start("shop")
-    path = prepare_database(argparse.Namespace(db=None), environ)
+    path = prepare_database(None, environ)
     with open_store(path) as (database, keyring), database.write() as connection:
         remove_project(connection, "shop")
         add_project(connection, keyring, "shop", Secret(secrets.token_hex(32)))
