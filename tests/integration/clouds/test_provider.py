@@ -195,3 +195,13 @@ def test_an_api_that_is_down_is_told_and_a_plan_shows_the_rest(site: Site) -> No
     assert volume == "needs volume shop-main-data, 20 GB"
     [told] = provider.describe_deletion(application, with_volumes=True)
     assert told.startswith("cannot ask what there is: ")
+
+
+def test_a_plan_fails_where_the_api_refuses_to_say_what_there_is(site: Site) -> None:
+    application = site.read(DISK)
+    refusal = Fault(Refused(418, "other", "not for you"))
+    site.cloud.fail_on("GET", "/", refusal, times=FOREVER)
+    for describe in ("describe", "describe_deletion"):
+        provider = site.open(application, in_haste=True)
+        with pytest.raises(NvoiError, match="not for you"):
+            getattr(provider, describe)(application, with_volumes=False)
