@@ -165,6 +165,9 @@ def test_what_the_gem_made_is_taken_over_and_nothing_is_doubled(site: Site) -> N
     for kind in ("server", "network"):
         [labels] = site.list_labels(kind)
         assert labels.items() >= {"team": "a", "managed-by": "nvoi", "app": "shop"}.items()
+    # All of it is the app's now, so that a delete takes all but a key that others may use.
+    assert not again.delete_servers(application, with_volumes=True)
+    assert site.list_all().keys() <= {"ssh_keys"}
 
 
 def test_a_delete_leaves_what_nobody_says_whose_it_is_and_tells(site: Site) -> None:
