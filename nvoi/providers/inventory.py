@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import ClassVar, Generic, Protocol, Self, TypeVar
 
 from nvoi.config.schema import Application
 from nvoi.providers.rented import (
@@ -22,7 +22,11 @@ class Resource(Protocol):
     """A thing in an account. As text it is what people call it."""
 
     @property
-    def id(self) -> Any: ...
+    def kind(self) -> Hashable: ...
+
+    @property
+    def id(self) -> Hashable:
+        """It may be that of a thing of another kind, too."""
 
     @property
     def name(self) -> str: ...
@@ -133,7 +137,7 @@ class Inventory(Generic[R]):
 
     def replace(self, changed: Iterable[R]) -> Self:
         """With resources as they are now, and new ones."""
-        by_id = {one.id: one for one in (*self.resources, *changed)}
+        by_id = {(one.kind, one.id): one for one in (*self.resources, *changed)}
         return replace(self, resources=tuple(by_id.values()))
 
 

@@ -142,20 +142,20 @@ class AWS(RentedServers[Situation]):
             raise build_error(failures)
 
     def delete_servers(self, application: Application, *, with_volumes: bool) -> Sequence[str]:
-        app, self._seen = self._open(application), None
+        app, seen = self._open(application), self._look(application)
+        for clash in seen.list_clashes():
+            log.warning("%s, and stays", clash)
+        self._seen = None
         with app.tell_faults():
             own = app.list_own(with_volumes=with_volumes)
         failures = app.delete_servers([one for one in own if one.is_server])
         failures |= app.delete_parts([one for one in own if not one.is_server])
         self._check_all_gone(app, failures, with_volumes=with_volumes)
-        after = app.look()
-        for clash in after.list_clashes():
-            log.warning("%s, and stays", clash)
-        if free := [one for one in after.strangers if with_volumes or not one.is_data]:
+        if free := [one for one in seen.strangers if with_volumes or not one.is_data]:
             raise build_strangers_error("AWS", free, "tag", "at AWS")
         if traces := app.find_traces():
             raise build_elsewhere_error(traces)
-        return [] if with_volumes else [one.name for one in after.data if after.is_own(one)]
+        return [] if with_volumes else [one.name for one in app.volumes.list_own()]
 
     def _check_all_gone(
         self, app: App, failures: Mapping[Resource, NvoiError], *, with_volumes: bool

@@ -160,8 +160,7 @@ class App:
             NvoiError: it cannot be had.
         """
         if found is not None:
-            self.servers.keep(one, found, network)
-            return found
+            return self.servers.keep(one, found, network)
         if choice is None:
             raise NvoiError(f"{one.name} is not there any more", hint="run nvoi again")
         try:

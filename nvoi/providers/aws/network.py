@@ -192,8 +192,7 @@ class Networks:
     ) -> Resource:
         if found is None:
             found = self._ec2.make(find, kind, self._owner.build_tags(name), **parameters)
-        self._owner.claim(found)
-        return found
+        return self._owner.claim(found)
 
     def _ensure_gateway(self, vpc: Resource) -> Resource:
         gateway = self._ensure(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from nvoi.config.schema import Application
@@ -69,12 +70,13 @@ class Owner:
         named = self._ec2.find(kind, {"tag:Name": lacking, **filters}) if lacking else []
         return [*dict.fromkeys((*own, *named))]
 
-    def claim(self, one: Resource, others: Mapping[str, str] = NO_TAGS) -> None:
-        """Have it bear the app's tags, and others beside them."""
+    def claim(self, one: Resource, others: Mapping[str, str] = NO_TAGS) -> Resource:
+        """It, once it bears the app's tags, and others beside them."""
         wanted = {**self.labels, **others}
         lacking = {key: value for key, value in wanted.items() if one.tags.get(key) != value}
         if lacking:
             self._ec2.call("create_tags", Resources=[one.id], Tags=build_pairs(lacking))
+        return replace(one, tags={**one.tags, **wanted})
 
 
 def find_other(one: Resource, own: Mapping[str, str]) -> str | None:

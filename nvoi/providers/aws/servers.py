@@ -54,8 +54,8 @@ class Servers:
     def list_own(self) -> list[Resource]:
         return self._owner.list_own("instance", IS_ALIVE)
 
-    def keep(self, wanted: WantedServer, found: Resource, network: Network) -> None:
-        """Take a server over, and put right what others have changed of it.
+    def keep(self, wanted: WantedServer, found: Resource, network: Network) -> Resource:
+        """The server, once it is taken over, and what others have changed of it is put right.
 
         Raises:
             NvoiError: it is not where the app's servers are.
@@ -65,7 +65,7 @@ class Servers:
                 f"{found} is in another network than the app's, and cannot be moved",
                 hint="delete it at AWS: nvoi makes a new one",
             )
-        self._owner.claim(found, {GROUP: wanted.group})
+        found = self._owner.claim(found, {GROUP: wanted.group})
         if list_firewalls(found) != [network.firewall]:
             log.warning("%s had other firewalls: it gets back the app's own", found)
             request = {"InstanceId": found.id, "Groups": [network.firewall]}
@@ -73,6 +73,7 @@ class Servers:
         options = found.item.get("MetadataOptions", {})
         if any(options.get(name) != value for name, value in METADATA.items()):
             self._ec2.call("modify_instance_metadata_options", InstanceId=found.id, **METADATA)
+        return found
 
     def make(self, wanted: WantedServer, network: Network, choice: Choice) -> Resource:
         """A new server, which is starting.

@@ -99,8 +99,7 @@ class Volumes:
         name = one.wanted.name
         labels = {GROUP: groups[name]}
         if found is not None:
-            self._owner.claim(found, labels)
-            return found
+            return self._owner.claim(found, labels)
         return self._ec2.make(
             lambda: self._find(name),
             "volume",

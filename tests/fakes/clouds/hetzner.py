@@ -11,8 +11,10 @@ import ipaddress
 import re
 import time
 from base64 import b64decode
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from hashlib import md5
+from itertools import count
 from typing import Any
 
 from tests.fakes.clouds.hetzner_catalog import IMAGES, LOCATIONS, build_pricing, build_types
@@ -63,7 +65,8 @@ class Hetzner(Project):
         self.failing: dict[str, tuple[str, str]] = {}
         self.remaining = HOURLY
         self._going: dict[int, tuple[Progress, Callable[[], None]]] = {}
-        self._ids = iter(range(1, 1_000_000))
+        #: Each kind is counted by itself.
+        self._ids: dict[str, Iterator[int]] = defaultdict(lambda: count(1))
         super().__init__(**options)
 
     # What a test asks for
@@ -407,7 +410,7 @@ class Hetzner(Project):
         return self._add(kind, body["name"], labels, **shape)
 
     def _add(self, kind: str, name: str, labels: Json, **shape: Any) -> Json:
-        number = next(self._ids)
+        number = next(self._ids[kind])
         head = {"id": number, "name": name, "labels": dict(labels), "created": CREATED}
         protection = {} if kind in {FIREWALLS, KEYS} else {"protection": {"delete": False}}
         self.things[kind][number] = {**head, **protection, **shape}
@@ -430,7 +433,7 @@ class Hetzner(Project):
         end: Callable[[], None] = lambda: None,
         give_up: Callable[[], None] = lambda: None,
     ) -> Json:
-        number = next(self._ids)
+        number = next(self._ids["actions"])
         action: Json = {
             "id": number,
             "command": command,

@@ -26,6 +26,7 @@ def read_user_data(text: str) -> Mapping[str, Any]:
     (user,) = found["users"]
     assert user["name"] == "deploy"
     assert user["sudo"] == "ALL=(ALL) NOPASSWD:ALL"
+    assert user["lock_passwd"]
     assert found["ssh_pwauth"] is False
     assert not found.get("package_upgrade")
     return found

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from nvoi.errors import ConfigError, NvoiError
-from nvoi.providers.aws.resources import KINDS
+from nvoi.providers.aws.resources import KINDS, build_pairs
 from nvoi.providers.host_keys import generate_host_key
 from tests.fakes.clouds.aws_proxy import StrictAWS
 from tests.fakes.clouds.moto import ARM64, X86
@@ -29,6 +29,7 @@ from tests.integration.clouds.aws_account import (
     get_group,
     get_instance,
     list_all,
+    list_items,
     list_rules,
     read_tags,
 )
@@ -306,6 +307,68 @@ def test_a_server_that_has_ended_is_made_again_though_its_token_is_known(
     assert after.host.host_keys != before[0].host.host_keys
     assert get_instance(aws_account, "shop-main-1")["InstanceId"] != server
     assert "IdempotentParameterMismatch" in aws_cloud.refused
+
+
+def test_what_has_lost_its_tags_is_taken_over_and_nothing_is_made_beside_it(
+    aws_cloud: StrictAWS, aws_account: Any
+) -> None:
+    app = build_app(ONE_SERVER)
+    build_aws(aws_cloud, app).ensure_servers(app)
+    before = list_items(aws_account)
+    vpc, volume = before["vpc"][0]["VpcId"], find_volume(before)["VolumeId"]
+    tags = [{"Key": key} for key in OWN]
+    aws_account.delete_tags(Resources=[volume], Tags=[{"Key": "group"}])
+    aws_account.delete_tags(Resources=[vpc], Tags=tags)
+    aws = build_aws(aws_cloud, app)
+    told = f"VPC nvoi-shop-network ({vpc})"
+    assert aws.list_unlabelled(app) == [told]
+    assert aws.describe(app)[:-1] == [f"takes over {told}, and labels it"]
+    [server] = aws.ensure_servers(app)
+    assert [disk.name for disk in server.disks] == ["shop-main-data"]
+    assert not aws.list_unlabelled(app)
+    after = list_items(aws_account)
+    assert list_all(aws_account) == WHOLE_OF_ONE
+    assert OWN.items() <= read_tags(after["vpc"][0]).items()
+    assert read_tags(find_volume(after)) == read_tags(find_volume(before))
+    aws_account.delete_tags(Resources=[vpc], Tags=tags)
+    with pytest.raises(NvoiError, match=r"VPC nvoi-shop-network.*: no tag says whose they are"):
+        build_aws(aws_cloud, app).delete_servers(app, with_volumes=True)
+    assert list_all(aws_account) == {"vpc": ["nvoi-shop-network"]}
+
+
+def find_volume(items: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    return next(one for one in items["volume"] if is_named(one, "shop-main-data"))
+
+
+def test_where_many_have_a_name_what_is_free_is_taken_over_and_what_is_anothers_is_told_first(
+    aws_cloud: StrictAWS, aws_account: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    add_volume(aws_account, "shop-main-data", {"managed-by": "terraform"})
+    add_volume(aws_account, "shop-main-data", {})
+    app = build_app(ONE_SERVER)
+    build_aws(aws_cloud, app).ensure_servers(app)
+    named = [one for one in list_items(aws_account)["volume"] if is_named(one, "shop-main-data")]
+    assert [read_tags(one)["managed-by"] for one in named] == ["terraform", "nvoi"]
+    add_volume(aws_account, "shop-main-more", {"managed-by": "me"})
+    aws_cloud.forbidden.add("ec2:TerminateInstances")
+    more = build_app(ONE_SERVER.replace("{data", "{more: {}, data"))
+    # Also where the delete fails.
+    with pytest.raises(NvoiError, match="TerminateInstances"):
+        build_aws(aws_cloud, more).delete_servers(more, with_volumes=True)
+    assert "it bears the tag managed-by=me, and stays" in caplog.text
+
+
+def add_volume(account: Any, name: str, tags: dict[str, str]) -> None:
+    pairs = build_pairs({"Name": name, **tags})
+    account.create_volume(
+        AvailabilityZone="eu-central-1a",
+        Size=10,
+        TagSpecifications=[{"ResourceType": "volume", "Tags": pairs}],
+    )
+
+
+def is_named(item: dict[str, Any], name: str) -> bool:
+    return read_tags(item).get("Name") == name
 
 
 def test_a_deletion_goes_on_past_what_cannot_be_deleted_and_names_it(

@@ -38,7 +38,7 @@ def test_a_deploy_with_nothing_to_change_asks_little_and_changes_nothing(site: S
 
 
 def test_host_keys_are_noted_and_met_again_by_every_later_run(site: Site) -> None:
-    application = site.read(ONE)
+    application = site.read(DISK)
     provider = site.open(application)
     [server] = provider.ensure_servers(application)
     [first], following = server.host.host_keys, generate_host_key().public
@@ -46,7 +46,8 @@ def test_host_keys_are_noted_and_met_again_by_every_later_run(site: Site) -> Non
     for keys in ((first, following), (following,)):
         server = provider.keep_host_keys(server, keys)
         assert (server.host.host_keys, server.is_new) == (keys, len(keys) > 1)
-        assert site.open(application).list_servers(application) == (server,)
+        for run in (provider, site.open(application)):
+            assert run.list_servers(application) == (server,)
     [labels] = site.list_labels("server")
     assert {"host-key", "group"} <= labels.keys()
     assert "host-key-first" not in labels
@@ -165,6 +166,9 @@ def test_what_the_gem_made_is_taken_over_and_nothing_is_doubled(site: Site) -> N
     for kind in ("server", "network"):
         [labels] = site.list_labels(kind)
         assert labels.items() >= {"team": "a", "managed-by": "nvoi", "app": "shop"}.items()
+    # All of it is the app's now, so that a delete takes all but a key that others may use.
+    assert not again.delete_servers(application, with_volumes=True)
+    assert site.list_all().keys() <= {"ssh_keys"}
 
 
 def test_a_delete_leaves_what_nobody_says_whose_it_is_and_tells(site: Site) -> None:
@@ -195,3 +199,13 @@ def test_an_api_that_is_down_is_told_and_a_plan_shows_the_rest(site: Site) -> No
     assert volume == "needs volume shop-main-data, 20 GB"
     [told] = provider.describe_deletion(application, with_volumes=True)
     assert told.startswith("cannot ask what there is: ")
+
+
+def test_a_plan_fails_where_the_api_refuses_to_say_what_there_is(site: Site) -> None:
+    application = site.read(DISK)
+    refusal = Fault(Refused(418, "other", "not for you"))
+    site.cloud.fail_on("GET", "/", refusal, times=FOREVER)
+    for describe in ("describe", "describe_deletion"):
+        provider = site.open(application, in_haste=True)
+        with pytest.raises(NvoiError, match="not for you"):
+            getattr(provider, describe)(application, with_volumes=False)

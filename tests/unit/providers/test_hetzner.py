@@ -61,6 +61,12 @@ def test_where_nothing_is_as_large_the_largest_is_the_nearest() -> None:
     assert describe_shortage(GONE, build_catalog(GONE)) == "cx33 is out of stock in fsn1"
 
 
+def test_a_server_costs_as_much_as_its_type_while_that_is_sold_and_its_address() -> None:
+    catalog = build_catalog(GONE)
+    assert catalog.get_server_price("cx33", "fsn1") == Decimal("7.6")
+    assert catalog.get_server_price("cx22", "fsn1") == Decimal("0.6")
+
+
 def test_a_server_without_an_ipv4_address_is_reached_by_the_first_of_its_network() -> None:
     six = IPv6Network("2001:db8::/64", blocked=False, dns_ptr=[])
     four = IPv4Address("198.18.0.1", blocked=False, dns_ptr="")
