@@ -57,8 +57,6 @@ class Clients:
     def __init__(self, account: AWSProvider, environ: Mapping[str, str], pace: Pace) -> None:
         self._account, self._environ, self._pace = account, environ, pace
         self._made: dict[tuple[str, str], Any] = {}
-        #: It takes longer to make than a client.
-        self._tls: ssl.SSLContext | None = None
         self._lock = threading.Lock()
 
     @cached_property
@@ -91,9 +89,7 @@ class Clients:
         host = url or f"https://{HOSTS[service]}.{region}.amazonaws.com"
         proxy = network.find_proxy(host, self._environ)
         try:
-            if proxy or self._tls is None:
-                manager = network.build_manager(host, self._environ)
-                self._tls = manager.connection_pool_kw.get("ssl_context")
+            manager = network.build_manager(host, self._environ)
         except network.NetworkError as error:
             raise UsageError(f"{host}: {error}") from error
         build: Any = self.session.client
@@ -111,8 +107,9 @@ class Clients:
                 proxies={"http": proxy, "https": proxy} if proxy else {},
             ),
         )
-        if self._tls is not None:
-            trust(client, self._tls)
+        tls = manager.connection_pool_kw.get("ssl_context")
+        if tls is not None:
+            trust(client, tls)
         return client
 
 
