@@ -25,8 +25,6 @@ LINES = 50
 GAP = r"(?:\s|\x1b\[[0-9;?]*[A-Za-z])*"
 #: Takes what is offered.
 ENTER = ""
-#: Takes it out, and answers with nothing.
-BLANK = " "
 CTRL_C, CTRL_D, ERASE_LINE, ESCAPE = "\x03", "\x04", "\x15", "\x1b"
 
 Step = tuple[str, str]
