@@ -79,11 +79,19 @@ def end_tree(process: subprocess.Popen[bytes], what: str = "a command") -> None:
     kill_tree(process, below)
 
 
-def kill_tree(process: subprocess.Popen[bytes], below: Sequence[Descendant]) -> None:
-    """Send SIGKILL to a command's group and to ``below``, and wait for their end."""
-    signal_group(process.pid, signal.SIGKILL)
-    signal_each(below, signal.SIGKILL)
-    wait_for_end(process, below, GRACE_SECONDS)
+def kill_tree(process: subprocess.Popen[bytes], below: Sequence[Descendant] = ()) -> None:
+    """Send SIGKILL to a command's group and to all below it, and wait for their end.
+
+    ``below`` is who was below it when it was first signalled: they may have started others.
+    """
+    parents = [process.pid] if process.poll() is None else []
+    parents += [one.pid for one in below if one.is_running]
+    left = [*below, *(one for pid in parents for one in list_descendants(pid))]
+    if signal_group(process.pid, signal.SIGKILL):
+        # Some of the group may be below nobody who is known; their end takes a moment as well.
+        left += _list_session(process.pid)
+    signal_each(left, signal.SIGKILL)
+    wait_for_end(process, left, GRACE_SECONDS)
     process.wait()
 
 
@@ -241,6 +249,15 @@ def _list_children(pid: int) -> Iterator[int]:
                 yield from map(int, (thread / "children").read_text().split())
 
 
+def _list_session(pid: int) -> Iterator[Descendant]:
+    """Who runs in the session that ``pid`` leads, or has led."""
+    with suppress(OSError):
+        for path in PROC.iterdir():
+            one = find_process(int(path.name)) if path.name.isdigit() else None
+            if one and one.session == pid:
+                yield one
+
+
 def wait_for_end(
     process: subprocess.Popen[bytes], below: Sequence[Descendant], seconds: float
 ) -> bool:
@@ -248,12 +265,12 @@ def wait_for_end(
 
     The output is read away, as a full pipe would hold the command up.
     """
-    stream = _get_output(process)
+    stream = _get_output(process) if process.stdout else None
     deadline = time.monotonic() + seconds
     while is_left := process.poll() is None or any(one.is_running for one in below):
         if time.monotonic() >= deadline:
             break
-        while stream.read(CHUNK):
+        while stream and stream.read(CHUNK):
             pass
         if process.poll() is None:
             _pause(process, PAUSE_SECONDS)
@@ -269,7 +286,9 @@ def signal_each(processes: Iterable[Descendant], number: signal.Signals) -> None
                 os.kill(one.pid, number)
 
 
-def signal_group(pid: int, number: signal.Signals) -> None:
-    """Send a signal to all in the process group that ``pid`` leads."""
+def signal_group(pid: int, number: signal.Signals) -> bool:
+    """Send a signal to all in the process group that ``pid`` leads; whether there is anyone."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
+        return True
+    return False

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
-import signal
 import socket
 import subprocess
 import threading
@@ -17,6 +15,7 @@ from urllib.parse import quote
 
 from nvoi import parallel
 from nvoi.config.schema import AppService, Healthcheck
+from nvoi.process import kill_tree
 from nvoi.targets.local.context import LocalContext
 from nvoi.targets.local.processes import describe_process, is_marked, list_lineage, list_listeners
 from nvoi.targets.local.programs import find_health_port
@@ -258,8 +257,6 @@ def look_by_command(startup: Startup, check: Healthcheck) -> None:
                 raise NotReadyError("the check's command did not end in time")
             parallel.sleep(COMMAND_PAUSE)
     finally:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        kill_tree(process)
     if status != 0:
         raise NotReadyError(f"the check's command exited with {status}")
