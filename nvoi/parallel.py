@@ -20,6 +20,8 @@ from nvoi.errors import HostsError, NvoiError
 T = TypeVar("T")
 H = TypeVar("H")
 
+#: Seconds after which a wait begins anew: a signal that comes just before the wait does not end it.
+LOOK_SECONDS = 0.1
 #: Seconds that cancelled tasks have to end what they run, on other hosts too.
 CANCEL_SECONDS = 10.0
 #: The same for the other tasks where one has failed: one that hangs holds up nobody.
@@ -154,7 +156,8 @@ def work_on_all(hosts: Sequence[H], work: Callable[[H], T]) -> dict[H, T]:
     # Bound by a default, as a closure would see the last host alone.
     tasks = [Task(lambda host=host: work(host)) for host in hosts]  # type: ignore[misc]
     with _started(tasks, CANCEL_SECONDS):
-        wait_for_futures([task.future for task in tasks])
+        while any(not task.future.done() for task in tasks):
+            wait_for_futures([task.future for task in tasks], LOOK_SECONDS)
     _raise([error for task in tasks if (error := task.future.exception())])
     return {host: task.future.result() for host, task in zip(hosts, tasks, strict=True)}
 
@@ -170,10 +173,11 @@ def run_together(works: Iterable[Callable[[], object]]) -> None:
     """
     tasks = [Task(work) for work in works]
     with _started(tasks, ABANDON_SECONDS):
-        done = wait_for_futures([task.future for task in tasks], return_when=FIRST_EXCEPTION).done
-        errors = [error for future in done if (error := future.exception())]
-        if errors:
-            raise errors[0]
+        left = {task.future for task in tasks}
+        while left:
+            done, left = wait_for_futures(left, LOOK_SECONDS, FIRST_EXCEPTION)
+            for future in done:
+                future.result()
 
 
 @contextmanager

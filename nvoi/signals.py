@@ -7,6 +7,7 @@ import signal
 import threading
 import types
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 
 #: Ctrl-C; what supervisors and CIs send; a terminal that was closed or an SSH connection that was
@@ -16,8 +17,13 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 #: What takes or gives back a lock in the standard library: a lock stays taken for ever where an
 #: exception comes between its own code and the caller's.
-LOCKING = frozenset({"__enter__", "__exit__", "acquire", "release", "_acquireLock", "_releaseLock"})
-LOCK_FILES = frozenset({threading.__file__, logging.__file__})
+LOCKING = frozenset(
+    {
+        *("__enter__", "__exit__", "acquire", "release", "_acquire_restore", "_release_save"),
+        *("_acquireLock", "_releaseLock"),
+    }
+)
+LOCK_FILES = frozenset({threading.__file__, logging.__file__, Future.done.__code__.co_filename})
 #: Seconds until a signal that came at such a moment is looked at again.
 SOON = 0.001
 

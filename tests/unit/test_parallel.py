@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import signal
+import sys
 import threading
 import time
+from collections.abc import Callable
+from traceback import extract_stack
 
 import pytest
 
 from nvoi import parallel
 from nvoi.errors import ConnectionFailedError, HostsError, NvoiError
 from nvoi.parallel import CancelledError, CancelScope, Task, run_together, work_on_all
-from tests.waiting import PATIENCE
+from nvoi.signals import Interruption, interruptible
+from tests.waiting import PATIENCE, wait_until
 
 #: Longer than any test waits: only a cancellation ends it.
 FOREVER = 1000.0
@@ -134,3 +139,30 @@ def test_outside_of_tasks_nothing_is_cancelled() -> None:
     with parallel.hold(piece):
         pass
     assert not piece.cancelled.is_set()
+
+
+@pytest.mark.parametrize(
+    "work_together",
+    [
+        lambda work: run_together([work, work]),
+        lambda work: work_on_all(["a", "b"], lambda _: work()),
+    ],
+)
+def test_a_signal_is_heard_though_it_does_not_end_the_wait(
+    work_together: Callable[[Callable[[], None]], object],
+) -> None:
+    main = threading.main_thread().ident
+
+    def is_waiting() -> bool:
+        frames = [frame.name for frame in extract_stack(sys._current_frames()[main or 0])]
+        # Not in the wait for a thread to start.
+        return frames[-1] == "wait" and "start" not in frames
+
+    def work() -> None:
+        wait_until(is_waiting, "the main thread to wait")
+        # On another thread, as one that comes just before the main thread blocks.
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+        parallel.sleep(PATIENCE)
+
+    with pytest.raises(Interruption), interruptible():
+        work_together(work)
