@@ -70,7 +70,8 @@ class ForkedProcess:
         with theirs:
             ends = [theirs.fileno(), output.fileno(), errors.fileno()]
             socket.send_fds(get_server(*packages), [b"x"], ends)
-        self._answers = self._channel.makefile("r")
+        # Unbuffered: what was read ahead would not wake who waits for the next line.
+        self._answers = self._channel.makefile("rb", buffering=0)
         given = {
             "words": list(words),
             "environ": dict(environ),
