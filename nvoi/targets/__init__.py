@@ -1,4 +1,4 @@
-"""Where an app runs. A target is two visible tuples of steps, DEPLOY and DELETE."""
+"""Where an app runs. A target is tuples of steps: DEPLOY, DELETE, and ROLLBACK in a cluster."""
 
 from __future__ import annotations
 

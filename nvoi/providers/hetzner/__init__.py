@@ -1,4 +1,4 @@
-"""Servers of Hetzner Cloud: ``compute_provider: {hetzner: …}``. hcloud is imported only here."""
+"""Servers of Hetzner Cloud (``compute_provider: {hetzner: …}``). Only here is hcloud imported."""
 
 from __future__ import annotations
 

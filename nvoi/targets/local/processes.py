@@ -1,4 +1,4 @@
-"""Processes of this machine and the ports that they listen on."""
+"""Processes of this machine, their ports, and the time they have to end (``STOP_SECONDS``)."""
 
 from __future__ import annotations
 
