@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -38,7 +37,7 @@ from tests.integration.cluster.visits import Visits
 from tests.integration.commands import Outcome
 from tests.integration.podman import build_podman_environ, write_checkout
 from tests.unit.kubernetes.configs import build_release
-from tests.waiting import wait_until
+from tests.waiting import run_program, wait_until
 
 pytestmark = [pytest.mark.real_cluster, pytest.mark.timeout(2 * REAL_PATIENCE)]
 
@@ -408,6 +407,7 @@ def test_a_registry_that_is_away_for_a_moment_is_asked_again(
     fleet: Fleet, findings: Findings, tmp_path: Path
 ) -> None:
     run(fleet)
+    fleet.registry.start()
     environ = build_podman_environ(tmp_path / "podman")
     checkout = write_checkout(tmp_path / "image", "COPY busybox /bin/sh")
     image = f"{fleet.registry.address}/web:1"
@@ -415,7 +415,7 @@ def test_a_registry_that_is_away_for_a_moment_is_asked_again(
         ["build", f"--tag={image}", str(checkout)],
         ["push", "--tls-verify=false", image],
     ):
-        subprocess.run(["podman", *words], env=environ, check=True, capture_output=True)
+        run_program("podman", *words, environ=environ)
     fleet.registry.stop()
     command = SERVE.replace("httpd", "busybox httpd").replace("mkdir", "busybox mkdir")
     fleet.web.update(image=image, command=command)
