@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 from nvoi.errors import CredentialsError, UsageError
 from nvoi.files import list_temporaries, read_file, sync_folder, write_private
 from nvoi.log.levels import get_logger
+from nvoi.log.rendering import format_count
 from nvoi.secret import Secret
 
 if TYPE_CHECKING:
@@ -73,8 +74,8 @@ def parse_key(text: str, source: str) -> Secret:
     text = text.strip()
     if not KEY_TEXT.fullmatch(text):
         raise CredentialsError(
-            f"{source} holds no deploy key: 64 hexadecimal characters are needed, and these are "
-            f"{len(text)} characters"
+            f"{source} holds no deploy key: 64 hexadecimal characters are needed, and it has "
+            f"{format_count(len(text), 'character')}"
             + (", not all hexadecimal" if len(text) == 2 * KEY_BYTES else "")
         )
     return Secret(text)
@@ -108,8 +109,9 @@ def decrypt(ciphertext: bytes, key: Secret, *, filename: str = CONFIG_FILE) -> b
 
     least = NONCE_BYTES + TAG_BYTES
     if len(ciphertext) < least:
+        size = format_count(len(ciphertext), "byte")
         raise CredentialsError(
-            f"{filename} is cut short: {len(ciphertext)} bytes, and no such file has under {least}",
+            f"{filename} is cut short: {size}, and no such file has under {least}",
             hint="restore it from version control",
         )
     try:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from nvoi import parallel
 from nvoi.errors import NvoiError
+from nvoi.log.rendering import format_count
 from nvoi.providers.aws.api import EC2
 from nvoi.providers.aws.network import build_token
 from nvoi.providers.aws.ownership import Owner
@@ -178,7 +179,8 @@ def plan_attachments(
         used = {one["DeviceName"] for one in there.item.get("BlockDeviceMappings", ())}
         free = [device for device in DEVICES if device not in used]
         if len(free) < len(server.volumes):
-            raise NvoiError(f"{there} has no place for {len(server.volumes)} volumes")
+            wanted = format_count(len(server.volumes), "volume")
+            raise NvoiError(f"{there} has no place for {wanted}")
         for volume, device in zip(server.volumes, free, strict=False):
             yield Attachment(volume, there, device)
 

@@ -48,9 +48,11 @@ def test_a_wrong_key_and_a_damaged_file_get_the_same_error() -> None:
         assert caught.value.hint.startswith("use the key it was made with")
 
 
-@pytest.mark.parametrize("size", [0, 1, 12, 27])
-def test_a_file_too_short_to_be_one_is_refused(size: int) -> None:
-    with pytest.raises(CredentialsError, match=f"f is cut short: {size} bytes.*under 28"):
+@pytest.mark.parametrize(
+    ("size", "told"), [(0, "0 bytes"), (1, "1 byte"), (12, "12 bytes"), (27, "27 bytes")]
+)
+def test_a_file_too_short_to_be_one_is_refused(size: int, told: str) -> None:
+    with pytest.raises(CredentialsError, match=f"f is cut short: {told}, .*under 28"):
         decrypt(MADE_BY_RUBY[:size], KEY, filename="f")
 
 
