@@ -123,8 +123,20 @@ def follow(
         CancelledError: the task was cancelled.
     """
     parallel.check()
+    with _start(words, environ, folder) as process:
+        try:
+            _read(process, on_line, reminder)
+        except BaseException:
+            end(process)
+            raise
+        return process.wait()
+
+
+def _start(
+    words: Sequence[str], environ: Mapping[str, str], folder: Path | None
+) -> subprocess.Popen[bytes]:
     try:
-        process = subprocess.Popen(  # noqa: S603 - the caller's words, no shell
+        return subprocess.Popen(  # noqa: S603 - the caller's words, no shell
             words,
             cwd=folder,
             env=dict(environ),
@@ -137,13 +149,6 @@ def follow(
     except OSError as error:
         name = Path(words[0]).name
         raise CommandError(f"{name} cannot be started: {error.strerror}") from error
-    with process:
-        try:
-            _read(process, on_line, reminder)
-        except BaseException:
-            end(process)
-            raise
-        return process.wait()
 
 
 def _read(
