@@ -1,4 +1,4 @@
-"""``nvoi resend``: send what a run could not deliver, in order, and remove its file.
+"""``nvoi resend``: send the lines that a run could not deliver, in order, and remove their file.
 
 Each request that is acknowledged is noted on the disk before the next one goes out, so that nothing
 is sent twice. The ids of a request's parts come from its own.

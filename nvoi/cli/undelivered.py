@@ -1,4 +1,4 @@
-"""A file of what a run could not deliver, as :mod:`nvoi.log.undelivered` has written it.
+"""A file of lines that a run could not deliver, as :mod:`nvoi.log.undelivered` has written it.
 
 It may be large: where each request is, is noted, and requests are read one by one, when it is
 their turn. Each that is acknowledged is noted at the file's end.
