@@ -1,19 +1,18 @@
-"""The SQLite file: opened, checked, migrated and locked, and its connections lent out."""
+"""The SQLite file: made, opened, checked and locked, and its connections lent out."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from sqlite3 import Connection
 
-from nvoi.dashboard.schema import APPLICATION_ID, MIGRATIONS
+from nvoi.dashboard.schema import APPLICATION_ID, STATEMENTS, VERSION
 from nvoi.errors import InputError, NvoiError, UsageError
 
 #: How long a write waits for another process that writes, in seconds.
@@ -22,12 +21,7 @@ BUSY_SECONDS = 5.0
 # What the write-ahead log is cut back to after a checkpoint, in bytes.
 _LOG_BYTES = 16 << 20
 
-#: What a migration rewrites in a second at the least, in bytes; and what it takes beside that.
-_REWRITTEN_A_SECOND, _MIGRATION_SECONDS = 5 << 20, 5
-
 _HINT = "name another file with --db, or mend this one"
-
-_log = logging.getLogger(__name__)
 
 _REASONS = {
     sqlite3.SQLITE_BUSY: "another process keeps it locked",
@@ -128,7 +122,7 @@ def transaction(sql: Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[Non
 
 
 class Database:
-    """Lends connections to a migrated database file. Safe to use from any thread."""
+    """Lends connections to a database file that is there. Safe to use from any thread."""
 
     def __init__(self, path: Path, busy_seconds: float = BUSY_SECONDS) -> None:
         self.path = path.absolute()
@@ -218,7 +212,7 @@ def _identify(path: Path) -> tuple[int, int] | None:
 
 
 def open_database(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> Database:
-    """Open the file, making and migrating it as needed. A new one is its owner's alone (0600).
+    """Open the file, made where there is none. A new one is its owner's alone (0600).
 
     An InputError says why it cannot be used.
     """
@@ -257,59 +251,32 @@ def _prepare(sql: Connection, path: Path) -> None:
             f"the database {path} cannot have a write-ahead log where it lies",
             hint="put it on a local disk",
         )
-    _bring_up_to_date(sql, path)
     # Reading would succeed with a file or folder that cannot be written.
     with transaction(sql):
-        pass
+        # Another process may have been quicker.
+        if _read_version(sql) == 0:
+            for statement in STATEMENTS:
+                sql.execute(statement)
+            sql.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _check_maker(sql: Connection, path: Path) -> None:
     """Refuse what another program made, before anything is written to it."""
-    version = read_version(sql)
+    version = _read_version(sql)
     maker = sql.execute("PRAGMA application_id").fetchone()[0]
     tables = sql.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if maker != APPLICATION_ID and (version or maker or tables):
         raise InputError(f"{path} is the database of another program", hint=_HINT)
-    if version > len(MIGRATIONS):
+    if version > VERSION:
         raise InputError(
             f"the database {path} was made by a newer nvoi (its schema is {version}, "
-            f"this nvoi knows {len(MIGRATIONS)})",
+            f"this nvoi knows {VERSION})",
             hint="upgrade nvoi, or name another file with --db",
         )
 
 
-def _bring_up_to_date(sql: Connection, path: Path) -> None:
-    """Migrate a database; of one with data, tell how long that may take, and when it is done."""
-    if read_version(sql) in {0, len(MIGRATIONS)}:
-        migrate(sql)
-        return
-    size = path.stat().st_size
-    _log.warning(
-        "the database %s of an earlier nvoi is rewritten: this takes up to %d s, and up to %d MB"
-        " more of the disk meanwhile; all of it is kept, also if this is cut off",
-        path,
-        _MIGRATION_SECONDS + size // _REWRITTEN_A_SECOND,
-        2 * (1 + (size >> 20)),
-    )
-    began = time.monotonic()
-    migrate(sql)
-    _log.warning("the database is rewritten, after %.1f s", time.monotonic() - began)
-
-
-def read_version(sql: Connection) -> int:
-    """How many migrations the database has had."""
+def _read_version(sql: Connection) -> int:
     return int(sql.execute("PRAGMA user_version").fetchone()[0])
-
-
-def migrate(sql: Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
-    """Give the database the migrations that it has not had, each in a transaction of its own."""
-    for version in range(read_version(sql), len(migrations)):
-        with transaction(sql):
-            # Another process may have been quicker.
-            if read_version(sql) == version:
-                for statement in migrations[version]:
-                    sql.execute(statement)
-                sql.execute(f"PRAGMA user_version = {version + 1}")
 
 
 @contextmanager

@@ -1,25 +1,18 @@
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from nvoi.dashboard.database import migrate
 from nvoi.dashboard.deliveries import About, Completed, Failed
-from nvoi.dashboard.lines import read_lines, read_outline, read_places
-from nvoi.dashboard.projects import Project
+from nvoi.dashboard.lines import read_lines, read_places
 from nvoi.dashboard.queries import (
     LOST_AFTER,
     RESULTS,
     History,
     list_attempts,
-    list_runs,
     read_history,
 )
-from nvoi.dashboard.schema import MIGRATIONS
 from tests.unit.dashboard.stores import COMPLETED, NOON, Store, make_batch, make_plain, make_start
 
 
@@ -110,28 +103,6 @@ def test_what_headers_say_of_a_run_is_kept_and_lasts(store: Store) -> None:
     run = store.get()
     assert (run.app, run.command, run.commit_title) == ("shop", "rollback", "Fix it")
     assert (run.commit_author, run.dirty) == ("Ada", True)
-
-
-def test_runs_of_an_earlier_database_have_their_times_and_their_order(tmp_path: Path) -> None:
-    path = tmp_path / "earlier.sqlite3"
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as sql:
-        migrate(sql, MIGRATIONS[:2])
-        sql.execute("INSERT INTO projects VALUES (1, 'shop', NULL, 0)")
-        for number, places in ((1, (1, 2, 3)), (2, (1, 3, 2)), (3, ())):
-            sql.execute(
-                "INSERT INTO attempts (id, project_id, deploy_id, number, started_at,"
-                " last_seen_at, lines, outcome) VALUES (?, 1, 'old', ?, 0, 0, ?, 'failed')",
-                (number, number, len(places)),
-            )
-            sql.executemany(
-                "INSERT INTO lines (attempt_id, number, place, level, message, logged_at)"
-                " VALUES (?, ?, ?, 'step', 'Build', ?)",
-                [(number, n, place, NOON + 1000 * n) for n, place in enumerate(places, 1)],
-            )
-        migrate(sql)
-        runs = list_runs(sql, Project(1, "shop", None, 0), "old")
-        assert [(run.late, run.duration) for run in runs] == [(0, 0), (1, 2000), (0, 2000)]
-        assert [len(read_outline(sql, run).steps) for run in runs] == [0, 3, 3]
 
 
 # -- what a project's deploys come to ---------------------------------------------------------
