@@ -219,7 +219,7 @@ def open_database(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> Database
     _ensure_file(path)
     try:
         with contextlib.closing(connect(path, busy_seconds=busy_seconds)) as sql:
-            _prepare(sql, path)
+            _prepare(sql, path, busy_seconds)
     except sqlite3.Error as error:
         raise InputError(
             f"cannot use the database {path}: {describe_fault(error)}", hint=_HINT
@@ -241,12 +241,13 @@ def _ensure_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def _prepare(sql: Connection, path: Path) -> None:
-    _check_maker(sql, path)
+def _prepare(sql: Connection, path: Path, busy_seconds: float) -> None:
+    # What another process is just making is seen whole, or not at all.
+    with transaction(sql, "BEGIN"):
+        _check_maker(sql, path)
     # It can be chosen only before there is a first page.
     sql.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    mode = sql.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-    if mode != "wal":
+    if _ensure_log(sql, time.monotonic() + busy_seconds) != "wal":
         raise InputError(
             f"the database {path} cannot have a write-ahead log where it lies",
             hint="put it on a local disk",
@@ -258,6 +259,19 @@ def _prepare(sql: Connection, path: Path) -> None:
             for statement in STATEMENTS:
                 sql.execute(statement)
             sql.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _ensure_log(sql: Connection, deadline: float) -> str:
+    """The journal's mode, which is to be a write-ahead log."""
+    while True:
+        try:
+            return str(sql.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+        except sqlite3.OperationalError as error:
+            # With this alone SQLite does not wait for another process that does the same.
+            is_busy = error.sqlite_errorcode & _PRIMARY == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() >= deadline:
+                raise
+        time.sleep(0.01)
 
 
 def _check_maker(sql: Connection, path: Path) -> None:
