@@ -8,14 +8,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from nvoi.cli.commands import COMMANDS
 from nvoi.config.credentials import KEY_VARIABLES
-from nvoi.demo.watcher import choose_port, wait_for_dashboard
+from nvoi.demo.watcher import start_on_free_port, wait_for_dashboard
 from nvoi.errors import NvoiError, UsageError
 from nvoi.onboarding.prompts import StartedDashboard
 from nvoi.secret import Secret
@@ -38,6 +38,8 @@ class OwnDashboard:
         self._key = key
         self._environ = environ
         self._process: subprocess.Popen[bytes] | None = None
+        #: Keeps others from a server that may end again; one that ran before is everybody's.
+        self._trial = ExitStack()
         #: The names of the projects that were added, and the paths of their callback URLs.
         self._added: set[str] = set()
         self._paths: set[str] = set()
@@ -52,11 +54,15 @@ class OwnDashboard:
     def start(self, name: str) -> StartedDashboard:
         """Have a dashboard take the deploys of the app ``name``; one that runs does that too."""
         try:
+            if self._process is None:
+                self._begin_trial()
             path = self._add_project(name)
-            url = self._find_running() or self._start_server()
+            url = self._find_running() or start_on_free_port(self._start_server)
         except NvoiError as error:
             self.undo()
             return StartedDashboard("", f"No dashboard could be started: {error}")
+        if self._process is None:
+            self._trial.close()
         return StartedDashboard(f"{url}{path}", f"Its page: {url}/projects/{name}")
 
     def settle(self, url: str | None, name: str) -> str | None:
@@ -77,7 +83,19 @@ class OwnDashboard:
                 self._process.send_signal(signal.SIGTERM)
             self._process.wait()
             self._process = None
+        self._trial.close()
         self._remove_projects()
+
+    def _begin_trial(self) -> None:
+        """Until this is undone or has ended, no other ``nvoi onboard`` starts or takes a server."""
+        from nvoi.cli import projects as commands  # noqa: PLC0415 - the extra may be missing
+        from nvoi.dashboard.database import hold_lock  # noqa: PLC0415
+
+        path = commands.prepare_database(None, self._environ)
+        refusal = UsageError(
+            "another nvoi onboard is trying one out", hint="save or cancel there first"
+        )
+        self._trial.enter_context(hold_lock(path.with_name("onboard.lock"), refusal))
 
     def _add_project(self, name: str) -> str:
         """The path of the callback URL of the app's project, the only one that is added."""
@@ -134,7 +152,7 @@ class OwnDashboard:
             with commands.open_store(path) as (database, _):
                 return commands.find_url(database)
 
-    def _start_server(self) -> str:
+    def _start_server(self, port: int) -> str:
         """The URL of a server that goes on when this command has ended."""
         from nvoi.cli import projects as commands  # noqa: PLC0415
 
@@ -143,7 +161,7 @@ class OwnDashboard:
         environ = {k: v for k, v in self._environ.items() if k not in KEY_VARIABLES}
         with os.fdopen(os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)) as out:
             self._process = subprocess.Popen(  # noqa: S603 - our own words, no shell
-                [sys.executable, "-m", "nvoi", "dashboard", "--port", str(choose_port())],
+                [sys.executable, "-m", "nvoi", "dashboard", "--port", str(port)],
                 # Where no key is: the app's is that of its own project.
                 cwd=folder,
                 env=environ,

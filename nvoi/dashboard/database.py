@@ -297,18 +297,28 @@ def _read_version(sql: Connection) -> int:
 def lock_database(path: Path) -> Iterator[None]:
     """Inside, no other process may serve the file; a UsageError where one does."""
     lock = Path(f"{os.path.realpath(path)}.lock")
+    refusal = UsageError(
+        f"another dashboard serves {path} (it holds {lock})",
+        hint="stop it, or name another file with --db",
+    )
+    with hold_lock(lock, refusal):
+        yield
+
+
+@contextmanager
+def hold_lock(path: Path, refusal: UsageError) -> Iterator[None]:
+    """Inside, nobody else holds the file ``path``; raises ``refusal`` where somebody does."""
     try:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot lock the database {path}: {_name(error)}", hint=_HINT) from error
+        raise InputError(
+            f"cannot lock the database by {path}: {_name(error)}", hint=_HINT
+        ) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UsageError(
-                f"another dashboard serves {path} (it holds {lock})",
-                hint="stop it, or name another file with --db",
-            ) from None
+            raise refusal from None
         yield
     finally:
         os.close(descriptor)
