@@ -69,13 +69,6 @@ STATEMENTS = (
         late INTEGER NOT NULL DEFAULT 0,
         first_logged_at INTEGER,
         last_logged_at INTEGER,
-        debug_count INTEGER NOT NULL DEFAULT 0,
-        info_count INTEGER NOT NULL DEFAULT 0,
-        step_count INTEGER NOT NULL DEFAULT 0,
-        ok_count INTEGER NOT NULL DEFAULT 0,
-        success_count INTEGER NOT NULL DEFAULT 0,
-        warning_count INTEGER NOT NULL DEFAULT 0,
-        error_count INTEGER NOT NULL DEFAULT 0,
         log_count INTEGER,
         log_dropped INTEGER,
         UNIQUE (project_id, deploy_id, number)
@@ -129,7 +122,6 @@ STATEMENTS = (
     """
     CREATE TABLE sessions (
         digest BLOB PRIMARY KEY,
-        created_at INTEGER NOT NULL,
         used_at INTEGER NOT NULL
     ) WITHOUT ROWID
     """,
