@@ -75,7 +75,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
                 f"{draft.config_file} is there; --from, --host and --name are for a new config",
                 hint="move it away, or change it without them",
             )
-        dashboard = OwnDashboard(draft.key.value, environ)
+        dashboard = OwnDashboard(draft.key.value, environ, signals)
         meeting = Meeting(options, environ, source, draft, dashboard, signals)
         prompts = RetracingPrompts(open_prompts(environ))
         code = 1

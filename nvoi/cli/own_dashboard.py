@@ -6,7 +6,6 @@ import importlib.util
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -15,10 +14,12 @@ from urllib.parse import urlsplit
 
 from nvoi.cli.commands import COMMANDS
 from nvoi.config.credentials import KEY_VARIABLES
+from nvoi.demo.place import build_command
 from nvoi.demo.watcher import start_on_free_port, wait_for_dashboard
 from nvoi.errors import NvoiError, UsageError
 from nvoi.onboarding.prompts import StartedDashboard
 from nvoi.secret import Secret
+from nvoi.signals import Signals
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -34,9 +35,10 @@ def is_installed() -> bool:
 class OwnDashboard:
     """What was started and added so far, so that it can be undone where nothing is saved."""
 
-    def __init__(self, key: Secret, environ: Mapping[str, str]) -> None:
+    def __init__(self, key: Secret, environ: Mapping[str, str], signals: Signals) -> None:
         self._key = key
         self._environ = environ
+        self._signals = signals
         self._process: subprocess.Popen[bytes] | None = None
         #: Keeps others from a server that may end again; one that ran before is everybody's.
         self._trial = ExitStack()
@@ -159,9 +161,10 @@ class OwnDashboard:
         folder = commands.find_database(None, self._environ).parent
         self.log_file = folder / "dashboard.log"
         environ = {k: v for k, v in self._environ.items() if k not in KEY_VARIABLES}
-        with os.fdopen(os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)) as out:
+        log = os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(log) as out, self._signals.hold():
             self._process = subprocess.Popen(  # noqa: S603 - our own words, no shell
-                [sys.executable, "-m", "nvoi", "dashboard", "--port", str(port)],
+                build_command(["dashboard", "--port", str(port)]),
                 # Where no key is: the app's is that of its own project.
                 cwd=folder,
                 env=environ,
