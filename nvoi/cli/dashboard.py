@@ -12,7 +12,7 @@ from sqlite3 import Connection
 from urllib.parse import urlsplit
 
 from nvoi.cli import flush_output
-from nvoi.cli.projects import find_database, open_store, prepare_database, remember_url
+from nvoi.cli.projects import open_store, prepare_database, remember_url
 from nvoi.config.credentials import find_key
 from nvoi.dashboard import server
 from nvoi.dashboard.context import Settings, read_password
@@ -35,7 +35,7 @@ WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     open_error_log(environ)
-    settings = build_settings(options, find_database(options.db, environ))
+    settings = build_settings(options)
     server.check_reach(settings)
     path = prepare_database(options.db, environ)
     with lock_database(path), open_store(path) as (database, keyring):
@@ -59,9 +59,8 @@ def open_error_log(environ: Mapping[str, str]) -> None:
     set_up(handler)
 
 
-def build_settings(options: argparse.Namespace, path: Path) -> Settings:
+def build_settings(options: argparse.Namespace) -> Settings:
     return Settings(
-        path,
         host=options.host,
         port=options.port,
         password=read_password(options.password_file) if options.password_file else None,
