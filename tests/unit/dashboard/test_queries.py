@@ -61,18 +61,23 @@ def test_a_run_that_a_signal_ended_is_cancelled(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "duration"),
-    [(12, 12_400), (13, 12_400), (40, 40_000)],
-    ids=["rounded down", "rounded up", "lines are missing"],
+    ("end", "duration"),
+    [
+        (Completed((), 12), 12_400),
+        (Completed((), 13), 12_400),
+        (Completed((), 40), 40_000),
+        (Failed("it broke"), 12_400),
+    ],
+    ids=["rounded down", "rounded up", "lines are missing", "failed"],
 )
 def test_a_run_took_the_time_between_its_first_and_last_line(
-    store: Store, told: int, duration: int
+    store: Store, end: Completed | Failed, duration: int
 ) -> None:
     store.send(make_start())
     store.send(make_batch(1, 1))
     assert store.get().duration is None
     store.send(make_batch(2, 2, at=NOON + 12_399))
-    store.send(Completed((), told), at=NOON + 99_000)
+    store.send(end, at=NOON + 99_000)
     assert store.get().duration == duration
 
 
