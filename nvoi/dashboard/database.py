@@ -247,7 +247,7 @@ def _prepare(sql: Connection, path: Path, busy_seconds: float) -> None:
         _check_maker(sql, path)
     # It can be chosen only before there is a first page.
     sql.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    if _ensure_log(sql, time.monotonic() + busy_seconds) != "wal":
+    if ensure_log(sql, busy_seconds) != "wal":
         raise InputError(
             f"the database {path} cannot have a write-ahead log where it lies",
             hint="put it on a local disk",
@@ -261,8 +261,9 @@ def _prepare(sql: Connection, path: Path, busy_seconds: float) -> None:
             sql.execute(f"PRAGMA user_version = {VERSION}")
 
 
-def _ensure_log(sql: Connection, deadline: float) -> str:
-    """The journal's mode, which is to be a write-ahead log."""
+def ensure_log(sql: Connection, seconds: float) -> str:
+    """The journal's mode, which is to be a write-ahead log; waits for who keeps it locked."""
+    deadline = time.monotonic() + seconds
     while True:
         try:
             return str(sql.execute("PRAGMA journal_mode = WAL").fetchone()[0])

@@ -4,17 +4,25 @@ import contextlib
 import os
 import re
 import sqlite3
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from nvoi.dashboard.database import StorageError, lock_database, open_database
+from nvoi.dashboard.database import (
+    StorageError,
+    connect,
+    ensure_log,
+    lock_database,
+    open_database,
+)
 from nvoi.dashboard.projects import find_option, list_projects, store_option
 from nvoi.errors import InputError, UsageError
 from tests.unit.dashboard.faults import locked, without_privileges
 from tests.unit.dashboard.stores import make_batch, open_store
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -195,6 +203,17 @@ def test_those_who_open_a_new_one_at_once_make_it_once(path: Path) -> None:
         with database.read() as sql:
             assert list_projects(sql) == ()
         database.close()
+
+
+def test_who_has_just_begun_to_make_it_is_waited_for(path: Path) -> None:
+    path.touch(0o600)
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    with contextlib.closing(other), contextlib.closing(connect(path)) as connection:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            ensure_log(connection, 0.0)
+        threading.Timer(0.1, other.execute, ("ROLLBACK",)).start()
+        assert ensure_log(connection, PATIENCE) == "wal"
 
 
 @pytest.mark.parametrize("size", [300, 1100, 20_000])
