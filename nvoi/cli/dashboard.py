@@ -29,6 +29,8 @@ from nvoi.log.console import ConsoleFormatter, choose_palette, set_up
 from nvoi.protocol import find_url_fault
 from nvoi.secret import Secret
 
+#: Seconds in which whoever just looks whether the database is served lets go of it.
+LOOK_SECONDS = 0.5
 #: Addresses to listen on that nobody can connect to from another machine.
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with
 
@@ -38,7 +40,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     settings = build_settings(options)
     server.check_reach(settings)
     path = prepare_database(options.db, environ)
-    with lock_database(path), open_store(path) as (database, keyring):
+    with lock_database(path, LOOK_SECONDS), open_store(path) as (database, keyring):
         source = ensure_key(options, environ, database, keyring)
 
         def tell(url: str) -> None:

@@ -295,20 +295,20 @@ def _read_version(sql: Connection) -> int:
 
 
 @contextmanager
-def lock_database(path: Path) -> Iterator[None]:
-    """Inside, no other process may serve the file; a UsageError where one does."""
+def lock_database(path: Path, seconds: float = 0.0) -> Iterator[None]:
+    """Inside, no other process may serve the file; a UsageError where one still does by then."""
     lock = Path(f"{os.path.realpath(path)}.lock")
     refusal = UsageError(
         f"another dashboard serves {path} (it holds {lock})",
         hint="stop it, or name another file with --db",
     )
-    with hold_lock(lock, refusal):
+    with hold_lock(lock, refusal, seconds):
         yield
 
 
 @contextmanager
-def hold_lock(path: Path, refusal: UsageError) -> Iterator[None]:
-    """Inside, nobody else holds the file ``path``; raises ``refusal`` where somebody does."""
+def hold_lock(path: Path, refusal: UsageError, seconds: float = 0.0) -> Iterator[None]:
+    """Inside, nobody else holds the file ``path``; ``refusal`` is raised where somebody does."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except (OSError, ValueError) as error:
@@ -316,13 +316,22 @@ def hold_lock(path: Path, refusal: UsageError) -> Iterator[None]:
             f"cannot lock the database by {path}: {_name(error)}", hint=_HINT
         ) from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise refusal from None
+        deadline = time.monotonic() + seconds
+        while not _try_lock(descriptor):
+            if time.monotonic() >= deadline:
+                raise refusal
+            time.sleep(0.01)
         yield
     finally:
         os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _name(error: OSError | ValueError) -> str:

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -130,8 +131,12 @@ def test_only_one_serves_a_database_by_whatever_name(path: Path, tmp_path: Path)
                 lock_database(name),
             ):
                 pass
-    with lock_database(link):
-        pass
+    with ExitStack() as stack:
+        # As who only looks has it.
+        stack.enter_context(lock_database(link))
+        threading.Timer(0.1, stack.close).start()
+        with lock_database(path, PATIENCE):
+            pass
 
 
 # -- connections ----------------------------------------------------------------------------
