@@ -288,6 +288,11 @@ def _check_maker(sql: Connection, path: Path) -> None:
             f"this nvoi knows {VERSION})",
             hint="upgrade nvoi, or name another file with --db",
         )
+    if 0 < version < VERSION:
+        raise InputError(
+            f"the database {path} is of an nvoi before the first release (its schema is {version})",
+            hint="move it away, or name another file with --db",
+        )
 
 
 def _read_version(sql: Connection) -> int:

@@ -9,7 +9,8 @@ from __future__ import annotations
 #: Marks the file as a dashboard's: "nvoi" in ASCII.
 APPLICATION_ID = 0x6E766F69
 
-VERSION = 1
+#: 1 to 4 were those of checkouts before the first release.
+VERSION = 5
 
 STATEMENTS = (
     f"PRAGMA application_id = {APPLICATION_ID}",

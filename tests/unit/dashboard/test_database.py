@@ -87,6 +87,7 @@ def run_sql(statement: str) -> Callable[[Path], None]:
         (spoil_pages, "it is damaged"),
         (run_sql("PRAGMA application_id = 1"), "is the database of another program"),
         (run_sql("PRAGMA user_version = 99"), "newer nvoi .its schema is 99, .*upgrade nvoi"),
+        (run_sql("PRAGMA user_version = 4"), "before the first release .its schema is 4"),
     ],
 )
 def test_what_is_no_database_of_ours_is_refused_and_left_alone(
