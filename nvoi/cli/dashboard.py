@@ -16,7 +16,7 @@ from nvoi.cli.projects import open_store, prepare_database, remember_url
 from nvoi.config.credentials import find_key
 from nvoi.dashboard import server
 from nvoi.dashboard.context import Settings, read_password
-from nvoi.dashboard.database import Database, StorageError, lock_database
+from nvoi.dashboard.database import LOOK_SECONDS, Database, StorageError, lock_database
 from nvoi.dashboard.projects import (
     DEFAULT_PROJECT,
     Keyring,
@@ -29,8 +29,6 @@ from nvoi.log.console import ConsoleFormatter, choose_palette, set_up
 from nvoi.protocol import find_url_fault
 from nvoi.secret import Secret
 
-#: Seconds in which whoever just looks whether the database is served lets go of it.
-LOOK_SECONDS = 0.5
 #: Addresses to listen on that nobody can connect to from another machine.
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from nvoi.cli import projects as commands
 from nvoi.config.credentials import KEY_VARIABLES
 from nvoi.dashboard import projects
-from nvoi.dashboard.database import hold_lock, lock_database
+from nvoi.dashboard.database import LOOK_SECONDS, hold_lock, lock_database
 from nvoi.dashboard.projects import Keyring
 from nvoi.demo.place import build_command
 from nvoi.demo.watcher import start_on_free_port, wait_for_dashboard
@@ -94,7 +94,7 @@ class OwnDashboard:
             "another nvoi onboard is trying one out", hint="save or cancel there first"
         )
         self._log_file = path.with_name("dashboard.log")
-        self._trial.enter_context(hold_lock(path.with_name("onboard.lock"), refusal))
+        self._trial.enter_context(hold_lock(path.with_name("onboard.lock"), refusal, LOOK_SECONDS))
 
     def _add_project(self, name: str) -> str:
         """The path of the callback URL of the app's project, the only one that is added."""

@@ -18,6 +18,9 @@ from nvoi.errors import InputError, NvoiError, UsageError
 #: How long a write waits for another process that writes, in seconds.
 BUSY_SECONDS = 5.0
 
+#: Seconds in which whoever just looks whether the database is served lets go of a lock.
+LOOK_SECONDS = 0.5
+
 # What the write-ahead log is cut back to after a checkpoint, in bytes.
 _LOG_BYTES = 16 << 20
 

@@ -4,11 +4,13 @@ import secrets
 import signal
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nvoi.cli import own_dashboard
 from nvoi.cli.own_dashboard import OwnDashboard
 from nvoi.cli.projects import open_store, prepare_database, remember_url
 from nvoi.dashboard.database import lock_database
@@ -108,6 +110,17 @@ def test_a_name_that_no_project_can_have_is_told(environ: dict[str, str]) -> Non
     dashboard = build_own(environ)
     assert "cannot be a project's name" in dashboard.start("_shop").text
     assert list_names(environ) == []
+
+
+def test_those_who_add_an_app_to_one_that_runs_wait_for_each_other(
+    served: OwnDashboard, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_dashboard, "LOOK_SECONDS", PATIENCE)
+    onboards = {"shop": served, "blog": build_own(environ), "wiki": build_own(environ)}
+    with ThreadPoolExecutor(len(onboards)) as pool:
+        started = pool.map(lambda name: onboards[name].start(name), onboards)
+        assert all(each.url for each in started), started
+    assert sorted(list_names(environ)) == sorted(onboards)
 
 
 def test_a_server_that_a_signal_finds_at_its_start_is_ended_with_the_rest(
