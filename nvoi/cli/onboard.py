@@ -95,11 +95,11 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 def find_own_dashboard(
     draft: Draft, environ: Mapping[str, str], signals: Signals
 ) -> OwnDashboard | None:
-    """What starts a dashboard for the app; None where its extra is missing."""
+    """What starts a dashboard for the app; None where its extra or Python's SQLite is missing."""
     (command,) = (command for command in COMMANDS if command.name == "dashboard")
-    if not all(importlib.util.find_spec(name) for name in command.packages):
+    if not all(importlib.util.find_spec(name) for name in (*command.packages, "_sqlite3")):
         return None
-    from nvoi.cli.own_dashboard import OwnDashboard  # noqa: PLC0415 - a Python may lack sqlite3
+    from nvoi.cli.own_dashboard import OwnDashboard  # noqa: PLC0415 - imports SQLite
 
     return OwnDashboard(draft.key.value, environ, signals)
 

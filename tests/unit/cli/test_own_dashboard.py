@@ -3,6 +3,7 @@ from __future__ import annotations
 import secrets
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 import pytest
 
 from nvoi.cli import own_dashboard
+from nvoi.cli.onboard import Draft, find_own_dashboard
 from nvoi.cli.own_dashboard import OwnDashboard
 from nvoi.cli.projects import open_store, prepare_database, remember_url
+from nvoi.config.sealing import DeployKey
 from nvoi.dashboard.database import lock_database
 from nvoi.dashboard.projects import add_project, list_projects, remove_project
 from nvoi.errors import UsageError
@@ -121,6 +124,16 @@ def test_those_who_add_an_app_to_one_that_runs_wait_for_each_other(
         started = pool.map(lambda name: onboards[name].start(name), onboards)
         assert all(each.url for each in started), started
     assert sorted(list_names(environ)) == sorted(onboards)
+
+
+@pytest.mark.parametrize("module", ["uvicorn", "_sqlite3"])
+def test_none_is_offered_where_what_it_needs_is_missing(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    draft = Draft(Path(), Path(), DeployKey(Secret(secrets.token_hex(32)), "a test"))
+    assert find_own_dashboard(draft, environ, SIGNALS)
+    monkeypatch.setitem(sys.modules, module, None)
+    assert find_own_dashboard(draft, environ, SIGNALS) is None
 
 
 def test_a_server_that_a_signal_finds_at_its_start_is_ended_with_the_rest(
