@@ -12,11 +12,11 @@ from sqlite3 import Connection
 from urllib.parse import urlsplit
 
 from nvoi.cli import flush_output
-from nvoi.cli.projects import find_database, open_store, prepare_database, remember_url
+from nvoi.cli.projects import open_store, prepare_database, remember_url
 from nvoi.config.credentials import find_key
 from nvoi.dashboard import server
 from nvoi.dashboard.context import Settings, read_password
-from nvoi.dashboard.database import Database, StorageError, lock_database
+from nvoi.dashboard.database import LOOK_SECONDS, Database, StorageError, lock_database
 from nvoi.dashboard.projects import (
     DEFAULT_PROJECT,
     Keyring,
@@ -35,10 +35,10 @@ WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     open_error_log(environ)
-    settings = build_settings(options, find_database(options.db, environ))
+    settings = build_settings(options)
     server.check_reach(settings)
     path = prepare_database(options.db, environ)
-    with lock_database(path), open_store(path) as (database, keyring):
+    with lock_database(path, LOOK_SECONDS), open_store(path) as (database, keyring):
         source = ensure_key(options, environ, database, keyring)
 
         def tell(url: str) -> None:
@@ -59,9 +59,8 @@ def open_error_log(environ: Mapping[str, str]) -> None:
     set_up(handler)
 
 
-def build_settings(options: argparse.Namespace, path: Path) -> Settings:
+def build_settings(options: argparse.Namespace) -> Settings:
     return Settings(
-        path,
         host=options.host,
         port=options.port,
         password=read_password(options.password_file) if options.password_file else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import shlex
 import sys
@@ -10,9 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from nvoi.cli.commands import COMMANDS
 from nvoi.cli.inputs import check_folder
-from nvoi.cli.own_dashboard import OwnDashboard, is_installed
 from nvoi.config.credentials import (
     EncryptedConfig,
     check_ignore_files,
@@ -37,6 +39,9 @@ from nvoi.onboarding.retracing import RetracingPrompts
 from nvoi.onboarding.terminal import open_prompts
 from nvoi.onboarding.wizard import hold_interview
 from nvoi.signals import Signals, interruptible
+
+if TYPE_CHECKING:
+    from nvoi.cli.own_dashboard import OwnDashboard
 
 NO_TERMINAL = (
     "At a terminal nvoi onboard asks for it. Without one it takes variables from the environment "
@@ -75,16 +80,28 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
                 f"{draft.config_file} is there; --from, --host and --name are for a new config",
                 hint="move it away, or change it without them",
             )
-        dashboard = OwnDashboard(draft.key.value, environ)
+        dashboard = find_own_dashboard(draft, environ, signals)
         meeting = Meeting(options, environ, source, draft, dashboard, signals)
         prompts = RetracingPrompts(open_prompts(environ))
         code = 1
         try:
             code = prompts.retrace(lambda: meeting.hold(prompts))
         finally:
-            if code != 0:
+            if code != 0 and dashboard:
                 dashboard.undo()
         return code
+
+
+def find_own_dashboard(
+    draft: Draft, environ: Mapping[str, str], signals: Signals
+) -> OwnDashboard | None:
+    """What starts a dashboard for the app; None where its extra or Python's SQLite is missing."""
+    (command,) = (command for command in COMMANDS if command.name == "dashboard")
+    if not all(importlib.util.find_spec(name) for name in (*command.packages, "_sqlite3")):
+        return None
+    from nvoi.cli.own_dashboard import OwnDashboard  # noqa: PLC0415 - imports SQLite
+
+    return OwnDashboard(draft.key.value, environ, signals)
 
 
 @dataclass(frozen=True)
@@ -95,7 +112,7 @@ class Meeting:
     environ: Mapping[str, str]
     source: Source
     draft: Draft
-    dashboard: OwnDashboard
+    dashboard: OwnDashboard | None
     signals: Signals
 
     def hold(self, prompts: Prompts) -> int:
@@ -113,14 +130,8 @@ class Meeting:
             return 1
         save(draft, text, prompts, self.signals)
         tell_next(prompts.say, prompts.show, self.options, draft, text)
-        if not self.dashboard.is_called:
-            self.dashboard.undo()
-        elif self.dashboard.pid:
-            prompts.say(
-                f"\nThe dashboard runs in the background, as process {self.dashboard.pid}; "
-                f"its log is {self.dashboard.log_file}. `nvoi dashboard` starts it again once it "
-                "was ended."
-            )
+        if self.dashboard and (told := self.dashboard.close()):
+            prompts.say(f"\n{told}")
         return 0
 
     def interview(self, prompts: Prompts) -> str | None:
@@ -136,7 +147,7 @@ class Meeting:
                 checkout=read_checkout(directory, self.environ),
                 original=draft.answers,
                 call_dashboard=lambda url: call_dashboard(url, draft.key.value, self.environ),
-                start_dashboard=self.dashboard.start if is_installed() else None,
+                start_dashboard=self.dashboard.start if self.dashboard else None,
                 environ=self.environ,
             ),
             build,
@@ -144,11 +155,11 @@ class Meeting:
         )
         if answers is None:
             return None
+        url = answers.callback_url
         try:
-            url = self.dashboard.settle(answers.callback_url, answers.name)
+            url = self.dashboard.settle(url, answers.name) if self.dashboard else url
         except NvoiError as error:
             prompts.say(f"! {error}. The app's project there keeps the name that it has.")
-            url = answers.callback_url
         return build(replace(answers, callback_url=url))
 
 

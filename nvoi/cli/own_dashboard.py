@@ -2,61 +2,57 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from sqlite3 import Connection
 from urllib.parse import urlsplit
 
-from nvoi.cli.commands import COMMANDS
+from nvoi.cli import projects as commands
 from nvoi.config.credentials import KEY_VARIABLES
-from nvoi.demo.watcher import choose_port, wait_for_dashboard
+from nvoi.dashboard import projects
+from nvoi.dashboard.database import LOOK_SECONDS, hold_lock, lock_database
+from nvoi.dashboard.projects import Keyring
+from nvoi.demo.place import build_command
+from nvoi.demo.watcher import start_on_free_port, wait_for_dashboard
 from nvoi.errors import NvoiError, UsageError
 from nvoi.onboarding.prompts import StartedDashboard
 from nvoi.secret import Secret
-
-if TYPE_CHECKING:
-    from sqlite3 import Connection
-
-    from nvoi.dashboard.projects import Keyring
-
-
-def is_installed() -> bool:
-    (command,) = (command for command in COMMANDS if command.name == "dashboard")
-    return all(importlib.util.find_spec(name) for name in command.packages)
+from nvoi.signals import Signals
 
 
 class OwnDashboard:
     """What was started and added so far, so that it can be undone where nothing is saved."""
 
-    def __init__(self, key: Secret, environ: Mapping[str, str]) -> None:
+    def __init__(self, key: Secret, environ: Mapping[str, str], signals: Signals) -> None:
         self._key = key
         self._environ = environ
+        self._signals = signals
         self._process: subprocess.Popen[bytes] | None = None
+        self._log_file = Path()
+        #: Keeps others from a server that may end again; one that ran before is everybody's.
+        self._trial = ExitStack()
         #: The names of the projects that were added, and the paths of their callback URLs.
         self._added: set[str] = set()
         self._paths: set[str] = set()
         #: Whether the config that is saved calls it.
         self.is_called = False
-        self.log_file: Path | None = None
-
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid if self._process else None
 
     def start(self, name: str) -> StartedDashboard:
         """Have a dashboard take the deploys of the app ``name``; one that runs does that too."""
         try:
+            if self._process is None:
+                self._begin_trial()
             path = self._add_project(name)
-            url = self._find_running() or self._start_server()
+            url = self._find_running() or start_on_free_port(self._start_server)
         except NvoiError as error:
             self.undo()
             return StartedDashboard("", f"No dashboard could be started: {error}")
+        if self._process is None:
+            self._trial.close()
         return StartedDashboard(f"{url}{path}", f"Its page: {url}/projects/{name}")
 
     def settle(self, url: str | None, name: str) -> str | None:
@@ -70,6 +66,17 @@ class OwnDashboard:
             return url
         return parts._replace(path=self._add_project(name)).geturl()
 
+    def close(self) -> str:
+        """Once a config is saved: undo what it does not call; what is to be said of the rest."""
+        if not self.is_called:
+            self.undo()
+        if self._process is None:
+            return ""
+        return (
+            f"The dashboard runs in the background, as process {self._process.pid}; its log is "
+            f"{self._log_file}. `nvoi dashboard` starts it again once it was ended."
+        )
+
     def undo(self) -> None:
         """Leave nothing of it: nothing was saved, or a config that does not call it."""
         if self._process is not None:
@@ -77,13 +84,20 @@ class OwnDashboard:
                 self._process.send_signal(signal.SIGTERM)
             self._process.wait()
             self._process = None
+        self._trial.close()
         self._remove_projects()
+
+    def _begin_trial(self) -> None:
+        """Until this is undone or has ended, no other ``nvoi onboard`` starts or takes a server."""
+        path = commands.prepare_database(None, self._environ)
+        refusal = UsageError(
+            "another nvoi onboard is trying one out", hint="save or cancel there first"
+        )
+        self._log_file = path.with_name("dashboard.log")
+        self._trial.enter_context(hold_lock(path.with_name("onboard.lock"), refusal, LOOK_SECONDS))
 
     def _add_project(self, name: str) -> str:
         """The path of the callback URL of the app's project, the only one that is added."""
-        from nvoi.cli import projects as commands  # noqa: PLC0415 - the extra may be missing
-        from nvoi.dashboard import projects  # noqa: PLC0415
-
         with (
             commands.open_store(commands.prepare_database(None, self._environ)) as store,
             store[0].write() as connection,
@@ -104,8 +118,6 @@ class OwnDashboard:
 
     def _remove_projects(self) -> None:
         if self._added:
-            from nvoi.cli import projects as commands  # noqa: PLC0415
-
             path = commands.get_database(None, self._environ)
             with commands.open_store(path) as (database, keyring), database.write() as connection:
                 self._remove(keyring, connection, self._added)
@@ -114,8 +126,6 @@ class OwnDashboard:
 
     def _remove(self, keyring: Keyring, connection: Connection, names: set[str]) -> None:
         """Remove the projects of these ``names`` that are there, and the app's own."""
-        from nvoi.dashboard import projects  # noqa: PLC0415
-
         for name in names:
             known = projects.find_project(connection, name)
             if known and self._key in projects.get_keys(connection, keyring, known):
@@ -123,9 +133,6 @@ class OwnDashboard:
 
     def _find_running(self) -> str:
         """The URL of the dashboard that serves the database already, or ""."""
-        from nvoi.cli import projects as commands  # noqa: PLC0415
-        from nvoi.dashboard.database import lock_database  # noqa: PLC0415
-
         path = commands.get_database(None, self._environ)
         try:
             with lock_database(path):
@@ -134,22 +141,19 @@ class OwnDashboard:
             with commands.open_store(path) as (database, _):
                 return commands.find_url(database)
 
-    def _start_server(self) -> str:
+    def _start_server(self, port: int) -> str:
         """The URL of a server that goes on when this command has ended."""
-        from nvoi.cli import projects as commands  # noqa: PLC0415
-
-        folder = commands.find_database(None, self._environ).parent
-        self.log_file = folder / "dashboard.log"
         environ = {k: v for k, v in self._environ.items() if k not in KEY_VARIABLES}
-        with os.fdopen(os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)) as out:
+        log = os.open(self._log_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(log) as out, self._signals.hold():
             self._process = subprocess.Popen(  # noqa: S603 - our own words, no shell
-                [sys.executable, "-m", "nvoi", "dashboard", "--port", str(choose_port())],
+                build_command(["dashboard", "--port", str(port)]),
                 # Where no key is: the app's is that of its own project.
-                cwd=folder,
+                cwd=self._log_file.parent,
                 env=environ,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        return wait_for_dashboard(self._process, self.log_file)
+        return wait_for_dashboard(self._process, self._log_file)

@@ -15,9 +15,6 @@ from nvoi.errors import CredentialsError, UsageError
 from nvoi.files import is_open_to_others, read_with_mode
 from nvoi.secret import Secret
 
-DEFAULT_HOST = "127.0.0.1"
-DEFAULT_PORT = 8787
-
 #: Characters of a password. At 40 guesses a minute even a poor one of this length holds.
 SHORTEST, LONGEST = 12, 1024
 
@@ -27,18 +24,17 @@ MOST_SEARCHES = 2
 
 @dataclass(frozen=True)
 class Settings:
-    """All options of ``nvoi dashboard``.
+    """The options of ``nvoi dashboard``, but for where its data is.
 
-    ``database`` is the SQLite file; the key of its keys lies beside it. Without a ``password`` no
-    login is asked for. With ``trust_proxy`` a reverse proxy stands before it, which decides who
-    may read and whose ``X-Forwarded-*`` headers are true. ``public_url`` has no slash at its end;
-    None where readers and senders use its own address. None for ``keep`` or ``keep_days`` keeps
-    all deploys, or for ever. ``rate`` is requests a second that one project may send for long.
+    Without a ``password`` no login is asked for. With ``trust_proxy`` a reverse proxy stands
+    before it, which decides who may read and whose ``X-Forwarded-*`` headers are true.
+    ``public_url`` has no slash at its end; None where readers and senders use its own address.
+    None for ``keep`` or ``keep_days`` keeps all deploys, or for ever. ``rate`` is requests a
+    second that one project may send for long.
     """
 
-    database: Path
-    host: str = DEFAULT_HOST
-    port: int = DEFAULT_PORT
+    host: str = "127.0.0.1"
+    port: int = 8787
     password: Secret | None = None
     trust_proxy: bool = False
     public_url: str | None = None

@@ -1,33 +1,30 @@
-"""The SQLite file: opened, checked, migrated and locked, and its connections lent out."""
+"""The SQLite file: made, opened, checked and locked, and its connections lent out."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from sqlite3 import Connection
 
-from nvoi.dashboard.schema import APPLICATION_ID, MIGRATIONS
+from nvoi.dashboard.schema import APPLICATION_ID, STATEMENTS, VERSION
 from nvoi.errors import InputError, NvoiError, UsageError
 
 #: How long a write waits for another process that writes, in seconds.
 BUSY_SECONDS = 5.0
 
+#: Seconds in which whoever just looks whether the database is served lets go of a lock.
+LOOK_SECONDS = 0.5
+
 # What the write-ahead log is cut back to after a checkpoint, in bytes.
 _LOG_BYTES = 16 << 20
 
-#: What a migration rewrites in a second at the least, in bytes; and what it takes beside that.
-_REWRITTEN_A_SECOND, _MIGRATION_SECONDS = 5 << 20, 5
-
 _HINT = "name another file with --db, or mend this one"
-
-_log = logging.getLogger(__name__)
 
 _REASONS = {
     sqlite3.SQLITE_BUSY: "another process keeps it locked",
@@ -128,7 +125,7 @@ def transaction(sql: Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[Non
 
 
 class Database:
-    """Lends connections to a migrated database file. Safe to use from any thread."""
+    """Lends connections to a database file that is there. Safe to use from any thread."""
 
     def __init__(self, path: Path, busy_seconds: float = BUSY_SECONDS) -> None:
         self.path = path.absolute()
@@ -218,14 +215,14 @@ def _identify(path: Path) -> tuple[int, int] | None:
 
 
 def open_database(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> Database:
-    """Open the file, making and migrating it as needed. A new one is its owner's alone (0600).
+    """Open the file, made where there is none. A new one is its owner's alone (0600).
 
     An InputError says why it cannot be used.
     """
     _ensure_file(path)
     try:
         with contextlib.closing(connect(path, busy_seconds=busy_seconds)) as sql:
-            _prepare(sql, path)
+            _prepare(sql, path, busy_seconds)
     except sqlite3.Error as error:
         raise InputError(
             f"cannot use the database {path}: {describe_fault(error)}", hint=_HINT
@@ -247,90 +244,102 @@ def _ensure_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def _prepare(sql: Connection, path: Path) -> None:
-    _check_maker(sql, path)
+def _prepare(sql: Connection, path: Path, busy_seconds: float) -> None:
+    # What another process is just making is seen whole, or not at all.
+    with transaction(sql, "BEGIN"):
+        _check_maker(sql, path)
     # It can be chosen only before there is a first page.
     sql.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    mode = sql.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-    if mode != "wal":
+    if ensure_log(sql, busy_seconds) != "wal":
         raise InputError(
             f"the database {path} cannot have a write-ahead log where it lies",
             hint="put it on a local disk",
         )
-    _bring_up_to_date(sql, path)
     # Reading would succeed with a file or folder that cannot be written.
     with transaction(sql):
-        pass
+        # Another process may have been quicker.
+        if _read_version(sql) == 0:
+            for statement in STATEMENTS:
+                sql.execute(statement)
+            sql.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def ensure_log(sql: Connection, seconds: float) -> str:
+    """The journal's mode, which is to be a write-ahead log; waits for who keeps it locked."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return str(sql.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+        except sqlite3.OperationalError as error:
+            # With this alone SQLite does not wait for another process that does the same.
+            is_busy = error.sqlite_errorcode & _PRIMARY == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() >= deadline:
+                raise
+        time.sleep(0.01)
 
 
 def _check_maker(sql: Connection, path: Path) -> None:
     """Refuse what another program made, before anything is written to it."""
-    version = read_version(sql)
+    version = _read_version(sql)
     maker = sql.execute("PRAGMA application_id").fetchone()[0]
     tables = sql.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if maker != APPLICATION_ID and (version or maker or tables):
         raise InputError(f"{path} is the database of another program", hint=_HINT)
-    if version > len(MIGRATIONS):
+    if version > VERSION:
         raise InputError(
             f"the database {path} was made by a newer nvoi (its schema is {version}, "
-            f"this nvoi knows {len(MIGRATIONS)})",
+            f"this nvoi knows {VERSION})",
             hint="upgrade nvoi, or name another file with --db",
+        )
+    if 0 < version < VERSION:
+        raise InputError(
+            f"the database {path} is of an nvoi before the first release (its schema is {version})",
+            hint="move it away, or name another file with --db",
         )
 
 
-def _bring_up_to_date(sql: Connection, path: Path) -> None:
-    """Migrate a database; of one with data, tell how long that may take, and when it is done."""
-    if read_version(sql) in {0, len(MIGRATIONS)}:
-        migrate(sql)
-        return
-    size = path.stat().st_size
-    _log.warning(
-        "the database %s of an earlier nvoi is rewritten: this takes up to %d s, and up to %d MB"
-        " more of the disk meanwhile; all of it is kept, also if this is cut off",
-        path,
-        _MIGRATION_SECONDS + size // _REWRITTEN_A_SECOND,
-        2 * (1 + (size >> 20)),
-    )
-    began = time.monotonic()
-    migrate(sql)
-    _log.warning("the database is rewritten, after %.1f s", time.monotonic() - began)
-
-
-def read_version(sql: Connection) -> int:
-    """How many migrations the database has had."""
+def _read_version(sql: Connection) -> int:
     return int(sql.execute("PRAGMA user_version").fetchone()[0])
 
 
-def migrate(sql: Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
-    """Give the database the migrations that it has not had, each in a transaction of its own."""
-    for version in range(read_version(sql), len(migrations)):
-        with transaction(sql):
-            # Another process may have been quicker.
-            if read_version(sql) == version:
-                for statement in migrations[version]:
-                    sql.execute(statement)
-                sql.execute(f"PRAGMA user_version = {version + 1}")
+@contextmanager
+def lock_database(path: Path, seconds: float = 0.0) -> Iterator[None]:
+    """Inside, no other process may serve the file; a UsageError where one still does by then."""
+    lock = Path(f"{os.path.realpath(path)}.lock")
+    refusal = UsageError(
+        f"another dashboard serves {path} (it holds {lock})",
+        hint="stop it, or name another file with --db",
+    )
+    with hold_lock(lock, refusal, seconds):
+        yield
 
 
 @contextmanager
-def lock_database(path: Path) -> Iterator[None]:
-    """Inside, no other process may serve the file; a UsageError where one does."""
-    lock = Path(f"{os.path.realpath(path)}.lock")
+def hold_lock(path: Path, refusal: UsageError, seconds: float = 0.0) -> Iterator[None]:
+    """Inside, nobody else holds the file ``path``; ``refusal`` is raised where somebody does."""
     try:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot lock the database {path}: {_name(error)}", hint=_HINT) from error
+        raise InputError(
+            f"cannot lock the database by {path}: {_name(error)}", hint=_HINT
+        ) from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(
-                f"another dashboard serves {path} (it holds {lock})",
-                hint="stop it, or name another file with --db",
-            ) from None
+        deadline = time.monotonic() + seconds
+        while not _try_lock(descriptor):
+            if time.monotonic() >= deadline:
+                raise refusal
+            time.sleep(0.01)
         yield
     finally:
         os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _name(error: OSError | ValueError) -> str:

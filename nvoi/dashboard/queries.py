@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from nvoi.dashboard.database import read_clock
 from nvoi.dashboard.deliveries import Tunnel
 from nvoi.dashboard.projects import Project, find_project
-from nvoi.protocol import CANCELLED, LEVELS
+from nvoi.protocol import CANCELLED
 
 #: What an attempt is shown as; ``cancelled`` is one that a signal ended, ``lost`` one that went
 #: silent without an end.
@@ -27,13 +27,12 @@ Status = Literal["running", "completed", "failed", "cancelled", "lost"]
 #: How long a running deploy may be silent before it counts as lost, in milliseconds.
 LOST_AFTER = 10 * 60 * 1000
 
-_LEVEL_COUNTS = ", ".join(f"{level}_count" for level in LEVELS)
-_SELECT = f"""
+_SELECT = """
     SELECT attempts.id, projects.name AS project, deploy_id, number, outcome,
         started_at, last_seen_at, ended_at, duration_seconds,
         app, command, commit_title, commit_author, dirty, reason,
         git_sha, git_ref, ci_provider, ci_run_url, error, tunnels, lines, late,
-        first_logged_at, last_logged_at, log_count, log_dropped, {_LEVEL_COUNTS},
+        first_logged_at, last_logged_at, log_count, log_dropped,
         (
             SELECT group_concat(first || '-' || last) FROM gaps WHERE attempt_id = attempts.id
         ) AS gaps,
@@ -47,7 +46,7 @@ _SELECT = f"""
             AND newer.started_at >= attempts.last_seen_at
         ) AS overtaken
     FROM attempts JOIN projects ON projects.id = attempts.project_id
-"""  # noqa: S608 - constants
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,6 @@ class Attempt:
     tunnels: tuple[Tunnel, ...]
     lines: int
     late: int
-    counts: Mapping[str, int]
     log_count: int | None
     log_dropped: int | None
     gaps: tuple[Gap, ...]
@@ -181,7 +179,6 @@ def _read(sql: Connection, where: str, values: dict[str, Any]) -> tuple[Attempt,
 
 
 def _build(row: dict[str, Any], now: int) -> Attempt:
-    counts = {level: row.pop(f"{level}_count") for level in LEVELS}
     superseded, overtaken = bool(row.pop("superseded")), bool(row.pop("overtaken"))
     tunnels = tuple(Tunnel(*each) for each in json.loads(row.pop("tunnels")))
     logged = (row.pop("first_logged_at"), row.pop("last_logged_at"))
@@ -195,7 +192,6 @@ def _build(row: dict[str, Any], now: int) -> Attempt:
         duration=None if status == "running" else _measure(row, logged),
         dirty=bool(row.pop("dirty")),
         gaps=_parse_gaps(row.pop("gaps")),
-        counts=counts,
         tunnels=tunnels,
         superseded=superseded,
         **row,

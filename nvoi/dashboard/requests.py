@@ -16,7 +16,7 @@ import math
 import re
 from collections.abc import Callable
 from http import HTTPStatus
-from urllib.parse import parse_qs, quote, unquote_to_bytes, urlsplit
+from urllib.parse import parse_qs, unquote_to_bytes, urlsplit
 
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import Headers
@@ -62,9 +62,6 @@ class _Segment(Convertor[str | None]):
             return unquote_to_bytes(value).decode()
         except UnicodeDecodeError:
             return None
-
-    def to_string(self, value: str | None) -> str:
-        return quote(value or "", safe="")
 
 
 register_url_convertor("segment", _Segment())

@@ -81,7 +81,7 @@ class Sessions:
                 del self._sessions[old]
         self._sessions[digest] = _Session(now, now)
         await self._write("DELETE FROM sessions WHERE used_at < ?", now - IDLE)
-        await self._write("INSERT INTO sessions VALUES (?, ?, ?)", digest, now, now)
+        await self._write("INSERT INTO sessions VALUES (?, ?)", digest, now)
         return token
 
     async def renew(self, digest: bytes) -> bool:

@@ -15,7 +15,6 @@ import dataclasses
 import hashlib
 import json
 import sqlite3
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from sqlite3 import Connection
@@ -31,7 +30,6 @@ from nvoi.dashboard.deliveries import (
     LogBatch,
     Started,
 )
-from nvoi.protocol import LEVELS
 
 #: Bytes of SHA-256 by which a body or a webhook-id is known again.
 DIGEST_BYTES = 16
@@ -365,24 +363,21 @@ def _insert(sql: Connection, tail: Tail, placed: Sequence[_Placed]) -> None:
         sql.execute(f"INSERT INTO lines ({_COLUMNS}) VALUES {rows}", values)  # noqa: S608 - constants
 
 
-_COUNTS = ", ".join(f"{level}_count = {level}_count + ?" for level in LEVELS)
 _UPDATE = (
-    "UPDATE attempts SET lines = lines + ?, last_place = ?, last_sequence = max(last_sequence, ?),"  # noqa: S608 - constants
+    "UPDATE attempts SET lines = lines + ?, last_place = ?, last_sequence = max(last_sequence, ?),"
     " late = late + ?,"
     " first_logged_at = coalesce(min(first_logged_at, ?), first_logged_at, ?),"
     " last_logged_at = coalesce(max(last_logged_at, ?), last_logged_at, ?),"
-    f" last_seen_at = max(last_seen_at, ?), {_COUNTS} WHERE id = ?"
+    " last_seen_at = max(last_seen_at, ?) WHERE id = ?"
 )
 
 
 def _update_attempt(
     sql: Connection, tail: Tail, placed: Sequence[_Placed], last: int, now: int
 ) -> None:
-    counts = Counter(line.level for _, _, line in placed)
     last_place = placed[-1][0] if placed else tail.last_place
     is_late = bool(placed) and placed[0][0] < max(tail.last_place, tail.last_sequence)
     times = [line.logged_at for _, _, line in placed]
     first_at, last_at = min(times, default=None), max(times, default=None)
     logged = (is_late, first_at, first_at, last_at, last_at)
-    by_level = (counts[level] for level in LEVELS)
-    sql.execute(_UPDATE, (len(placed), last_place, last, *logged, now, *by_level, tail.id))
+    sql.execute(_UPDATE, (len(placed), last_place, last, *logged, now, tail.id))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
+from typing import TypeVar
 
 import urllib3
 
@@ -17,6 +19,8 @@ from nvoi.errors import NvoiError, UsageError
 from nvoi.log.levels import get_logger
 from nvoi.targets.local.processes import is_port_free
 from nvoi.waiting import NotReadyError, wait_for
+
+T = TypeVar("T")
 
 log = get_logger(__name__)
 
@@ -61,22 +65,20 @@ class Watcher:
 def watch(place: Place, port: int | None) -> Iterator[Watcher]:
     """The place's dashboard, ready, on any port for 0, and on the usual one, if free, for None."""
     with ExitStack() as stack:
-        try:
-            watcher = start_dashboard(place, choose_port() if port is None else port, stack)
-        except UsageError:
-            if port is not None:
-                raise
-            # Another program was quicker.
-            watcher = start_dashboard(place, 0, stack)
-        yield watcher
+        begin = partial(start_dashboard, place, stack)
+        yield start_on_free_port(begin) if port is None else begin(port)
 
 
-def choose_port() -> int:
-    """The usual port of a dashboard where that is free, else 0 for any."""
-    return DASHBOARD_PORT if is_port_free(DASHBOARD_PORT) else 0
+def start_on_free_port(begin: Callable[[int], T]) -> T:
+    """What ``begin`` gives for the usual port of a dashboard, if that is free, else for any."""
+    if is_port_free(DASHBOARD_PORT):
+        # Another program may be quicker.
+        with suppress(UsageError):
+            return begin(DASHBOARD_PORT)
+    return begin(0)
 
 
-def start_dashboard(place: Place, port: int, stack: ExitStack) -> Watcher:
+def start_dashboard(place: Place, stack: ExitStack, port: int) -> Watcher:
     """The place's dashboard once it answers; it ends with ``stack``."""
     output = place.dashboard / "output.log"
     words = ["dashboard", "--port", str(port), "--db", str(place.dashboard / "dashboard.sqlite3")]

@@ -56,7 +56,6 @@ class Client:
         self._deploy_id = deploy_id
         self._run_id = str(uuid.uuid4())
         self._pool = pool or urllib3.PoolManager()
-        self._count = 0
 
     def __enter__(self) -> Self:
         return self
@@ -91,15 +90,18 @@ class Client:
         *,
         webhook_id: str = "",
     ) -> int:
-        """Send ``payload`` (bytes as they are), signed; ``headers`` win over the right ones."""
-        self._count += 1
+        """Send ``payload`` (bytes as they are), signed; ``headers`` win over the right ones.
+
+        Its id is one that no other request has, unless ``webhook_id`` is given.
+        """
         body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
         fields = {
             "Content-Type": "application/json",
             "User-Agent": "nvoi/0",
-            "X-Nvoi-Deploy-Id": self._deploy_id,
+            # A header is written as Latin-1, and the id's bytes are UTF-8.
+            "X-Nvoi-Deploy-Id": self._deploy_id.encode().decode("latin-1"),
             "X-Nvoi-Run-Id": self._run_id,
-            **sign(self._key, webhook_id or f"msg_{self._count}", body),
+            **sign(self._key, webhook_id or protocol.build_webhook_id(), body),
             **(headers or {}),
         }
         url = f"{self._url}/{quote(self._deploy_id, safe='')}/{kind}"

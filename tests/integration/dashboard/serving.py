@@ -20,7 +20,6 @@ from urllib.parse import quote, urlsplit
 
 import urllib3
 
-from nvoi.protocol import build_webhook_id
 from tests.fakes.client import Client
 from tests.integration.commands import call_nvoi
 from tests.integration.forkserver import ForkedProcess
@@ -71,24 +70,10 @@ def ask(
 
 
 class Sender(Client):
-    """Sends single requests, each with an id that no other request of the project has."""
-
     def started(self, **keys: str) -> int:
         """Begin a run, another one each time."""
         self._run_id = str(uuid.uuid4())
         return super().started(**keys)
-
-    def post(
-        self,
-        kind: str,
-        payload: Any,
-        headers: Mapping[str, str] | None = None,
-        *,
-        webhook_id: str = "",
-    ) -> int:
-        """As in :class:`Client`; a header is written as Latin-1, and the id's bytes are UTF-8."""
-        fields = {"X-Nvoi-Deploy-Id": self._deploy_id.encode().decode("latin-1"), **(headers or {})}
-        return super().post(kind, payload, fields, webhook_id=webhook_id or build_webhook_id())
 
 
 class Serving:
@@ -199,6 +184,15 @@ class Serving:
         """A deploy's attempts, the newest first; none where it is not known."""
         response = self.get(f"{build_path(deploy_id, project)}.json")
         return response.json["attempts"] if response.status == 200 else []
+
+    def wait_for_deploy(self, deploy_id: str = "run-1", least: int = 0) -> None:
+        """Wait until it is known and has so many lines."""
+
+        def has_them() -> bool:
+            attempts = self.get_attempts(deploy_id)
+            return bool(attempts) and attempts[0]["lines"] >= least
+
+        wait_until(has_them, f"{least} lines of {deploy_id}")
 
     def get_lines(self, deploy_id: str = "run-1", attempt: int | None = None) -> list[Any]:
         """All lines of an attempt in the order of their arrival."""

@@ -153,7 +153,7 @@ def test_a_live_page_opens_at_its_head_with_the_step_that_runs_and_tells_its_fai
     deploy_id = uuid.uuid4().hex[:8]
     with start_run(shared, tmp_path, deploy_id) as run:
         log_steps(run.log, {"Check": 30, "Build": 100})
-        wait_for_lines(shared, deploy_id, 132)
+        shared.wait_for_deploy(deploy_id, 132)
         open_deploy(browser, shared, deploy_id)
         check_head(browser)
         browser.resize(390, 844)
@@ -176,16 +176,6 @@ def check_head(browser: Browser) -> None:
     browser.wait_for(f"{elapsed} !== arguments[0]", browser.run(f"return {elapsed}"))
 
 
-def wait_for_lines(serving: Serving, deploy_id: str, count: int) -> None:
-    """Wait until so many lines of a deploy are stored."""
-
-    def has_them() -> bool:
-        attempts = serving.get_attempts(deploy_id)
-        return bool(attempts) and attempts[0]["lines"] == count
-
-    wait_until(has_them, f"{count} lines")
-
-
 def test_a_reload_loses_nothing_and_doubles_nothing(
     browser: Browser, shared: Serving, tmp_path: Path
 ) -> None:
@@ -193,7 +183,7 @@ def test_a_reload_loses_nothing_and_doubles_nothing(
     deploy_id = uuid.uuid4().hex[:8]
     with start_run(shared, tmp_path, deploy_id) as run:
         log_steps(run.log, {"Build": 30})
-        wait_until(lambda: shared.get_attempts(deploy_id), "the deploy")
+        shared.wait_for_deploy(deploy_id)
         open_deploy(browser, shared, deploy_id)
         for _ in range(2):
             log_steps(run.log, {"More": 10})
@@ -217,7 +207,7 @@ def test_a_connection_that_drops_loses_nothing_and_doubles_nothing(
     browser.resize(*WHOLE)
     with start_run(serving, tmp_path, "1234") as run:
         run.log.info("line 1")
-        wait_until(lambda: serving.get_attempts("1234"), "the deploy")
+        serving.wait_for_deploy("1234")
         open_deploy(browser, serving, "1234")
         serving.kill()
         browser.expect_texts("#connection", "Reconnecting…")
@@ -237,7 +227,7 @@ def test_the_newest_line_is_followed_until_the_reader_scrolls_up(
     deploy_id = uuid.uuid4().hex[:8]
     with start_run(shared, tmp_path, deploy_id) as run:
         log_steps(run.log, {"Build": 200})
-        wait_for_lines(shared, deploy_id, 201)
+        shared.wait_for_deploy(deploy_id, 201)
         open_deploy(browser, shared, deploy_id)
         assert browser.run("return scrollY") == 0
         browser.expect(FOLLOWS, "false")
@@ -267,7 +257,7 @@ def test_a_page_in_the_background_still_tells_the_state_without_a_stream(
     deploy_id = uuid.uuid4().hex[:8]
     with start_run(shared, tmp_path, deploy_id) as run:
         run.log.info("seen")
-        wait_until(lambda: shared.get_attempts(deploy_id), "the deploy")
+        shared.wait_for_deploy(deploy_id)
         open_deploy(browser, shared, deploy_id)
         with browser.in_background():
             browser.wait_for("document.documentElement.dataset.connection === 'hidden'")

@@ -138,8 +138,7 @@ def test_without_scripts_the_pages_show_the_log_as_text(
         with start_run(shared, tmp_path, deploy_id) as run:
             for number in range(1, 251):
                 run.log.info("line %d", number)
-            wait_until(lambda: shared.get_attempts(deploy_id), "the deploy")
-            wait_until(lambda: len(shared.get_lines(deploy_id)) == 250, "the lines")
+            shared.wait_for_deploy(deploy_id, 250)
             browser.open(build_page_url(shared, deploy_id))
             assert len(read_text(browser)) == 200
             run.log.info("one more")

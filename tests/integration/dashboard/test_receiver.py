@@ -181,36 +181,28 @@ def test_a_project_that_sends_too_much_is_told_when_to_go_on(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "path",
+    ("path", "told"),
     [
-        "/api/projects/unknown/deploys/run-1/logs",
-        f"/api/projects/{'x' * 22}/deploys/run-1/status",
-        "/api/projects/default/deploys/run-1/logs",
-        "/api/projects/%FF/deploys/run-1/logs",
-        "/api/projects/%00/deploys/run-1/logs",
-        "/api/projects/%27%20OR%201=1--/deploys/run-1/logs",
+        ("/api/projects/unknown/deploys/run-1/logs", "there is no such project"),
+        (f"/api/projects/{'x' * 22}/deploys/run-1/status", "there is no such project"),
+        ("/api/projects/default/deploys/run-1/logs", "there is no such project"),
+        ("/api/projects/%FF/deploys/run-1/logs", "there is no such project"),
+        ("/api/projects/%00/deploys/run-1/logs", "there is no such project"),
+        ("/api/projects/%27%20OR%201=1--/deploys/run-1/logs", "there is no such project"),
+        ("/api/deploys/run-1", "not found"),
+        ("/api/deploys/run-1/logs/", "not found"),
+        ("/api/deploys//logs", "not found"),
+        ("/api/deploys/a/b/logs", "not found"),
+        ("/api/deploys/../deploys/run-1/logs", "not found"),
+        ("/api/deploys/run-1/lines", "not found"),
+        ("//api/deploys/run-1/logs", "not found"),
     ],
 )
-def test_an_unknown_project_is_not_found(shared: Serving, path: str) -> None:
+def test_a_path_of_no_project_or_no_deploy_is_not_found(
+    shared: Serving, path: str, told: str
+) -> None:
     answer = send(shared, path, build_batch("one"))
-    assert (answer.status, answer.json) == (404, {"error": "there is no such project"})
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/api/deploys/run-1",
-        "/api/deploys/run-1/logs/",
-        "/api/deploys//logs",
-        "/api/deploys/a/b/logs",
-        "/api/deploys/../deploys/run-1/logs",
-        "/api/deploys/run-1/lines",
-        "//api/deploys/run-1/logs",
-    ],
-)
-def test_a_path_of_no_deploy_is_not_found(shared: Serving, path: str) -> None:
-    answer = send(shared, path, build_batch("one"))
-    assert (answer.status, answer.json) == (404, {"error": "not found"})
+    assert (answer.status, answer.json) == (404, {"error": told})
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])

@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.fakes.client import build_batch, build_record
+from tests.fakes.client import build_batch
 from tests.integration.dashboard.serving import Serving, build_path, get_messages, open_events
 
 
@@ -62,8 +62,8 @@ def test_a_page_is_told_when_a_newer_attempt_takes_its_place(shared: Serving) ->
 def test_a_long_log_comes_whole_and_in_order(shared: Serving) -> None:
     with shared.build_client("long") as client:
         for batch in range(10):
-            records = [build_record(f"line {batch * 700 + n}") for n in range(700)]
-            assert client.post("logs", {"logs": records}) == 200
+            lines = (f"line {batch * 700 + n}" for n in range(700))
+            assert client.post("logs", build_batch(*lines)) == 200
     with open_events(shared, "long") as events:
         events.read_until(lambda seen: len(seen.lines) == 7000)
         assert [line["number"] for line in events.lines] == list(range(1, 7001))
@@ -89,8 +89,8 @@ def test_readers_that_do_not_read_cost_no_memory_and_miss_nothing(serving: Servi
         streams = [stack.enter_context(open_events(serving)) for _ in range(20)]
         before = read_memory(serving)
         for batch in range(10):
-            records = [build_record(f"{batch * 500 + n} {text}") for n in range(500)]
-            assert client.post("logs", {"logs": records}) == 200
+            lines = (f"{batch * 500 + n} {text}" for n in range(500))
+            assert client.post("logs", build_batch(*lines)) == 200
         # 5 MB to each of 20 readers would be 100 MB.
         assert read_memory(serving) - before < 40 << 20
         streams[0].read_until(lambda seen: len(seen.lines) == 5001)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +15,6 @@ from nvoi.log.levels import Logger
 from tests.integration.dashboard.browser import NETWORK, Browser
 from tests.integration.dashboard.serving import Serving
 from tests.integration.streams import KEY, Run
-from tests.waiting import PATIENCE
 
 CONTEXT = {
     "git_sha": "3f2a9c1be0d4a5f6e7b8c9d0e1f2a3b4c5d6e7f8",
@@ -83,10 +81,8 @@ def post(
         timestamp=int(time.time()),
         counts=counts,
     )
-    url = protocol.build_url(serving.callback_url, deploy_id, request.kind)
-    asked = urllib.request.Request(url, body, headers)
-    with urllib.request.urlopen(asked, timeout=PATIENCE) as answer:
-        assert answer.status == 200
+    url = protocol.build_url("/api/deploys", deploy_id, request.kind)
+    assert serving.post(url, body, headers).status == 200
 
 
 def post_lines(

@@ -6,17 +6,24 @@ import fcntl
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
 import ssl
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import trustme
 
+from nvoi.cli.own_dashboard import OwnDashboard
 from nvoi.config.credentials import get_key
+from nvoi.onboarding.dashboards import call_dashboard
+from nvoi.secret import Secret
+from nvoi.signals import Signals
 from tests.fakes.behaviours import Answer
 from tests.fakes.protocol import find_signature_faults
 from tests.fakes.receiver import Receiver
@@ -210,6 +217,30 @@ def test_a_dashboard_that_was_started_ends_where_nothing_is_saved(
         # Nobody serves it any more.
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     assert len(list_projects(tmp_path).splitlines()) == 1
+
+
+def test_a_dashboard_that_another_onboard_tries_out_is_neither_taken_nor_ended(
+    tmp_path: Path,
+) -> None:
+    environ = build_environment(tmp_path) | {"NVOI_HOME": str(tmp_path / "home")}
+    keys = {name: Secret(secrets.token_hex(32)) for name in ("shop", "blog")}
+    signals = Signals(second_ends=True)
+    onboards = {name: OwnDashboard(key, environ, signals) for name, key in keys.items()}
+    with ExitStack() as stack, ThreadPoolExecutor(2) as pool:
+        for onboard in onboards.values():
+            stack.callback(onboard.undo)
+        # Both at once.
+        started = dict(
+            zip(onboards, pool.map(lambda n: onboards[n].start(n), onboards), strict=True)
+        )
+        first, second = sorted(started, key=lambda name: not started[name].url)
+        assert "another nvoi onboard is trying one out" in started[second].text
+        onboards[second].undo()
+        assert call_dashboard(started[first].url, keys[first], environ).ok
+        # It is free again once that one is done.
+        onboards[first].undo()
+        again = onboards[second].start(second).url
+        assert call_dashboard(again, keys[second], environ).ok
 
 
 def is_alive(pid: int) -> bool:

@@ -1,17 +1,30 @@
 from __future__ import annotations
 
 import secrets
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from nvoi.cli import own_dashboard
+from nvoi.cli.onboard import Draft, find_own_dashboard
 from nvoi.cli.own_dashboard import OwnDashboard
 from nvoi.cli.projects import open_store, prepare_database, remember_url
+from nvoi.config.sealing import DeployKey
 from nvoi.dashboard.database import lock_database
 from nvoi.dashboard.projects import add_project, list_projects, remove_project
 from nvoi.errors import UsageError
 from nvoi.secret import Secret
+from nvoi.signals import Signals
+from tests.waiting import PATIENCE
+
+#: None comes.
+SIGNALS = Signals(second_ends=True)
 
 
 @pytest.fixture
@@ -25,11 +38,15 @@ def list_names(environ: dict[str, str]) -> list[str]:
         return [project.name for project in list_projects(connection)]
 
 
+def build_own(environ: dict[str, str], signals: Signals = SIGNALS) -> OwnDashboard:
+    return OwnDashboard(Secret(secrets.token_hex(32)), environ, signals)
+
+
 def test_another_apps_project_of_the_same_name_is_left_alone(environ: dict[str, str]) -> None:
     path = prepare_database(None, environ)
     with open_store(path) as (database, keyring), database.write() as connection:
         add_project(connection, keyring, "shop", Secret(secrets.token_hex(32)))
-    dashboard = OwnDashboard(Secret(secrets.token_hex(32)), environ)
+    dashboard = build_own(environ)
     started = dashboard.start("shop")
     assert started.url == ""
     assert "the dashboard has a project shop with another key" in started.text
@@ -44,7 +61,7 @@ def served(environ: dict[str, str]) -> Iterator[OwnDashboard]:
     with open_store(path) as (database, _):
         remember_url(database, "http://127.0.0.1:1")
     with lock_database(path):
-        yield OwnDashboard(Secret(secrets.token_hex(32)), environ)
+        yield build_own(environ)
 
 
 def test_the_project_is_called_as_the_app_is_saved_at_whatever_address(
@@ -93,6 +110,53 @@ def test_what_others_removed_or_made_meanwhile_is_no_error(
 
 
 def test_a_name_that_no_project_can_have_is_told(environ: dict[str, str]) -> None:
-    dashboard = OwnDashboard(Secret(secrets.token_hex(32)), environ)
+    dashboard = build_own(environ)
     assert "cannot be a project's name" in dashboard.start("_shop").text
     assert list_names(environ) == []
+
+
+def test_those_who_add_an_app_to_one_that_runs_wait_for_each_other(
+    served: OwnDashboard, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_dashboard, "LOOK_SECONDS", PATIENCE)
+    onboards = {"shop": served, "blog": build_own(environ), "wiki": build_own(environ)}
+    with ThreadPoolExecutor(len(onboards)) as pool:
+        started = pool.map(lambda name: onboards[name].start(name), onboards)
+        assert all(each.url for each in started), started
+    assert sorted(list_names(environ)) == sorted(onboards)
+
+
+@pytest.mark.parametrize("module", ["uvicorn", "_sqlite3"])
+def test_none_is_offered_where_what_it_needs_is_missing(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    draft = Draft(Path(), Path(), DeployKey(Secret(secrets.token_hex(32)), "a test"))
+    assert find_own_dashboard(draft, environ, SIGNALS)
+    monkeypatch.setitem(sys.modules, module, None)
+    assert find_own_dashboard(draft, environ, SIGNALS) is None
+
+
+def test_a_server_that_a_signal_finds_at_its_start_is_ended_with_the_rest(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signals = Signals(second_ends=True)
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Interrupted(subprocess.Popen[bytes]):
+        def __init__(self, *words: Any, **options: Any) -> None:
+            super().__init__(*words, **options)
+            started.append(self)
+            signals.handle(signal.SIGINT, None)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    dashboard = build_own(environ, signals)
+    with pytest.raises(KeyboardInterrupt):
+        dashboard.start("shop")
+    dashboard.undo()
+    (server,) = started
+    try:
+        assert server.returncode is not None
+        assert list_names(environ) == []
+    finally:
+        server.kill()
+        server.wait(PATIENCE)

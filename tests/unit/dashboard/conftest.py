@@ -44,7 +44,7 @@ def writer(database: Database) -> Iterator[Writer]:
 @pytest.fixture
 def dashboard(store: Store) -> Iterator[Dashboard]:
     """The store's dashboard, which nobody can reach."""
-    reader, settings = Reader(store.database), Settings(store.database.path)
+    reader, settings = Reader(store.database), Settings()
     url = "http://127.0.0.1:8787"
     yield Dashboard(settings, store.writer, reader, store.keyring, Feed(), url)
     store.writer.close()

@@ -183,7 +183,6 @@ def build_attempt(**changes: Any) -> Attempt:
         "tunnels": (),
         "lines": 0,
         "late": 0,
-        "counts": {},
         "gaps": (),
         "superseded": False,
     }

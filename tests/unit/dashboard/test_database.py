@@ -4,7 +4,10 @@ import contextlib
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,17 +15,15 @@ import pytest
 from nvoi.dashboard.database import (
     StorageError,
     connect,
+    ensure_log,
     lock_database,
-    migrate,
     open_database,
-    read_version,
-    transaction,
 )
-from nvoi.dashboard.projects import find_option, store_option
-from nvoi.dashboard.schema import MIGRATIONS
+from nvoi.dashboard.projects import find_option, list_projects, store_option
 from nvoi.errors import InputError, UsageError
 from tests.unit.dashboard.faults import locked, without_privileges
 from tests.unit.dashboard.stores import make_batch, open_store
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -86,6 +87,7 @@ def run_sql(statement: str) -> Callable[[Path], None]:
         (spoil_pages, "it is damaged"),
         (run_sql("PRAGMA application_id = 1"), "is the database of another program"),
         (run_sql("PRAGMA user_version = 99"), "newer nvoi .its schema is 99, .*upgrade nvoi"),
+        (run_sql("PRAGMA user_version = 4"), "before the first release .its schema is 4"),
     ],
 )
 def test_what_is_no_database_of_ours_is_refused_and_left_alone(
@@ -130,8 +132,12 @@ def test_only_one_serves_a_database_by_whatever_name(path: Path, tmp_path: Path)
                 lock_database(name),
             ):
                 pass
-    with lock_database(link):
-        pass
+    with ExitStack() as stack:
+        # As who only looks has it.
+        stack.enter_context(lock_database(link))
+        threading.Timer(0.1, stack.close).start()
+        with lock_database(path, PATIENCE):
+            pass
 
 
 # -- connections ----------------------------------------------------------------------------
@@ -193,108 +199,27 @@ def test_a_file_that_is_damaged_or_goes_meanwhile_is_a_storage_error(path: Path)
     assert not path.exists()
 
 
-# -- migrations -----------------------------------------------------------------------------
-
-NEXT = (*MIGRATIONS, ("CREATE TABLE added (x)", "INSERT INTO added VALUES (1)"))
-BROKEN = (*NEXT, ("CREATE TABLE half (x)", "DROP TABLE added", "no SQL at all"))
+# -- what it makes --------------------------------------------------------------------------
 
 
-@pytest.fixture
-def connection(path: Path) -> Iterator[sqlite3.Connection]:
-    open_database(path).close()
-    with contextlib.closing(connect(path)) as connection:
-        yield connection
+def test_those_who_open_a_new_one_at_once_make_it_once(path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        databases = list(pool.map(open_database, [path] * 8))
+    for database in databases:
+        with database.read() as sql:
+            assert list_projects(sql) == ()
+        database.close()
 
 
-def list_tables(connection: sqlite3.Connection) -> set[str]:
-    return {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
-
-
-def test_an_older_database_gets_what_it_misses_once_and_keeps_what_it_has(
-    connection: sqlite3.Connection, path: Path
-) -> None:
-    connection.execute("INSERT INTO options VALUES ('a', 'b')")
-    with contextlib.closing(connect(path)) as other:
-        # Two may do it at once.
-        assert read_version(other) == len(MIGRATIONS)
-        migrate(connection, NEXT)
-        migrate(other, NEXT)
-    assert read_version(connection) == len(NEXT)
-    assert connection.execute("SELECT x FROM added").fetchall() == [(1,)]
-    assert connection.execute("SELECT * FROM options").fetchall() == [("a", "b")]
-
-
-def test_a_migration_that_fails_leaves_nothing_and_those_before_it_stay(
-    connection: sqlite3.Connection,
-) -> None:
-    with pytest.raises(sqlite3.OperationalError):
-        migrate(connection, BROKEN)
-    assert not connection.in_transaction
-    assert read_version(connection) == len(NEXT)
-    assert "added" in list_tables(connection)
-    assert "half" not in list_tables(connection)
-
-
-def build_earlier(path: Path, lines: int, size: int) -> None:
-    """A database of the first schema, with a run whose lines have so many characters."""
+def test_who_has_just_begun_to_make_it_is_waited_for(path: Path) -> None:
     path.touch(0o600)
-    with contextlib.closing(connect(path)) as connection:
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        connection.execute("PRAGMA journal_mode = WAL")
-        migrate(connection, MIGRATIONS[:1])
-        connection.execute("INSERT INTO projects VALUES (1, 'default', NULL, 0)")
-        connection.execute(
-            "INSERT INTO attempts (id, project_id, deploy_id, number, started_at, last_seen_at,"
-            " lines, last_place, last_sequence) VALUES (7, 1, 'deploy', 1, 0, 0, ?, 1, ?)",
-            (lines, lines),
-        )
-        connection.execute("INSERT INTO deliveries VALUES (1, 1, 7, x'00', x'00')")
-        with transaction(connection):
-            connection.executemany(
-                "INSERT INTO lines VALUES (7, ?, ?, ?, 'info', ?, ?)",
-                # The second came before the first.
-                (
-                    (n, 3 - n if n < 3 else n, 3 - n if n < 3 else n, f"{n} " * (size // 5), n)
-                    for n in range(1, lines + 1)
-                ),
-            )
-
-
-def test_lines_of_an_earlier_schema_are_kept_in_their_order_and_the_time_is_told(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    build_earlier(path, 3000, 1500)
-    before = path.stat().st_size
-    with open_store(path) as store:
-        # It has sent webhook headers.
-        assert store.project.needs_webhook
-        assert [line.number for line in store.read()] == list(range(1, 3001))
-        assert [line.message.split()[0] for line in store.read()] == [
-            str(n) for n in range(1, 3001)
-        ]
-        assert [text.split()[0] for text in store.read_messages()[:4]] == ["2", "1", "3", "4"]
-        store.send(make_batch(3001, 3002))
-        assert (store.get().number, store.get().lines) == (1, 3002)
-        with store.database.read() as sql:
-            free, page = (
-                sql.execute(f"PRAGMA {name}").fetchone()[0]
-                for name in ("freelist_count", "page_size")
-            )
-    assert path.stat().st_size - free * page < before / 2
-    first, last = [record.getMessage() for record in caplog.records]
-    assert re.search(r"is rewritten: this takes up to \d+ s, and up to \d+ MB more", first)
-    assert last.startswith("the database is rewritten, after ")
-    # One of this schema tells nothing.
-    open_database(path).close()
-    assert len(caplog.records) == 2
-
-
-def test_every_index_that_a_migration_makes_is_there_in_the_end(
-    connection: sqlite3.Connection,
-) -> None:
-    statements = " ".join(statement for each in MIGRATIONS for statement in each)
-    names = re.findall(r"CREATE (?:UNIQUE )?INDEX (\w+)", statements)
-    assert set(names) <= list_tables(connection)
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    with contextlib.closing(other), contextlib.closing(connect(path)) as connection:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            ensure_log(connection, 0.0)
+        threading.Timer(0.1, other.execute, ("ROLLBACK",)).start()
+        assert ensure_log(connection, PATIENCE) == "wal"
 
 
 @pytest.mark.parametrize("size", [300, 1100, 20_000])

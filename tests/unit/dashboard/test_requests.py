@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,9 +17,9 @@ from nvoi.dashboard.requests import (
     is_this_machine,
 )
 
-DIRECT = Settings(Path("db"))
-PROXIED = Settings(Path("db"), trust_proxy=True)
-PUBLIC = Settings(Path("db"), public_url="https://deploys.example.com")
+DIRECT = Settings()
+PROXIED = Settings(trust_proxy=True)
+PUBLIC = Settings(public_url="https://deploys.example.com")
 
 
 def build_scope(*headers: tuple[str, str], client: str | None = "192.0.2.7") -> dict[str, Any]:
@@ -141,7 +140,7 @@ def test_a_client_is_an_address_or_the_network_of_one(address: str | None, clien
         (PROXIED, "https, http", False),
         (PROXIED, "", False),
         (PUBLIC, "", True),
-        (Settings(Path("db"), public_url="http://deploys.example.com"), "https", False),
+        (Settings(public_url="http://deploys.example.com"), "https", False),
     ],
 )
 def test_whether_readers_speak_https(settings: Settings, proto: str, *, is_so: bool) -> None:

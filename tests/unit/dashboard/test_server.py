@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter, asyncio.Event], Awaitable[None]]
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-def converse(talk: Talk, app: ASGIApp | None = None) -> None:
-    """Have ``talk`` speak to a connection, whose answers wait for the event, or are an app's."""
+async def answer_late(_scope: Scope, _receive: Receive, send: Send) -> None:
+    """A word after 0.2 s."""
+    await asyncio.sleep(0.2)
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def converse(talk: Talk, app: ASGIApp = answer_late) -> None:
+    """Have ``talk`` speak to a connection that the app answers."""
 
     async def run() -> None:
-        go_on = asyncio.Event()
-
-        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            await go_on.wait()
-            await send({"type": "http.response.start", "status": 204, "headers": []})
-            await send({"type": "http.response.body", "body": b""})
-
-        config = uvicorn.Config(app or answer, http=Protocol, lifespan="off", log_config=None)
+        config = uvicorn.Config(app, http=Protocol, lifespan="off", log_config=None)
         config.load()
         here, there = socket.socketpair()
         await asyncio.get_running_loop().connect_accepted_socket(
@@ -45,7 +45,7 @@ def converse(talk: Talk, app: ASGIApp | None = None) -> None:
         reader, writer = await asyncio.open_connection(sock=here)
         try:
             async with asyncio.timeout(30):
-                await talk(reader, writer, go_on)
+                await talk(reader, writer)
         finally:
             writer.close()
             # The server may have closed before what was said here arrived.
@@ -61,9 +61,7 @@ def test_who_asks_for_nothing_in_time_is_sent_away(
 ) -> None:
     monkeypatch.setattr(server, "HEAD_SECONDS", 0.05)
 
-    async def talk(
-        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _go_on: asyncio.Event
-    ) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(said)
         assert await reader.read() == b""
 
@@ -73,11 +71,8 @@ def test_who_asks_for_nothing_in_time_is_sent_away(
 def test_an_answer_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "HEAD_SECONDS", 0.05)
 
-    async def talk(
-        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, go_on: asyncio.Event
-    ) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(REQUEST)
-        asyncio.get_running_loop().call_later(0.2, go_on.set)
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204 ")
         # Who asks again only by half is sent away.
         writer.write(REQUEST[:10])
@@ -93,9 +88,7 @@ def test_after_a_body_that_did_not_come_the_connection_is_closed(
     monkeypatch.setattr(receiver, "BODY_SECONDS", 0.05)
     monkeypatch.setattr(requests, "_READ_SECONDS", 0.05)
 
-    async def talk(
-        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _go_on: asyncio.Event
-    ) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nsome"
         writer.write(head.encode())
         assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
@@ -112,9 +105,7 @@ async def answer_at_length(_scope: Scope, _receive: Receive, send: Send) -> None
 def test_who_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "STALL_SECONDS", 0.05)
 
-    async def talk(
-        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _go_on: asyncio.Event
-    ) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(REQUEST)
         # The other side has closed: what is said there fails.
@@ -139,9 +130,7 @@ def test_no_more_waits_for_a_slow_reader_than_a_piece_and_little_more(
 
     monkeypatch.setattr(Protocol, "pause_writing", note)
 
-    async def talk(
-        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _go_on: asyncio.Event
-    ) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(REQUEST)
         await reader.readexactly(1 << 24)
 

@@ -285,7 +285,7 @@ def test_what_is_there_already_is_not_stored_again(store: Store) -> None:
     overlapping = store.send(make_batch(3, 6))
     assert not overlapping.duplicate
     assert store.read_messages() == [f"line {n}" for n in range(1, 7)]
-    assert store.get().counts["info"] == 6
+    assert store.get().lines == 6
 
 
 @pytest.mark.parametrize("other", [make_batch(2, 2, text="other"), make_batch(2, 2, at=NOON + 7)])
