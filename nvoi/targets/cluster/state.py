@@ -30,8 +30,6 @@ from nvoi.kubernetes.ownership import (
 from nvoi.kubernetes.releases import Record, find_running, list_begun, list_records
 from nvoi.outcome import STAMP_FORMAT, find_moment
 
-#: Seconds that a Job of a run that was cut off is waited for, where it says nothing of its own.
-JOB_SECONDS = 600
 #: The app's Secrets of which a run needs what they hold, and all others.
 READ, UNREAD = (f"{COMPONENT} {word} ({RECORD},{LOGINS})" for word in ("in", "notin"))
 #: The exit code of a shell that does not find a program (POSIX, "Exit Status for Commands").
@@ -84,8 +82,7 @@ class State:
         """The app's Jobs that have not ended, and how many seconds each may take."""
         for item in self.objects:
             if item["kind"] == "Job" and is_owned(item, self.app) and not has_ended(item):
-                seconds = item["spec"].get("activeDeadlineSeconds", JOB_SECONDS)
-                yield read_reference(item), seconds
+                yield read_reference(item), item["spec"]["activeDeadlineSeconds"]
 
 
 def read_state(cluster: Cluster, app: str) -> State:

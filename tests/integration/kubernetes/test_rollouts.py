@@ -10,7 +10,6 @@ import pytest
 
 from nvoi.errors import LockError, RemoteError, ServiceError
 from nvoi.kubernetes.cluster import Cluster
-from nvoi.kubernetes.ingress import hold_targets
 from nvoi.kubernetes.ownership import Reference
 from nvoi.ssh.connections import Connections
 from tests.fakes.cluster_state import ClusterState
@@ -222,28 +221,6 @@ def test_a_changed_port_leaves_no_moment_without_an_answer(
     roll_out(cluster)
     roll_out(cluster, build(TEXTS["web"].replace("3000", "4000")))
     assert state.find("Service", "shop-web")["spec"]["ports"][0]["port"] == 4000
-    assert state.gaps == []
-
-
-def test_pods_of_an_earlier_version_answer_until_there_are_those_that_name_their_port(
-    cluster: Cluster, state: ClusterState
-) -> None:
-    old: Any = copy.deepcopy(WEB.all)
-    for item in old:
-        if item["kind"] == "Deployment":
-            (container,) = item["spec"]["template"]["spec"]["containers"]
-            del container["ports"][0]["name"]
-            item["spec"]["template"]["metadata"]["annotations"]["nvoi.io/template"] = "old"
-        elif item["kind"] == "Service":
-            item["spec"]["ports"][0]["targetPort"] = 3000
-    cluster.roll_out(old, seconds=SECONDS)
-    held = hold_targets(state.objects("Deployment"), WEB.all)
-    assert held != [*WEB.all]
-    cluster.roll_out(held, seconds=SECONDS)
-    assert hold_targets(state.objects("Deployment"), WEB.all) == [*WEB.all]
-    cluster.apply(WEB.all)
-    cluster.get(["pods"])
-    assert state.find("Service", "shop-web")["spec"]["ports"][0]["targetPort"] == "main"
     assert state.gaps == []
 
 
