@@ -11,7 +11,8 @@ import pytest
 
 from nvoi.command import Command, Result
 from nvoi.errors import ConnectionFailedError, NvoiError, RemoteTimeoutError, ServiceError
-from nvoi.kubernetes.registry import build_registry
+from nvoi.kubernetes.registry import build_credentials, build_registry
+from nvoi.secret import Secret
 from nvoi.ssh.host import Host
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.pull import Pull, find_pulls, find_reason, pull_all, pull_image
@@ -105,7 +106,8 @@ def test_what_is_new_or_unchanged_is_left_to_the_cluster() -> None:
 
 
 def test_the_registry_s_own_image_is_pulled_on_its_server_before() -> None:
-    old, new = (build_registry("run", node="main-1", image=f"registry:{n}") for n in (2, 3))
+    who = build_credentials(Secret("token"))
+    old, new = (build_registry("run", who, node="main-1", image=f"registry:{n}") for n in (2, 3))
     context = see([], text=CONFIG)
     machine = answer(context, DONE)
     pull_all(context, old, new, [context.master])
