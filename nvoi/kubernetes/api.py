@@ -16,7 +16,7 @@ from typing import Any
 from nvoi import parallel
 from nvoi.errors import RequestError
 from nvoi.http import NO_TEXTS, PATIENCE, Client, list_objects
-from nvoi.kubernetes.names import BY_NAME, Resource
+from nvoi.kubernetes.names import BY_NAME, APIResource
 from nvoi.kubernetes.ownership import Json, Manifest, Reference, read_reference
 from nvoi.kubernetes.refusals import find_conflicts
 from nvoi.log.levels import get_logger
@@ -186,7 +186,7 @@ class Api:
             parallel.sleep(max(0.0, began + PACE - time.monotonic()))
 
     def _follow(
-        self, resource: Resource, path: str, selectors: Mapping[str, str], version: str
+        self, resource: APIResource, path: str, selectors: Mapping[str, str], version: str
     ) -> Iterator[Change]:
         """The changes since ``version``, until that is too old."""
         query = {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": WATCH_SECONDS}
@@ -284,7 +284,7 @@ def build_selectors(selector: str | None, fields: str | None) -> dict[str, str]:
     return {key: text for key, text in found.items() if text}
 
 
-def complete(item: dict[str, Any], resource: Resource | None = None) -> Json:
+def complete(item: dict[str, Any], resource: APIResource | None = None) -> Json:
     """An object with its kind, which lists leave out, and without who has set which field."""
     kind = {"apiVersion": resource.version, "kind": resource.kind} if resource else {}
     item.get("metadata", {}).pop("managedFields", None)
