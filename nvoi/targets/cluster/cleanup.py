@@ -21,9 +21,9 @@ from nvoi.parallel import work_on_all
 from nvoi.providers import Server
 from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.placement import find_groups, place_records
 from nvoi.targets.cluster.prepare import open_registry
 from nvoi.targets.cluster.release import build_own_record
-from nvoi.targets.cluster.undo import find_groups, place_records
 
 log = get_logger("nvoi.cluster")
 
