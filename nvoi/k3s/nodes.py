@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from nvoi.errors import NvoiError
+from nvoi.http import NO_TEXTS
 from nvoi.kubernetes.api import FIELD_MANAGER
 from nvoi.kubernetes.cluster import Cluster
-from nvoi.kubernetes.names import NO_TEXTS, SERVER_GROUP, build_label_value
+from nvoi.kubernetes.names import SERVER_GROUP, build_label_value
 from nvoi.kubernetes.ownership import Reference
 from nvoi.log.levels import get_logger
 from nvoi.naming import shorten

@@ -9,8 +9,8 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
+from nvoi.http import NO_TEXTS
 from nvoi.naming import HASH_LENGTH, LABEL_LENGTH, build_label, build_prefix, shorten
 
 NAMESPACE = "default"
@@ -39,7 +39,6 @@ LABEL_VALUE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 UNFIT = re.compile(r"[^A-Za-z0-9_.-]")
 DIGITS_OF_CHECKSUM = 10
 DIGITS_OF_REVISION = 10
-NO_TEXTS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)

@@ -222,10 +222,10 @@ def build_registries_file(
     return Secret(json.dumps(content, indent=2) + "\n")
 
 
-def build_reference(tag: str, digest: str, address: str = ADDRESS) -> str:
+def build_reference(tag: str, digest: str) -> str:
     """The full reference of the image ``P:<stamp>`` in the registry.
 
     It is pulled by its digest, whatever the tag comes to stand for (Kubernetes documentation,
     "Images"); the tag tells people, and the clean-up, which one it is.
     """
-    return f"{address}/{tag}@{digest}"
+    return f"{ADDRESS}/{tag}@{digest}"

@@ -38,7 +38,7 @@ def clean(context: ClusterContext) -> None:
     if {tag for tag, _ in list_images(expired, repository)} - tags or find_expired_tags(
         context.image.tags, tags
     ):
-        digests = {digest for _, digest in images if digest}
+        digests = {digest for _, digest in images}
         attempt("old images", lambda: remove_images(context, tags, digests))
 
 
@@ -62,7 +62,7 @@ def choose_kept(context: ClusterContext) -> tuple[list[Record], list[Record]]:
 
 
 def list_images(records: Iterable[Record], repository: str) -> list[tuple[str, str]]:
-    """The tag and, where it has one, the digest of each of the app's own images in ``records``."""
+    """The tag and the digest of each of the app's own images in ``records``."""
     prefix = f"{ADDRESS}/{repository}:"
     images = [image for record in records for image in record.images if image.startswith(prefix)]
     parts = [image.removeprefix(prefix).partition("@") for image in images]

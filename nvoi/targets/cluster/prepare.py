@@ -167,13 +167,11 @@ def find_cache(context: ClusterContext) -> Callable[[], Registry | None]:
                 return None
             connections, host = context.connections, servers[0].host
             token = find_token(connections, host)
+            if token is None:
+                return None
+            credentials = get_credentials(token)
             opened = open_registry_at(
-                connections,
-                host,
-                CLUSTER_IP,
-                PORT,
-                credentials=get_credentials(token) if token else None,
-                patience=False,
+                connections, host, CLUSTER_IP, PORT, credentials=credentials, patience=False
             )
             return stack.enter_context(opened)
         except NvoiError as error:

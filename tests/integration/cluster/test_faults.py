@@ -44,9 +44,7 @@ def test_a_host_key_is_kept_on_the_first_contact_and_a_changed_one_stops_the_dep
     fleet.pins_host_keys = False
     assert "first contact" in fleet.run("unlock").output
     assert "first contact" not in fleet.run("unlock").output
-    fleet.master.stop()
-    fleet.master.change_host_key()
-    fleet.master.start()
+    fleet.master.renew_host_key()
     outcome = fleet.run()
     assert outcome.code == 1
     assert "the host key has changed" in outcome.output

@@ -6,7 +6,6 @@ from typing import Any
 
 import bcrypt
 import pytest
-from ruamel.yaml import YAML
 
 from nvoi.kubernetes import registry
 from nvoi.kubernetes.registry import build_credentials, build_registry
@@ -49,23 +48,6 @@ def test_images_can_be_deleted_from_the_registry_which_is_of_version_3() -> None
     assert registry.IMAGE.startswith("registry:3.")
     settings: Any = find(ITEMS, "ConfigMap", "nvoi")["data"]
     assert json.loads(settings["config.yml"])["storage"]["delete"] == {"enabled": True}
-
-
-def test_containerd_is_told_to_pull_from_the_registry_and_from_mirrors() -> None:
-    mirrors = {"docker.io": ["https://mirror.local"]}
-    text = registry.build_registries_file(registry.ADDRESS, mirrors, CREDENTIALS)
-    assert CREDENTIALS.password.reveal() not in f"{text}{CREDENTIALS}"
-    assert YAML(typ="safe").load(text.reveal()) == {
-        "mirrors": {
-            "10.43.0.100:5000": {"endpoint": ["http://10.43.0.100:5000"]},
-            "docker.io": {"endpoint": ["https://mirror.local"]},
-        },
-        "configs": {
-            "10.43.0.100:5000": {
-                "auth": {"username": "nvoi", "password": CREDENTIALS.password.reveal()}
-            }
-        },
-    }
 
 
 def test_the_registry_lets_in_whom_the_nodes_are_and_asks_all_others() -> None:
