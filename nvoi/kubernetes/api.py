@@ -163,7 +163,6 @@ class Api:
         namespace: str | None,
         *,
         selector: str | None = None,
-        fields: str | None = None,
         since: Listing | None = None,
     ) -> Iterator[Change]:
         """All objects of a kind, and each change from then on, without end; see :meth:`list_all`.
@@ -173,13 +172,11 @@ class Api:
         it by another error, all are listed again.
         """
         resource = BY_NAME[name]
-        path, selectors = resource.build_path(namespace), build_selectors(selector, fields)
+        path, selectors = resource.build_path(namespace), build_selectors(selector, None)
         while True:
             began = time.monotonic()
             if since is None:
-                since = self.list_all(
-                    name, namespace, selector=selector, fields=fields, patience=math.inf
-                )
+                since = self.list_all(name, namespace, selector=selector, patience=math.inf)
                 yield Change(LISTED, since.items)
             yield from self._follow(resource, path, selectors, since.version)
             since = None

@@ -4,6 +4,7 @@ import copy
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Self
 
 import pytest
@@ -12,6 +13,7 @@ from nvoi.errors import LockError, RemoteError, ServiceError
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.ownership import Reference
 from nvoi.ssh.connections import Connections
+from nvoi.waiting import wait_for
 from tests.fakes.cluster_state import ClusterState
 from tests.integration.kubernetes.conftest import PACE, get_messages
 from tests.integration.ssh.relay import Relay
@@ -165,14 +167,14 @@ def test_a_pod_that_takes_long_to_end_is_told(
     logged: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in ("nvoi.waiting", "nvoi.kubernetes.watches"):
-        monkeypatch.setattr(f"{module}.NOTICE_SECONDS", 0.1)
+    soon = partial(wait_for, first_notice=0.1)
+    monkeypatch.setattr("nvoi.kubernetes.objects.wait_for", soon)
     database = build("postgres")
     roll_out(cluster, database)
-    state.behave("db-shop", "ready", grace=40)
+    state.behave("db-shop", "ready", grace=20)
     cluster.delete([Reference("StatefulSet", "db-shop")])
     assert "db-shop-0" not in state.names("Pod")
-    (told, *_) = [line for line in get_messages(logged) if "the end of statefulset/db-shop" in line]
+    (told,) = [line for line in get_messages(logged) if "the end of statefulset/db-shop" in line]
     assert told.endswith("db-shop-0 is stopping, which may take 120 s")
 
 
