@@ -74,7 +74,7 @@ def test_an_app_is_brought_from_a_dockerfile_to_a_running_release(fleet: Fleet) 
         assert urllib3.request(method, url, body=b"{}").status == 401
     credentials = fleet.client.credentials
     assert credentials is not None
-    spoken = outcome.output + json.dumps(fleet.state.records) + "".join(fleet.read_commands("main"))
+    spoken = outcome.output + json.dumps(fleet.state.calls) + "".join(fleet.read_commands("main"))
     assert credentials.password.reveal() not in spoken
     assert credentials.basic.reveal() not in spoken
     fleet.build_image("COPY what-is-not-there /")
@@ -100,7 +100,7 @@ def check_secrets(fleet: Fleet, output: str) -> None:
     assert set(secrets) == {"shop-web", "shop-worker", "shop-cache", "db-shop"}
     has_token = {name for name, data in secrets.items() if "API_TOKEN" in data}
     assert has_token == {"shop-web", "shop-worker"}
-    spoken = output + json.dumps(fleet.state.records)
+    spoken = output + json.dumps(fleet.state.calls)
     assert "t0ken-of-the-app" not in spoken
     assert "pa55word-of-it" not in spoken
 
@@ -264,7 +264,7 @@ def test_private_images_are_pulled_with_the_config_s_login_which_nobody_else_see
     secret = b64encode(b"robot:pa55word-of-the-registry").decode()
     told = "".join(one.output + one.errors for one in outcomes)
     told += fleet.hosts["main"].read("opt/fake/crictl.log") + fleet.master.log
-    told += fleet.master.read(REGISTRIES_FILE) + json.dumps(fleet.state.records)
+    told += fleet.master.read(REGISTRIES_FILE) + json.dumps(fleet.state.calls)
     for hidden in ("pa55word-of-the-registry", secret, "wr0ng-password"):
         assert hidden not in told
     assert fleet.run("releases").code == 0

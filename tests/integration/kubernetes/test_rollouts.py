@@ -338,10 +338,10 @@ def test_a_rollout_that_is_interrupted_ends_at_once_and_leaves_no_shell_behind(
 
     with Watch(interrupt), pytest.raises(KeyboardInterrupt):
         roll_out(cluster)
-    number = len(state.records)
+    number = len(state.calls)
     # The same connection serves the next command.
     assert cluster.get(["pods"])
-    assert len(state.records) == number + 1
+    assert len(state.calls) == number + 1
 
 
 def test_a_database_that_crashes_gets_its_new_settings(
