@@ -254,7 +254,7 @@ def test_a_manifest_that_the_cluster_refuses_is_told_in_one_line(
     changed = copy.deepcopy([*WEB.all])
     for item in changed:
         if item["kind"] == "Deployment":
-            labels = {"app.kubernetes.io/instance": "other"}
+            labels = {"nvoi.io/other": "x"}
             item["spec"]["selector"]["matchLabels"] = labels  # type: ignore[index]
             item["spec"]["template"]["metadata"]["labels"] |= labels  # type: ignore[index]
     with pytest.raises(RemoteError) as caught:
