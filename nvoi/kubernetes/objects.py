@@ -28,7 +28,7 @@ from nvoi.kubernetes.refusals import explain, is_temporary, summarize
 from nvoi.log.levels import get_logger
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host, as_root
-from nvoi.waiting import NotReadyError, wait_for
+from nvoi.waiting import Reminder
 
 T = TypeVar("T")
 H = TypeVar("H")
@@ -43,9 +43,9 @@ FOLLOWED = frozenset({"Deployment", "StatefulSet", "Job"})
 #: Requests at one time: each more has a connection of its own to open, through SSH and with TLS,
 #: which takes longer than to wait for one that is open.
 AT_ONCE = 4
-#: Seconds that deleted objects have to be gone, and between two looks at whether they are.
+#: Seconds that deleted objects have to be gone, and between the first and the later looks at that.
 DELETE_SECONDS = 300.0
-GONE_SECONDS = 0.5
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
 LOOKING, APPLYING = "looking at the cluster", "applying to the cluster"
 DELETING = "deleting from the cluster"
 
@@ -191,7 +191,7 @@ class Objects:
             left = [one for one, is_gone in found.items() if not is_gone]
             deadline = time.monotonic() + DELETE_SECONDS
             for reference in left if wait else ():
-                self._wait_until_gone(reference, deadline - time.monotonic())
+                self._wait_until_gone(reference, deadline)
 
     def evict(self, pods: Iterable[Reference]) -> list[Reference]:
         """Ask for the end of pods; returns those that a PodDisruptionBudget keeps for now."""
@@ -229,17 +229,17 @@ class Objects:
         with self._telling(LOOKING):
             return self._api.read_lines(pod, container, lines=lines)
 
-    def _wait_until_gone(self, reference: Reference, seconds: float) -> None:
-        def look() -> None:
-            if self._api.find(reference, names_only=True) is not None:
-                raise NotReadyError("; ".join(self._list_stopping(reference)))
-
-        what = f"the end of {reference}"
-        try:
-            wait_for(look, what=what, seconds=seconds, log=log, longest_pause=GONE_SECONDS)
-        except NotReadyError:
-            outcome = f"{reference} is not gone after {DELETE_SECONDS:g} s"
-            raise RemoteError(str(self._host), DELETING, outcome) from None
+    def _wait_until_gone(self, reference: Reference, deadline: float) -> None:
+        """Look until it is gone. What holds it up is asked for only where a line is due."""
+        reminder, pause = Reminder(f"the end of {reference}", log), FIRST_PAUSE
+        while self._api.find(reference, names_only=True) is not None:
+            if time.monotonic() >= deadline:
+                outcome = f"{reference} is not gone after {DELETE_SECONDS:g} s"
+                raise RemoteError(str(self._host), DELETING, outcome)
+            if reminder.is_due:
+                reminder.tell("; ".join(self._list_stopping(reference)))
+            parallel.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
 
     def _list_stopping(self, reference: Reference) -> list[str]:
         """The pods of a workload that are still stopping, in words."""

@@ -13,7 +13,7 @@ from nvoi.errors import LockError, RemoteError, ServiceError
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.ownership import Reference
 from nvoi.ssh.connections import Connections
-from nvoi.waiting import wait_for
+from nvoi.waiting import Reminder
 from tests.fakes.cluster_state import ClusterState
 from tests.integration.kubernetes.conftest import PACE, get_messages
 from tests.integration.ssh.relay import Relay
@@ -167,15 +167,28 @@ def test_a_pod_that_takes_long_to_end_is_told(
     logged: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    soon = partial(wait_for, first_notice=0.1)
-    monkeypatch.setattr("nvoi.kubernetes.objects.wait_for", soon)
+    soon = partial(Reminder, first=0.1)
+    monkeypatch.setattr("nvoi.kubernetes.objects.Reminder", soon)
     database = build("postgres")
     roll_out(cluster, database)
-    state.behave("db-shop", "ready", grace=20)
+    state.behave("db-shop", "ready", grace=8)
+    calls = len(state.calls)
     cluster.delete([Reference("StatefulSet", "db-shop")])
     assert "db-shop-0" not in state.names("Pod")
-    (told,) = [line for line in get_messages(logged) if "the end of statefulset/db-shop" in line]
-    assert told.endswith("db-shop-0 is stopping, which may take 120 s")
+    told = [line for line in get_messages(logged) if "the end of statefulset/db-shop" in line]
+    assert told[0].endswith("db-shop-0 is stopping, which may take 120 s")
+    # The pods are read for what is told alone, not at each look.
+    assert state.calls[calls:].count(["get", "pods"]) == len(told)
+
+
+def test_what_is_not_gone_in_time_is_an_error(
+    cluster: Cluster, state: ClusterState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nvoi.kubernetes.objects.DELETE_SECONDS", 0.0)
+    roll_out(cluster)
+    state.behave("shop-web", "ready", grace=1000)
+    with pytest.raises(RemoteError, match="deployment/shop-web is not gone after 0 s"):
+        cluster.delete([Reference("Deployment", "shop-web")])
 
 
 def test_of_several_services_the_one_that_failed_is_named(
