@@ -261,9 +261,15 @@ class TestFaults:
             fleet.run(connections, seconds=1)
         assert any("failed to get CA certs" in line for line in caught.value.output)
         # Where k3s cannot even be started on it, that is told, and is no more of a hindrance.
+        node = fleet.cluster.find("Node", "shop-main-2")
+        del node["metadata"]["labels"]["nvoi.io/app.shop"]
+        fleet.cluster.add(node)
         told.clear()
         fleet.run(connections, seconds=1, spare=["shop-main-2"])
         assert told.text.count("k3s-agent did not start") == 1
+        # Whose it is, other apps know all the same: it takes part again once it is back.
+        node = fleet.cluster.find("Node", "shop-main-2")
+        assert "nvoi.io/app.shop" in node["metadata"]["labels"]
         # One that was well has to be well again.
         register_node(fleet.cluster, "shop-main-2", ready=True)
         with pytest.raises(NvoiError, match="k3s-agent did not start"):
