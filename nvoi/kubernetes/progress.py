@@ -286,7 +286,7 @@ def find_end_failure(pods: Iterable[Json]) -> Failure | None:
 
 
 def has_ended(item: Json, verdict: Verdict, pods: Sequence[Json]) -> bool:
-    """Whether the pods of a workload are as its verdict says; by them a Job is judged that runs."""
+    """Whether the pods of a workload are as its verdict says. A Job that runs is judged by them."""
     own = [pod for pod in pods if belongs(pod, item)]
     if item["kind"] == "Job":
         ended = [pod["status"].get("phase") in {"Succeeded", "Failed"} for pod in own]
