@@ -45,9 +45,14 @@ class Reminder:
         """Count the 15 s anew: something was heard."""
         self._due = self.clock() + NOTICE_SECONDS
 
+    @property
+    def is_due(self) -> bool:
+        """Whether 15 s have passed since the last line."""
+        return self.clock() >= self._due
+
     def tell(self, seen: str = "") -> None:
-        """Log one line if 15 s have passed since the last; ``seen`` is what was seen last."""
-        if self.clock() < self._due:
+        """Log one line if it is due; ``seen`` is what was seen last."""
+        if not self.is_due:
             return
         self.restart()
         elapsed = self.clock() - self._began

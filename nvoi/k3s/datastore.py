@@ -25,9 +25,7 @@ PAUSE_SECONDS = 3
 SOURCE, TARGET = "/server", "/copies"
 
 
-def build_datastore_copies(
-    deploy_id: str, *, node: str | None = None, image: str = IMAGE, keep: int
-) -> Manifest:
+def build_datastore_copies(deploy_id: str, *, node: str, image: str = IMAGE, keep: int) -> Manifest:
     """The CronJob that makes the copies, of which ``keep`` are kept; ``node`` is the master's."""
     labels = build_labels("datastore", "datastore", NAME, "datastore")
     volumes = [

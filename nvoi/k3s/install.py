@@ -26,7 +26,7 @@ from nvoi.k3s.requirements import check_all
 from nvoi.k3s.survey import WAITING, survey
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.ownership import Reference
-from nvoi.kubernetes.registry import DATA_FOLDER, build_credentials
+from nvoi.kubernetes.registry import DATA_FOLDER
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import add_secrets
 from nvoi.parallel import CancelledError, work_on_all
@@ -129,11 +129,8 @@ class Installer:
         nodes = wait_until_ready(self.cluster, [*servers], seconds=seconds, spare=spare)
         if keep_markers(self.cluster, nodes, self._replaced, self.app):
             nodes = list_nodes(self.cluster)
-        access = build_credentials(tasks[0].node.token).mark
-        # What could not be set up may not have the registry's password.
-        done = [node for node in nodes if node.name not in self._lost]
         self.groups.update(list_groups(nodes))
-        if ensure_marks(self.cluster, done, servers, self.app, access):
+        if ensure_marks(self.cluster, nodes, servers, self.app):
             nodes = list_nodes(self.cluster)
         self.nodes.extend(nodes)
 

@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from nvoi.errors import NvoiError
+from nvoi.http import NO_TEXTS
 from nvoi.kubernetes.api import FIELD_MANAGER
 from nvoi.kubernetes.cluster import Cluster
-from nvoi.kubernetes.names import NO_TEXTS, SERVER_GROUP, build_label_value
+from nvoi.kubernetes.names import SERVER_GROUP, build_label_value
 from nvoi.kubernetes.ownership import Reference
 from nvoi.log.levels import get_logger
 from nvoi.naming import shorten
@@ -28,8 +29,6 @@ MARKER_NAME = "app."
 ADDRESS = "nvoi.io/address"
 #: Says of a cordoned node that nvoi has cordoned it, as its server left the config.
 LEAVING = "nvoi.io/leaving"
-#: Which password of the registry the node has.
-ACCESS = "nvoi.io/registry-access"
 
 
 @dataclass(frozen=True)
@@ -183,11 +182,7 @@ def list_groups(nodes: Iterable[ClusterNode]) -> dict[str, str]:
 
 
 def list_other_apps(nodes: Iterable[ClusterNode], app: str) -> list[str]:
-    return [name for name in list_apps(nodes) if MARKER + MARKER_NAME + name != build_marker(app)]
-
-
-def list_apps(nodes: Iterable[ClusterNode]) -> list[str]:
-    markers = {marker for node in nodes for marker in node.markers}
+    markers = {marker for node in nodes for marker in node.markers} - {build_marker(app)}
     return sorted(marker.removeprefix(MARKER + MARKER_NAME) for marker in markers)
 
 
@@ -217,16 +212,14 @@ def ensure_marks(
     nodes: Sequence[ClusterNode],
     servers: Mapping[str, Server],
     app: str,
-    access: str,
 ) -> bool:
-    """Have the nodes of ``app`` say so, to which group they belong, and what they can pull.
+    """Have the nodes of ``app`` say so, and to which group they belong.
 
-    ``servers`` are the app's by the names of their nodes; ``access`` tells which password of the
-    registry they have. Returns whether a node was changed.
+    ``servers`` are the app's by the names of their nodes. Returns whether a node was changed.
     """
     check_groups(nodes, servers, app)
     mine = [node for node in nodes if node.name in servers]
-    marked = [build_marks(app, node, servers[node.name], access) for node in mine]
+    marked = [build_marks(app, node, servers[node.name]) for node in mine]
     changed = [new for node, new in zip(mine, marked, strict=True) if not is_marked(node, new)]
     if changed:
         # Each app owns its own marks, so that none removes another's.
@@ -250,8 +243,8 @@ def set_leaving(cluster: Cluster, node: ClusterNode, *, is_on: bool) -> None:
     cluster.change(Reference("Node", node.name), change)
 
 
-def build_marks(app: str, node: ClusterNode, server: Server, access: str) -> dict[str, Any]:
-    """The part of a node that nvoi has a say in: its group, its app, the way to it, its password.
+def build_marks(app: str, node: ClusterNode, server: Server) -> dict[str, Any]:
+    """The part of a node that nvoi has a say in: its group, its app, the way to it.
 
     Another app's way to reach it is as good as this one's.
     """
@@ -260,8 +253,7 @@ def build_marks(app: str, node: ClusterNode, server: Server, access: str) -> dic
     if node.address and node.markers - {own}:
         address = node.address
     labels = {SERVER_GROUP: server.group, own: "true"}
-    annotations = {ADDRESS: address, ACCESS: access}
-    metadata = {"name": node.name, "labels": labels, "annotations": annotations}
+    metadata = {"name": node.name, "labels": labels, "annotations": {ADDRESS: address}}
     return {"apiVersion": "v1", "kind": "Node", "metadata": metadata}
 
 
@@ -300,21 +292,6 @@ def find_left(nodes: Sequence[ClusterNode], names: Collection[str], app: str) ->
         node
         for node in nodes
         if marker in node.labels and node.name not in names and not node.is_master
-    ]
-
-
-def list_without_access(nodes: Iterable[ClusterNode], access: str) -> list[ClusterNode]:
-    """The nodes that apps use and that do not have the registry's password.
-
-    They are those of apps that have not been deployed since the registry can ask for one, and
-    those that were away. One that others have cordoned gets no pods, and needs none; one that
-    leaves may have to take pods again.
-    """
-    return [
-        node
-        for node in nodes
-        if node.markers and node.annotations.get(ACCESS) != access
-        if not node.is_cordoned or node.is_leaving
     ]
 
 

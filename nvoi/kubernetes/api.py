@@ -16,7 +16,7 @@ from typing import Any
 from nvoi import parallel
 from nvoi.errors import RequestError
 from nvoi.http import NO_TEXTS, PATIENCE, Client, list_objects
-from nvoi.kubernetes.names import BY_NAME, Resource
+from nvoi.kubernetes.names import BY_NAME, APIResource
 from nvoi.kubernetes.ownership import Json, Manifest, Reference, read_reference
 from nvoi.kubernetes.refusals import find_conflicts
 from nvoi.log.levels import get_logger
@@ -163,7 +163,6 @@ class Api:
         namespace: str | None,
         *,
         selector: str | None = None,
-        fields: str | None = None,
         since: Listing | None = None,
     ) -> Iterator[Change]:
         """All objects of a kind, and each change from then on, without end; see :meth:`list_all`.
@@ -173,20 +172,18 @@ class Api:
         it by another error, all are listed again.
         """
         resource = BY_NAME[name]
-        path, selectors = resource.build_path(namespace), build_selectors(selector, fields)
+        path, selectors = resource.build_path(namespace), build_selectors(selector, None)
         while True:
             began = time.monotonic()
             if since is None:
-                since = self.list_all(
-                    name, namespace, selector=selector, fields=fields, patience=math.inf
-                )
+                since = self.list_all(name, namespace, selector=selector, patience=math.inf)
                 yield Change(LISTED, since.items)
             yield from self._follow(resource, path, selectors, since.version)
             since = None
             parallel.sleep(max(0.0, began + PACE - time.monotonic()))
 
     def _follow(
-        self, resource: Resource, path: str, selectors: Mapping[str, str], version: str
+        self, resource: APIResource, path: str, selectors: Mapping[str, str], version: str
     ) -> Iterator[Change]:
         """The changes since ``version``, until that is too old."""
         query = {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": WATCH_SECONDS}
@@ -284,7 +281,7 @@ def build_selectors(selector: str | None, fields: str | None) -> dict[str, str]:
     return {key: text for key, text in found.items() if text}
 
 
-def complete(item: dict[str, Any], resource: Resource | None = None) -> Json:
+def complete(item: dict[str, Any], resource: APIResource | None = None) -> Json:
     """An object with its kind, which lists leave out, and without who has set which field."""
     kind = {"apiVersion": resource.version, "kind": resource.kind} if resource else {}
     item.get("metadata", {}).pop("managedFields", None)

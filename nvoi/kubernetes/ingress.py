@@ -16,7 +16,6 @@ from nvoi.config.schema import Ingress
 from nvoi.kubernetes.isolation import INGRESS
 from nvoi.kubernetes.names import (
     DOMAIN,
-    INSTANCE,
     build_digest,
     build_labels,
     build_metadata,
@@ -194,31 +193,3 @@ def keep_ingress(wanted: Any, live: Any) -> Any:
 def list_rules(item: Json | Manifest) -> list[Any]:
     spec: Any = item.get("spec")
     return list(spec.get("rules") or ()) if item["kind"] == "Ingress" else []
-
-
-def hold_targets(live: Iterable[Json], wanted: Iterable[Manifest]) -> list[Manifest]:
-    """``wanted``, with Services that lead to the number of a port which no pod of theirs names.
-
-    What is wanted is to be applied once there are pods that do. Of ``live`` the Deployments count.
-    """
-    numbers = {
-        item["spec"]["template"]["metadata"]["labels"].get(INSTANCE): port["containerPort"]
-        for item in live
-        if item["kind"] == "Deployment"
-        for container in item["spec"]["template"]["spec"]["containers"]
-        for port in container.get("ports") or ()
-        if "name" not in port
-    }
-    return [hold_target(item, numbers) if item["kind"] == "Service" else item for item in wanted]
-
-
-def hold_target(service: Manifest, numbers: dict[str | None, int]) -> Manifest:
-    spec: Any = service["spec"]
-    number = numbers.get(spec["selector"].get(INSTANCE))
-    if number is None:
-        return service
-    ports = [
-        port | {"targetPort": number} if isinstance(port["targetPort"], str) else port
-        for port in spec["ports"]
-    ]
-    return service | {"spec": spec | {"ports": ports}}

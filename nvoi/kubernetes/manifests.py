@@ -22,7 +22,7 @@ from nvoi.kubernetes.names import (
     build_statefulset_name,
 )
 from nvoi.kubernetes.ownership import Manifest
-from nvoi.kubernetes.pods import CLAIM, PORT_NAME, build_template, names_port
+from nvoi.kubernetes.pods import CLAIM, PORT_NAME, build_template
 from nvoi.kubernetes.workloads import (
     PUBLIC_NAME,
     PUBLIC_PORT,
@@ -180,8 +180,7 @@ def build_services(workloads: Iterable[Workload]) -> list[Manifest]:
 
 def build_ports(workload: Workload, port: int) -> list[Manifest]:
     """The ports of a Service, the service's own first."""
-    target = PORT_NAME if names_port(workload) else port
-    own: Manifest = {"name": PORT_NAME, "port": port, "targetPort": target, "protocol": "TCP"}
+    own: Manifest = {"name": PORT_NAME, "port": port, "targetPort": PORT_NAME, "protocol": "TCP"}
     if not workload.is_public or port == PUBLIC_PORT:
         return [own]
     return [own, own | {"name": PUBLIC_NAME, "port": PUBLIC_PORT}]

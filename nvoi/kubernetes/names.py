@@ -9,8 +9,8 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
+from nvoi.http import NO_TEXTS
 from nvoi.naming import HASH_LENGTH, LABEL_LENGTH, build_label, build_prefix, shorten
 
 NAMESPACE = "default"
@@ -39,12 +39,11 @@ LABEL_VALUE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 UNFIT = re.compile(r"[^A-Za-z0-9_.-]")
 DIGITS_OF_CHECKSUM = 10
 DIGITS_OF_REVISION = 10
-NO_TEXTS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
-class Resource:
-    """A kind of objects, and what the API calls it in its paths."""
+class APIResource:
+    """A kind of objects, and what the API calls it in its paths: Kubernetes' word for these."""
 
     kind: str
     plural: str
@@ -58,27 +57,27 @@ class Resource:
         return root + "/".join([self.version, *place, self.plural, *parts])
 
 
-RESOURCES = (
-    Resource("Deployment", "deployments", "apps/v1"),
-    Resource("StatefulSet", "statefulsets", "apps/v1"),
-    Resource("ReplicaSet", "replicasets", "apps/v1"),
-    Resource("Job", "jobs", "batch/v1"),
-    Resource("CronJob", "cronjobs", "batch/v1"),
-    Resource("NetworkPolicy", "networkpolicies", "networking.k8s.io/v1"),
-    Resource("PodDisruptionBudget", "poddisruptionbudgets", "policy/v1"),
-    Resource("Ingress", "ingresses", "networking.k8s.io/v1"),
-    Resource("HelmChartConfig", "helmchartconfigs", "helm.cattle.io/v1"),
-    Resource("Pod", "pods"),
-    Resource("Service", "services"),
-    Resource("Secret", "secrets"),
-    Resource("ConfigMap", "configmaps"),
-    Resource("PersistentVolumeClaim", "persistentvolumeclaims"),
-    Resource("Event", "events"),
-    Resource("Node", "nodes", is_namespaced=False),
-    Resource("PriorityClass", "priorityclasses", "scheduling.k8s.io/v1", is_namespaced=False),
-    Resource("PersistentVolume", "persistentvolumes", is_namespaced=False),
+API_RESOURCES = (
+    APIResource("Deployment", "deployments", "apps/v1"),
+    APIResource("StatefulSet", "statefulsets", "apps/v1"),
+    APIResource("ReplicaSet", "replicasets", "apps/v1"),
+    APIResource("Job", "jobs", "batch/v1"),
+    APIResource("CronJob", "cronjobs", "batch/v1"),
+    APIResource("NetworkPolicy", "networkpolicies", "networking.k8s.io/v1"),
+    APIResource("PodDisruptionBudget", "poddisruptionbudgets", "policy/v1"),
+    APIResource("Ingress", "ingresses", "networking.k8s.io/v1"),
+    APIResource("HelmChartConfig", "helmchartconfigs", "helm.cattle.io/v1"),
+    APIResource("Pod", "pods"),
+    APIResource("Service", "services"),
+    APIResource("Secret", "secrets"),
+    APIResource("ConfigMap", "configmaps"),
+    APIResource("PersistentVolumeClaim", "persistentvolumeclaims"),
+    APIResource("Event", "events"),
+    APIResource("Node", "nodes", is_namespaced=False),
+    APIResource("PriorityClass", "priorityclasses", "scheduling.k8s.io/v1", is_namespaced=False),
+    APIResource("PersistentVolume", "persistentvolumes", is_namespaced=False),
 )
-BY_NAME = {name: one for one in RESOURCES for name in (one.kind, one.plural)}
+BY_NAME = {name: one for one in API_RESOURCES for name in (one.kind, one.plural)}
 
 
 def build_checksum(parts: Mapping[str, str] | Iterable[str]) -> str:

@@ -5,23 +5,30 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
 from nvoi import parallel
 from nvoi.command import Result, build_script
-from nvoi.errors import ClusterSilenceError, HostsError, RemoteError, RequestError
+from nvoi.errors import (
+    ClusterSilenceError,
+    ConnectionFailedError,
+    HostsError,
+    RemoteError,
+    RequestError,
+)
 from nvoi.http import Client
 from nvoi.kubernetes.api import FIELD_MANAGER, Api
+from nvoi.kubernetes.diagnosis import describe_stopping
 from nvoi.kubernetes.kubeconfig import FIND_K3S, Access
 from nvoi.kubernetes.names import NAMESPACE
 from nvoi.kubernetes.ownership import Json, Manifest, Reference, sign
 from nvoi.kubernetes.refusals import explain, is_temporary, summarize
-from nvoi.kubernetes.watches import wait_until_gone
 from nvoi.log.levels import get_logger
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host, as_root
+from nvoi.waiting import Reminder
 
 T = TypeVar("T")
 H = TypeVar("H")
@@ -36,8 +43,9 @@ FOLLOWED = frozenset({"Deployment", "StatefulSet", "Job"})
 #: Requests at one time: each more has a connection of its own to open, through SSH and with TLS,
 #: which takes longer than to wait for one that is open.
 AT_ONCE = 4
-#: Seconds that deleted objects have to be gone.
+#: Seconds that deleted objects have to be gone, and between the first and the later looks at that.
 DELETE_SECONDS = 300.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
 LOOKING, APPLYING = "looking at the cluster", "applying to the cluster"
 DELETING = "deleting from the cluster"
 
@@ -183,9 +191,7 @@ class Objects:
             left = [one for one, is_gone in found.items() if not is_gone]
             deadline = time.monotonic() + DELETE_SECONDS
             for reference in left if wait else ():
-                if not wait_until_gone(self._api, reference, deadline):
-                    outcome = f"{reference} is not gone after {DELETE_SECONDS:g} s"
-                    raise RemoteError(str(self._host), DELETING, outcome)
+                self._wait_until_gone(reference, deadline)
 
     def evict(self, pods: Iterable[Reference]) -> list[Reference]:
         """Ask for the end of pods; returns those that a PodDisruptionBudget keeps for now."""
@@ -222,6 +228,27 @@ class Objects:
         """The last lines that a container has printed."""
         with self._telling(LOOKING):
             return self._api.read_lines(pod, container, lines=lines)
+
+    def _wait_until_gone(self, reference: Reference, deadline: float) -> None:
+        """Look until it is gone. What holds it up is asked for only where a line is due."""
+        reminder, pause = Reminder(f"the end of {reference}", log), FIRST_PAUSE
+        while self._api.find(reference, names_only=True) is not None:
+            if time.monotonic() >= deadline:
+                outcome = f"{reference} is not gone after {DELETE_SECONDS:g} s"
+                raise RemoteError(str(self._host), DELETING, outcome)
+            if reminder.is_due:
+                reminder.tell("; ".join(self._list_stopping(reference)))
+            parallel.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _list_stopping(self, reference: Reference) -> list[str]:
+        """The pods of a workload that are still stopping, in words."""
+        pods: Iterable[Json] = ()
+        with suppress(RequestError, ConnectionFailedError):
+            pods = self._api.list_all("Pod", reference.namespace, patience=0).items
+        return describe_stopping(
+            pod for pod in pods if f"{pod['metadata']['name']}-".startswith(f"{reference.name}-")
+        )
 
     def _ask_all(self, items: Sequence[H], ask: Callable[[H], T]) -> dict[H, T]:
         """Ask for all side by side; for the first alone where the way has yet to be opened."""

@@ -20,6 +20,7 @@ from nvoi.kubernetes.names import (
 from nvoi.kubernetes.ownership import Manifest
 from nvoi.kubernetes.workloads import STARTUP_SECONDS, Mount, Resources, Workload
 
+# By its name a Service leads to it: each release's pods have it at their number.
 PORT_NAME = "main"
 CLAIM = "data"
 # Of the disk nothing is promised but a little: unless told, it would be as much as the limit.
@@ -122,21 +123,13 @@ def build_container(workload: Workload) -> Manifest:
     if workload.arguments:
         container["args"] = list(workload.arguments)
     if workload.port is not None:
-        name = {"name": PORT_NAME} if names_port(workload) else {}
-        container["ports"] = [{"containerPort": workload.port, "protocol": "TCP"} | name]
+        port = {"name": PORT_NAME, "containerPort": workload.port, "protocol": "TCP"}
+        container["ports"] = [port]
     if workload.mounts or workload.claim:
         container["volumeMounts"] = build_volume_mounts(workload.mounts, workload.claim)
     if workload.drain_seconds:
         container["lifecycle"] = {"preStop": {"sleep": {"seconds": workload.drain_seconds}}}
     return container | build_probes(workload)
-
-
-def names_port(workload: Workload) -> bool:
-    """Whether the Service leads to a port's name: each release's pods have it at their number.
-
-    A database's number never changes, and naming it would start what runs already anew.
-    """
-    return workload.component != "database"
 
 
 def build_volume_mounts(mounts: Iterable[Mount], claim: str | None = None) -> list[Manifest]:

@@ -244,12 +244,7 @@ def is_selected(pod: Json, item: Json) -> bool:
 
 def judge_job(job: Json, pods: Iterable[Json], events: Sequence[Json]) -> Verdict:
     """How far a Job is that is tried once."""
-    name, status = job["metadata"]["name"], job.get("status") or {}
-    conditions = {
-        item["type"]: item
-        for item in status.get("conditions") or ()
-        if item.get("status") == "True"
-    }
+    name, conditions = job["metadata"]["name"], list_conditions(job)
     if "Complete" in conditions:
         return Verdict(State.DONE, f"{name}: done")
     own = [pod for pod in pods if belongs(pod, job)]
@@ -268,8 +263,14 @@ def judge_job(job: Json, pods: Iterable[Json], events: Sequence[Json]) -> Verdic
         failure = Failure("FailedCreate", refused.get("message", ""))
     if failure:
         return fail(name, failure)
-    active = status.get("active", 0)
+    active = (job.get("status") or {}).get("active", 0)
     return Verdict(State.PROGRESSING, f"{name}: {'running' if active else 'starting'}")
+
+
+def list_conditions(job: Json) -> dict[str, Json]:
+    """What is true of a Job that has ended or is about to, by its type; nothing while it runs."""
+    found = (job.get("status") or {}).get("conditions") or ()
+    return {one["type"]: one for one in found if one.get("status") == "True"}
 
 
 def find_end_failure(pods: Iterable[Json]) -> Failure | None:
@@ -285,11 +286,12 @@ def find_end_failure(pods: Iterable[Json]) -> Failure | None:
 
 
 def has_ended(item: Json, verdict: Verdict, pods: Sequence[Json]) -> bool:
-    """Whether the pods of a workload are as its verdict says."""
+    """Whether the pods of a workload are as its verdict says. A Job that runs is judged by them."""
     own = [pod for pod in pods if belongs(pod, item)]
     if item["kind"] == "Job":
         ended = [pod["status"].get("phase") in {"Succeeded", "Failed"} for pod in own]
-        return all(ended) and (bool(ended) or verdict.state is State.FAILED)
+        is_whole = all(ended) and (bool(ended) or verdict.state is State.FAILED)
+        return is_whole or not list_conditions(item)
     wanted: int = item["spec"].get("replicas", 1)
     old = [pod for pod in pods if is_selected(pod, item) and not belongs(pod, item)]
     has_old = any(is_well(pod) and not is_going(pod) for pod in old)

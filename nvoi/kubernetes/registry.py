@@ -66,7 +66,6 @@ PURPOSE = b"nvoi-registry"
 # computes it at each request.
 ROUNDS = 5
 DIGITS_OF_SALT = 21
-DIGITS_OF_MARK = 16
 
 
 @dataclass(frozen=True)
@@ -77,11 +76,6 @@ class Credentials:
     @property
     def basic(self) -> Secret:
         return build_basic(self.user, self.password)
-
-    @property
-    def mark(self) -> str:
-        """By it two are told from each other where everybody may look."""
-        return hashlib.sha256(self.password.reveal().encode()).hexdigest()[:DIGITS_OF_MARK]
 
 
 def build_credentials(token: Secret) -> Credentials:
@@ -107,21 +101,12 @@ def build_htpasswd(credentials: Credentials) -> Secret:
 
 
 def build_registry(
-    deploy_id: str,
-    *,
-    node: str | None = None,
-    image: str = IMAGE,
-    credentials: Credentials | None = None,
+    deploy_id: str, credentials: Credentials, *, node: str, image: str = IMAGE
 ) -> tuple[Manifest, ...]:
-    """All the objects of the registry.
-
-    ``node`` is the name of the master that holds the data; without it any master may. Without
-    ``credentials`` everybody is let in.
-    """
+    """All the objects of the registry; ``node`` is the master's, which holds the data."""
     labels = build_labels("registry", "registry", NAME, "registry")
     metadata = build_metadata(NAME, labels, deploy_id, SYSTEM_NAMESPACE)
-    settings = build_settings(asks=credentials is not None)
-    users = build_htpasswd(credentials) if credentials else Secret()
+    settings, users = build_settings(), build_htpasswd(credentials)
     service: Manifest = {
         "type": "ClusterIP",
         "clusterIP": CLUSTER_IP,
@@ -146,11 +131,11 @@ def build_registry(
     )
 
 
-def build_settings(*, asks: bool) -> str:
+def build_settings() -> str:
     """The registry's own config, which its versions 2 and 3 read alike; JSON is YAML.
 
     Images can be deleted. No cache of what there is: one that is older than the last removal
-    makes a push leave out layers that are gone. ``asks`` is whether it asks for a password.
+    makes a push leave out layers that are gone.
     """
     access = {"htpasswd": {"realm": NAME, "path": f"{USERS_FOLDER}/{USERS_FILE}"}}
     return json.dumps(
@@ -162,13 +147,13 @@ def build_settings(*, asks: bool) -> str:
                 "delete": {"enabled": True},
             },
             "http": {"addr": f":{PORT}"},
-        }
-        | ({"auth": access} if asks else {}),
+            "auth": access,
+        },
         indent=2,
     )
 
 
-def build_registry_pod(node: str | None, image: str) -> Manifest:
+def build_registry_pod(node: str, image: str) -> Manifest:
     """The spec of the registry's pod, which runs beside its data."""
     volumes = [
         {"name": "data", "hostPath": {"path": DATA_FOLDER, "type": "DirectoryOrCreate"}},
@@ -183,11 +168,13 @@ def build_registry_pod(node: str | None, image: str) -> Manifest:
     )
 
 
-def build_master_placement(node: str | None) -> Manifest:
-    """The part of a pod's spec that holds it to a master; without ``node`` any will do."""
-    names = {"kubernetes.io/hostname": node} if node else {}
+def build_master_placement(node: str) -> Manifest:
+    """The part of a pod's spec that holds it to the master, whose node has this name."""
     return {
-        "nodeSelector": {"node-role.kubernetes.io/control-plane": "true"} | names,
+        "nodeSelector": {
+            "node-role.kubernetes.io/control-plane": "true",
+            "kubernetes.io/hostname": node,
+        },
         "tolerations": [
             {"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in MASTER_TAINTS
         ]
@@ -224,7 +211,7 @@ def build_registries_file(
     """The text of :data:`REGISTRIES_FILE`, which tells containerd where to pull from.
 
     The registry at ``address`` is spoken to without TLS; ``mirrors`` are the endpoints of
-    other registries, by their names. A registry that asks for no password is not told one.
+    other registries, by their names.
 
     Source: k3s documentation, "Private Registry Configuration". JSON is YAML.
     """
@@ -235,10 +222,10 @@ def build_registries_file(
     return Secret(json.dumps(content, indent=2) + "\n")
 
 
-def build_reference(tag: str, digest: str, address: str = ADDRESS) -> str:
+def build_reference(tag: str, digest: str) -> str:
     """The full reference of the image ``P:<stamp>`` in the registry.
 
     It is pulled by its digest, whatever the tag comes to stand for (Kubernetes documentation,
     "Images"); the tag tells people, and the clean-up, which one it is.
     """
-    return f"{address}/{tag}@{digest}"
+    return f"{ADDRESS}/{tag}@{digest}"

@@ -282,7 +282,7 @@ class RolloutWatch:
         else:
             lines = [line for stream in self._streams.values() for line in stream.last]
         output = [*(describe_events(pod, events) if pod else ()), *lines]
-        return build_error(f"{name_service(item)}: {told.sentence}", advise(failure), output)
+        return build_error(f"{name_workload(item)}: {told.sentence}", advise(failure), output)
 
     def _build_timeout_error(self, verdicts: Sequence[Verdict]) -> ServiceError:
         """The error of workloads that were not done in time, with what was seen last."""
@@ -298,7 +298,7 @@ class RolloutWatch:
             output += describe_events(pod, events)
             container = next((status["name"] for status in list_containers(pod)), None)
             output += self._read_lines(pod, container) if container else ()
-        names, sentences = ", ".join(map(name_service, late)), "; ".join(list_open(verdicts))
+        names, sentences = ", ".join(map(name_workload, late)), "; ".join(list_open(verdicts))
         return build_error(
             f"{names}: not ready after {self._seconds:g} s: {sentences}",
             "its last lines and events say what it is waiting for",
@@ -340,7 +340,7 @@ def list_open(verdicts: Iterable[Verdict]) -> list[str]:
     return [one.sentence for one in verdicts if one.state is not State.DONE]
 
 
-def name_service(item: Json) -> str:
+def name_workload(item: Json) -> str:
     """What the config calls a workload."""
     name = get_label(item, NAME) or item["metadata"]["name"]
     return f"pre_run_command of {name}" if get_label(item, COMPONENT) == "job" else name

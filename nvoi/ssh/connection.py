@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import paramiko
 
+from nvoi import parallel
 from nvoi.errors import ConnectionFailedError, ConnectionLostError
 from nvoi.log.levels import get_logger
 from nvoi.ssh.host import Host, Timeouts
@@ -85,7 +86,7 @@ class Connection:
                 few commands at a time.
         """
         with self._room:
-            self._room.wait_for(self._has_room)
+            self._wait_for_turn()
             self._running += 1
         try:
             transport, channel = self._open_session()
@@ -109,6 +110,11 @@ class Connection:
         """
         _, channel = self._open("direct-tcpip", (address, port))
         return channel
+
+    def _wait_for_turn(self) -> None:
+        """Wait while the host has no room for another command, unless this work is cancelled."""
+        while not self._room.wait_for(self._has_room, parallel.LOOK_SECONDS):
+            parallel.check()
 
     def _has_room(self) -> bool:
         return self._running < max(self._most, self._lasting + 1)
@@ -143,7 +149,7 @@ class Connection:
             self._running -= 1
             self._most = max(1, min(self._most, self._running))
             try:
-                self._room.wait_for(self._has_room)
+                self._wait_for_turn()
             finally:
                 # Interrupted or not: whoever opens the session counts it out.
                 self._running += 1

@@ -86,7 +86,6 @@ class Connections:
         whole: bool = False,
         level: int | None = logging.DEBUG,
         check: bool = True,
-        title: str = "",
         reminder: Reminder | None = None,
     ) -> Result:
         """Run ``command`` on the host, and wait for its end.
@@ -100,7 +99,6 @@ class Connections:
             whole: whether that one too comes as it is: the lines are data.
             level: the level its lines are logged at as they arrive; None where they are data.
             check: whether an exit code other than 0 is an error.
-            title: how the log and errors call it, where not by its words.
             reminder: says now and then that it still runs.
 
         Raises:
@@ -110,7 +108,7 @@ class Connections:
             RemoteError: it ended with another exit code than 0, and ``check`` is set.
             CancelledError: the task that runs it was cancelled before.
         """
-        shown = title or show(command)
+        shown = show(command)
         add_secrets(*(secret.reveal() for secret in command.secrets))
         log.debug("%s: $ %s", host.name, shown)
         session = Session(

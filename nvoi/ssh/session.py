@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nvoi import parallel
 from nvoi.command import Command, Result, build_script
 from nvoi.errors import ConnectionLostError, RemoteError, RemoteTimeoutError
 from nvoi.log import masking
@@ -137,6 +138,8 @@ class Session:
         lasts = math.isinf(self.timeout)
         with self.connection.open_session(lasts=lasts) as (transport, channel):
             self._channel = channel
+            # Or what was cancelled while it waited for its turn would be begun.
+            parallel.check()
             self._began = self._active = time.monotonic()
             try:
                 self._start(transport, channel)

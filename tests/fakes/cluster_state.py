@@ -135,13 +135,9 @@ class ClusterState:
     @property
     def calls(self) -> list[list[str]]:
         """All that was asked for so far, in kubectl's words."""
-        return [record["argv"] for record in self.records]
+        return list(self.api.calls)
 
     @property
     def secrets_read(self) -> set[str]:
         """The names of the Secrets that were answered so far with what they hold."""
         return self.api.secrets_read
-
-    @property
-    def records(self) -> list[dict[str, Any]]:
-        return list(self.api.records)

@@ -31,7 +31,7 @@ service-cidr=10.43.0.0/16
 """
 
 
-def make_app(cluster: ClusterState, *, database: bool = True) -> None:
+def make_app(cluster: ClusterState) -> None:
     """Have the cluster hold all that the gem makes of ``shop``, and its pods run."""
     items = [
         *build_service("shop-web", IMAGE, 3000, replicas=2, secret="app-secret-shop"),
@@ -40,7 +40,7 @@ def make_app(cluster: ClusterState, *, database: bool = True) -> None:
         build_deployment("cloudflared-web", "cloudflare/cloudflared:latest"),
         *build_service("nvoi-registry", "registry:2", 5000),
         *(build_secret(name) for name in ("app-secret-shop", "shop-cache-secret")),
-        *(build_database() if database else ()),
+        *build_database(),
     ]
     for item in items:
         cluster.apply(item, MANAGER)

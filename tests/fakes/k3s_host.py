@@ -129,15 +129,15 @@ class K3sHost:
         path.write_text(script)
         path.chmod(0o755)
 
-    def set_address(self, address: str, prefix: int = 24) -> None:
+    def set_address(self, address: str) -> None:
         """Give it this address, on a network that it is directly on."""
         network = address.rpartition(".")[0] + ".0"
         (self.folder / "addresses").write_text(
             "1: lo    inet 127.0.0.1/8 scope host lo\n"
-            f"2: eth0    inet {address}/{prefix} brd + scope global eth0\n"
+            f"2: eth0    inet {address}/24 brd + scope global eth0\n"
         )
         (self.folder / "routes").write_text(
-            f"default via {network[:-1]}1 dev eth0\n{network}/{prefix} dev eth0 src {address}\n"
+            f"default via {network[:-1]}1 dev eth0\n{network}/24 dev eth0 src {address}\n"
         )
         (self.folder / "source").write_text(
             f"192.0.2.1 via {network[:-1]}1 dev eth0 src {address}\n"

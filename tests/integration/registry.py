@@ -62,14 +62,13 @@ class Registry:
             self.start()
 
     def ask(self, users: str) -> None:
-        """Let in nobody but ``users``, an htpasswd(5), from now on; without any, everybody."""
+        """Let in nobody but ``users``, an htpasswd(5), from now on."""
         if self._users.exists() and self._users.read_text() == users:
             return
         self.stop()
         self._users.write_text(users)
         access = {"htpasswd": {"realm": "test", "path": str(self._users)}}
-        self._settings.pop("auth", None)
-        self._settings |= {"auth": access} if users else {}
+        self._settings["auth"] = access
         self.start()
 
     def start(self) -> None:

@@ -185,7 +185,7 @@ def make_host_key(context: ClusterContext, server: Server) -> tuple[str, str]:
 def note_host_keys(context: ClusterContext) -> None:
     """Have all later runs know servers by the host keys that they were met with.
 
-    Those that earlier versions made have none noted.
+    Those that the gem has made have none noted.
     """
     survey = context.survey
     lacking = [one for one in survey.servers if not one.host.host_keys and one.name in survey.facts]

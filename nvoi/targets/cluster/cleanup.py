@@ -21,9 +21,9 @@ from nvoi.parallel import work_on_all
 from nvoi.providers import Server
 from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.placement import find_groups, place_records
 from nvoi.targets.cluster.prepare import open_registry
 from nvoi.targets.cluster.release import build_own_record
-from nvoi.targets.cluster.undo import find_groups, place_records
 
 log = get_logger("nvoi.cluster")
 
@@ -38,7 +38,7 @@ def clean(context: ClusterContext) -> None:
     if {tag for tag, _ in list_images(expired, repository)} - tags or find_expired_tags(
         context.image.tags, tags
     ):
-        digests = {digest for _, digest in images if digest}
+        digests = {digest for _, digest in images}
         attempt("old images", lambda: remove_images(context, tags, digests))
 
 
@@ -62,7 +62,7 @@ def choose_kept(context: ClusterContext) -> tuple[list[Record], list[Record]]:
 
 
 def list_images(records: Iterable[Record], repository: str) -> list[tuple[str, str]]:
-    """The tag and, where it has one, the digest of each of the app's own images in ``records``."""
+    """The tag and the digest of each of the app's own images in ``records``."""
     prefix = f"{ADDRESS}/{repository}:"
     images = [image for record in records for image in record.images if image.startswith(prefix)]
     parts = [image.removeprefix(prefix).partition("@") for image in images]

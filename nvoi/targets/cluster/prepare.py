@@ -14,7 +14,6 @@ from nvoi.images.push import open_registry as open_registry_at
 from nvoi.images.push import push
 from nvoi.images.registry import Registry, find_same
 from nvoi.k3s.datastore import build_datastore_copies
-from nvoi.k3s.nodes import list_apps, list_without_access
 from nvoi.k3s.survey import find_token
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.database import build_priority
@@ -31,7 +30,6 @@ from nvoi.kubernetes.registry import (
     NAME,
     PORT,
     SYSTEM_NAMESPACE,
-    Credentials,
     build_reference,
     build_registry,
 )
@@ -74,8 +72,9 @@ def start_registry(context: ClusterContext) -> None:
     """Have the cluster hold what all of its apps share."""
     k3s, deploy_id = context.application.k3s, context.request.deploy_id
     node, image = context.survey.nodes[context.master.name], k3s.registry_image or IMAGE
-    credentials = find_usable_credentials(context)
-    *parts, registry = build_registry(deploy_id, node=node, image=image, credentials=credentials)
+    credentials = context.survey.credentials
+    assert credentials is not None  # noqa: S101 - k3s was set up with them
+    *parts, registry = build_registry(deploy_id, credentials, node=node, image=image)
     parts += [
         build_datastore_copies(deploy_id, node=node, image=image, keep=k3s.datastore_copies),
         build_priority(deploy_id),
@@ -93,23 +92,6 @@ def start_registry(context: ClusterContext) -> None:
     # Whatever starts from here on needs names.
     wait_for_names(context.cluster, live)
     ingress.set_up(context)
-
-
-def find_usable_credentials(context: ClusterContext) -> Credentials | None:
-    """What the registry is to ask for: nothing while a server could not tell it."""
-    credentials = context.survey.credentials
-    if credentials is None:
-        return None
-    late = list_without_access(context.survey.all_nodes, credentials.mark)
-    if not late:
-        return credentials
-    log.warning(
-        "The registry asks for no password yet, as %s could not pull from it then: the next "
-        "deploy of %s sees to that",
-        ", ".join(node.name for node in late),
-        " and ".join(list_apps(late)),
-    )
-    return None
 
 
 def get_registry_address(items: Iterable[Json]) -> tuple[str, int]:
@@ -185,13 +167,11 @@ def find_cache(context: ClusterContext) -> Callable[[], Registry | None]:
                 return None
             connections, host = context.connections, servers[0].host
             token = find_token(connections, host)
+            if token is None:
+                return None
+            credentials = get_credentials(token)
             opened = open_registry_at(
-                connections,
-                host,
-                CLUSTER_IP,
-                PORT,
-                credentials=get_credentials(token) if token else None,
-                patience=False,
+                connections, host, CLUSTER_IP, PORT, credentials=credentials, patience=False
             )
             return stack.enter_context(opened)
         except NvoiError as error:

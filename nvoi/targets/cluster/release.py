@@ -13,7 +13,7 @@ from nvoi.k3s.drain import list_claims
 from nvoi.kubernetes.adoption import build_turn, find_detached, find_turned
 from nvoi.kubernetes.cluster import build_selector
 from nvoi.kubernetes.data import Move, find_moves
-from nvoi.kubernetes.ingress import hold_targets, keep_ways
+from nvoi.kubernetes.ingress import keep_ways
 from nvoi.kubernetes.names import NAME, NAMESPACE, STAMP, build_app_selector
 from nvoi.kubernetes.ownership import (
     WORKLOADS,
@@ -223,9 +223,8 @@ def apply_changed(context: ClusterContext, manifests: Sequence[Manifest], second
     detached, adopted = find_detached(live, manifests), find_turned(live, manifests)
     if detached:
         context.cluster.delete(detached, orphans=True)
-    held = hold_targets(live, [item for item in manifests if item not in adopted])
     found = context.cluster.roll_out(
-        held,
+        [item for item in manifests if item not in adopted],
         seconds=seconds + count_settling(manifests),
         delete_first=[
             one for one in list_immutable_changes(live, manifests) if one not in detached
@@ -233,8 +232,8 @@ def apply_changed(context: ClusterContext, manifests: Sequence[Manifest], second
     )
     for item in adopted:
         context.cluster.change(read_reference(item), build_turn(item))
-    if turned := [item for item in manifests if item not in held]:
-        found = (*found, *context.cluster.apply(turned))
+    if adopted:
+        found = (*found, *context.cluster.apply(adopted))
     named = {read_reference(item) for item in manifests if item["kind"] == "Service"}
     context.rollout.services += [item for item in found if read_reference(item) in named]
 

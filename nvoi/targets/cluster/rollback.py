@@ -22,17 +22,17 @@ from nvoi.operation import KeptRelease, Request, Step
 from nvoi.targets.cluster.cleanup import attempt, remove_obsolete
 from nvoi.targets.cluster.context import ClusterContext, open_context
 from nvoi.targets.cluster.departures import free_servers
-from nvoi.targets.cluster.pull import pull_all
-from nvoi.targets.cluster.release import check_data, load_state, roll_out_apps
-from nvoi.targets.cluster.state import State, read_objects
-from nvoi.targets.cluster.undo import (
+from nvoi.targets.cluster.placement import (
     check_placement,
     find_groups,
     is_lost,
     list_held_groups,
     place_records,
-    restore,
 )
+from nvoi.targets.cluster.pull import pull_all
+from nvoi.targets.cluster.release import check_data, load_state, roll_out_apps
+from nvoi.targets.cluster.state import State, read_objects
+from nvoi.targets.cluster.undo import restore
 
 log = get_logger("nvoi.cluster")
 

@@ -27,11 +27,10 @@ from nvoi.kubernetes.ownership import (
     is_owned,
     read_reference,
 )
+from nvoi.kubernetes.progress import list_conditions
 from nvoi.kubernetes.releases import Record, find_running, list_begun, list_records
 from nvoi.outcome import STAMP_FORMAT, find_moment
 
-#: Seconds that a Job of a run that was cut off is waited for, where it says nothing of its own.
-JOB_SECONDS = 600
 #: The app's Secrets of which a run needs what they hold, and all others.
 READ, UNREAD = (f"{COMPONENT} {word} ({RECORD},{LOGINS})" for word in ("in", "notin"))
 #: The exit code of a shell that does not find a program (POSIX, "Exit Status for Commands").
@@ -83,9 +82,10 @@ class State:
     def list_unfinished_jobs(self) -> Iterator[tuple[Reference, int]]:
         """The app's Jobs that have not ended, and how many seconds each may take."""
         for item in self.objects:
-            if item["kind"] == "Job" and is_owned(item, self.app) and not has_ended(item):
-                seconds = item["spec"].get("activeDeadlineSeconds", JOB_SECONDS)
-                yield read_reference(item), seconds
+            if item["kind"] != "Job" or not is_owned(item, self.app):
+                continue
+            if not {"Complete", "Failed"} & list_conditions(item).keys():
+                yield read_reference(item), item["spec"]["activeDeadlineSeconds"]
 
 
 def read_state(cluster: Cluster, app: str) -> State:
@@ -111,14 +111,6 @@ def read_objects(
             raise
         message = f"{error.host} has no k3s: nothing was deployed to it yet"
         raise NvoiError(message, hint=f"{name_command('deploy')} installs it") from error
-
-
-def has_ended(job: Json) -> bool:
-    conditions = (job.get("status") or {}).get("conditions") or ()
-    return any(
-        condition["type"] in {"Complete", "Failed"} and condition["status"] == "True"
-        for condition in conditions
-    )
 
 
 def build_stamp(moment: datetime) -> str:

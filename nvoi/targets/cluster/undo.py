@@ -1,20 +1,13 @@
-"""How a release is taken back: the cluster holds what it held, as that was last ready.
-
-Where no server is in its server groups any more, it is placed where the config has it now: a deploy
-may have renamed or removed them since, also one that was cut off.
-"""
+"""How a release is taken back: the cluster holds what it held, as that was last ready."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from nvoi.errors import NvoiError
-from nvoi.k3s.nodes import ClusterNode, build_marker, list_nodes
-from nvoi.kubernetes.data import list_groups
+from nvoi.k3s.nodes import list_nodes
 from nvoi.kubernetes.ingress import keep_ways
-from nvoi.kubernetes.names import COMPONENT, INSTANCE, LOGINS, SECRET_CHECKSUM, SERVER_GROUP
+from nvoi.kubernetes.names import COMPONENT, INSTANCE, LOGINS
 from nvoi.kubernetes.ownership import (
     WORKLOADS,
     Json,
@@ -25,12 +18,11 @@ from nvoi.kubernetes.ownership import (
     read_reference,
     read_template,
 )
-from nvoi.kubernetes.pods import stamp_template
 from nvoi.kubernetes.progress import is_ready
-from nvoi.kubernetes.releases import Record
 from nvoi.log.levels import get_logger
 from nvoi.targets.cluster.context import ClusterContext, Rollout
 from nvoi.targets.cluster.departures import keep_servers
+from nvoi.targets.cluster.placement import find_groups, place
 from nvoi.targets.cluster.state import State
 
 log = get_logger("nvoi.cluster")
@@ -42,8 +34,6 @@ WRITTEN = frozenset(
 #: What the cluster chooses for a Service, and keeps where a manifest says nothing of it.
 CHOSEN = frozenset({"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"})
 REVISION = "deployment.kubernetes.io/revision"
-#: What of a pod's spec holds it to nodes.
-PLACEMENT = ("nodeSelector", "affinity")
 
 
 def restore(context: ClusterContext) -> None:
@@ -179,84 +169,3 @@ def build_manifest(item: Json) -> Manifest:
         spec = item.get("spec") or {}
         manifest["spec"] = {key: value for key, value in spec.items() if key not in CHOSEN}
     return manifest
-
-
-# Where it runs
-
-
-def find_groups(app: str, nodes: Iterable[ClusterNode]) -> set[str]:
-    own = build_marker(app)
-    groups = (node.labels.get(SERVER_GROUP) for node in nodes if own in node.markers)
-    return {group for group in groups if group}
-
-
-def place_records(
-    records: Iterable[Record], wanted: Iterable[Manifest], groups: Collection[str]
-) -> list[Record]:
-    """Releases where they would run now: by that it is told which are the same."""
-    items = [*wanted]
-    return [replace(one, manifests=(*place(one.manifests, items, groups),)) for one in records]
-
-
-def place(
-    items: Iterable[Manifest], wanted: Iterable[Manifest], groups: Collection[str]
-) -> Iterator[Manifest]:
-    """``items``, those that are held to groups without a server moved to where ``wanted`` is held.
-
-    Args:
-        items: what is put back.
-        wanted: what the config says.
-        groups: the server groups that there are.
-    """
-    others = {read_reference(item): item for item in wanted if not is_lost(item, groups)}
-    for item in items:
-        other = others.get(read_reference(item))
-        yield move(item, other) if other and is_lost(item, groups) else item
-
-
-def check_placement(record: Record, placed: Record, groups: Collection[str]) -> None:
-    """Tell what of a release was placed anew, and see that there are servers for all of it.
-
-    Raises:
-        NvoiError: for a service there is none.
-    """
-    for item, now in zip(record.apps, placed.apps, strict=True):
-        name, before = read_reference(item), " or ".join(list_held_groups(item))
-        if is_lost(now, groups):
-            raise NvoiError(
-                f"release {record.stamp} has {name} on servers of {before}, and none is in that "
-                "group any more",
-                hint="check its commit out and deploy it, which puts the servers into its groups",
-            )
-        if item is not now:
-            after = " or ".join(list_held_groups(now))
-            log.info("%s is placed on %s, as no server is in %s any more", name, after, before)
-
-
-def list_held_groups(item: Manifest) -> tuple[str, ...]:
-    """The server groups that something is held to; empty where that is none."""
-    return list_groups(item) if item["kind"] in WORKLOADS and not is_adopted(item) else ()
-
-
-def is_lost(item: Manifest, groups: Collection[str]) -> bool:
-    """Whether something is held to groups that no server is in."""
-    own = list_held_groups(item)
-    return bool(own) and {*own}.isdisjoint(groups)
-
-
-def move(item: Manifest, other: Manifest) -> Manifest:
-    """A workload as it is, on the servers that ``other`` is held to."""
-    spec, template = read_spec(item)
-    pod = {key: value for key, value in template["spec"].items() if key not in PLACEMENT}
-    _, wanted = read_spec(other)
-    pod |= {key: value for key, value in wanted["spec"].items() if key in PLACEMENT}
-    labels = template["metadata"]["labels"]
-    checksum = template["metadata"]["annotations"][SECRET_CHECKSUM]
-    metadata = {"labels": labels, "annotations": {SECRET_CHECKSUM: checksum}}
-    stamped = stamp_template({"metadata": metadata, "spec": pod}, labels, checksum)
-    return item | {"spec": spec | {"template": stamped}}
-
-
-def read_spec(item: Manifest) -> tuple[Any, Any]:
-    spec: Any = item["spec"]
-    return spec, spec["template"]

@@ -123,7 +123,7 @@ def list_folders(context: ClusterContext, server: Server) -> list[str]:
 def tell_doubtful(context: ClusterContext, server: Server) -> None:
     """Say which folders may be the app's by their names, and are noted as nobody's.
 
-    Versions before this one have noted none.
+    The gem nvoi 0.2 has noted none.
     """
     found = context.survey.facts[server.name].volumes
     owned = {note.rpartition("/")[2] for note in found if note.startswith(f"{NOTES_FOLDER}/")}

@@ -194,7 +194,7 @@ def test_cloud_init_that_does_not_end_is_an_error(
     assert account.keys == []
 
 
-def test_a_server_of_an_earlier_version_is_known_from_its_first_contact_on(
+def test_a_server_of_the_gem_s_is_known_from_its_first_contact_on(
     machine: RentedMachine, server: Server, connect: Connect
 ) -> None:
     account = Account()

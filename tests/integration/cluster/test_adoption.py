@@ -111,6 +111,7 @@ def test_what_the_gem_has_made_is_taken_over_once_that_is_asked_for_and_goes_on_
     # It was accepted, and need not be again.
     outcome = fleet.run()
     assert outcome.code == 0, outcome.output
+    assert "shop-web answers at /up" in outcome.output
     assert "Removed deployment/cloudflared-web" in outcome.output
     check_host(fleet, node)
     assert not {"shop-web", "shop-cache"} & {*fleet.state.gaps[gaps:]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,6 +48,7 @@ class Fleet:
         self.architectures: dict[str, str] = {}
         self._folder = folder
         self._keys = keys
+        self._opened = ExitStack()
 
     def add(self, *, user: str = "root", sudo: bool = True, group: str = "main") -> K3sHost:
         """Add a machine."""
@@ -101,8 +103,8 @@ class Fleet:
         return {one.name: one.command_count for one in self.machines}
 
     def get_kube(self, connections: Connections) -> Cluster:  # noqa: F811
-        """The cluster, by way of the master."""
-        return Cluster(connections, self.servers[0].host)
+        """The cluster, by way of the master; it is closed with the fleet."""
+        return self._opened.enter_context(Cluster(connections, self.servers[0].host))
 
     def run(
         self,
@@ -130,6 +132,8 @@ class Fleet:
 
     def stop(self) -> None:
         """Switch all machines off."""
+        # A way that is open still keeps Python from ending where a test has failed.
+        self._opened.close()
         for machine in self.machines:
             machine.stop()
         self.cluster.close()

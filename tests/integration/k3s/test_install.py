@@ -119,30 +119,6 @@ def test_hosts_are_installed_side_by_side(fleet: Fleet, connections: Connections
     assert len(read_nodes(fleet.cluster)) == 3
 
 
-def test_a_cluster_of_an_earlier_version_takes_up_all_but_the_encryption_of_its_secrets(
-    fleet: Fleet, connections: Connections
-) -> None:
-    worker = fleet.add()
-    fleet.run(connections)
-    for host in fleet.hosts:
-        config, registries = (host.root / one.lstrip("/") for one in (CONFIG_FILE, REGISTRIES_FILE))
-        lines = config.read_text().splitlines(keepends=True)
-        new = ("kubelet-arg:", "secrets-encryption:")
-        config.write_text("".join(line for line in lines if not line.startswith(new)))
-        mirrors = {"mirrors": json.loads(registries.read_text())["mirrors"]}
-        registries.write_text(json.dumps(mirrors, indent=2) + "\n")
-    fleet.run(connections)
-    for host in fleet.hosts:
-        assert json.loads(host.read(REGISTRIES_FILE))["configs"]["10.43.0.100:5000"]["auth"]
-        found = host.read_config()
-        assert found["kubelet-arg"] == ["container-log-max-size=10Mi", "container-log-max-files=3"]
-        assert "secrets-encryption" not in found
-    assert [host.starts for host in fleet.hosts] == [2, 2]
-    assert worker.installations == [f"agent {NEW} true"]
-    fleet.run(connections)
-    assert [host.starts for host in fleet.hosts] == [2, 2]
-
-
 def test_what_is_not_as_it_should_be_is_put_right_without_the_installer(
     fleet: Fleet, connections: Connections
 ) -> None:
@@ -286,14 +262,14 @@ class TestFaults:
         assert any("failed to get CA certs" in line for line in caught.value.output)
         # Where k3s cannot even be started on it, that is told, and is no more of a hindrance.
         node = fleet.cluster.find("Node", "shop-main-2")
-        del node["metadata"]["annotations"]["nvoi.io/registry-access"]
+        del node["metadata"]["labels"]["nvoi.io/app.shop"]
         fleet.cluster.add(node)
         told.clear()
         fleet.run(connections, seconds=1, spare=["shop-main-2"])
         assert told.text.count("k3s-agent did not start") == 1
-        # And nobody takes it for one that can pull from a registry that asks for a password.
+        # Whose it is, other apps know all the same: it takes part again once it is back.
         node = fleet.cluster.find("Node", "shop-main-2")
-        assert "nvoi.io/registry-access" not in node["metadata"]["annotations"]
+        assert "nvoi.io/app.shop" in node["metadata"]["labels"]
         # One that was well has to be well again.
         register_node(fleet.cluster, "shop-main-2", ready=True)
         with pytest.raises(NvoiError, match="k3s-agent did not start"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from nvoi.ssh.known_hosts import KnownHosts
 from tests.fakes.cluster_state import ClusterState
 from tests.integration.ssh.conftest import (  # noqa: F401 - fixtures
     keys,
+    logged,
     relay,
     start_relay,
 )
@@ -65,13 +65,6 @@ def cluster(state: ClusterState, server: Server, connections: Connections) -> It
         yield made
 
 
-@pytest.fixture
-def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """What nvoi logs, from level debug on."""
-    caplog.set_level(logging.DEBUG, logger="nvoi")
-    return caplog
-
-
-def get_messages(logged: pytest.LogCaptureFixture, level: str = "INFO") -> list[str]:
+def get_messages(told: pytest.LogCaptureFixture, level: str = "INFO") -> list[str]:
     """What was said at a level."""
-    return [record.getMessage() for record in logged.records if record.levelname == level]
+    return [record.getMessage() for record in told.records if record.levelname == level]

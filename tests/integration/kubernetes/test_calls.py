@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import base64
 import json
-import signal
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +15,6 @@ from nvoi.kubernetes.ownership import Reference
 from tests.fakes.cluster_state import ClusterState
 from tests.integration.ssh.server import Server
 from tests.unit.kubernetes.configs import build
-from tests.waiting import wait_until
 
 PASSWORD = "pa55 word with a {brace}: and colons"
 ENCODED = base64.b64encode(PASSWORD.encode()).decode()
@@ -38,24 +35,6 @@ def test_what_is_applied_can_be_read_and_deleted_over_one_command(
     cluster.delete([Reference("Secret", "shop-x"), Reference("Secret", "none", "kube-system")])
     assert len(cluster.get(["secrets"])) == 1
     assert commands_run() == 1
-
-
-def test_a_deletion_that_is_interrupted_watches_no_longer(
-    cluster: Cluster, state: ClusterState
-) -> None:
-    def interrupt() -> None:
-        wait_until(lambda: ["get", "deployments"] in state.calls[before:], "a watch")
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-
-    cluster.roll_out(build("web").all, seconds=60.0)
-    before = len(state.calls)
-    state.scenario(fail={"get deployments": {"times": 1000}})
-    threading.Thread(target=interrupt).start()
-    with pytest.raises(KeyboardInterrupt):
-        cluster.delete([Reference("Deployment", "shop-web")])
-    wait_until(
-        lambda: all(one.name != "nvoi-watch" for one in threading.enumerate()), "no watch is left"
-    )
 
 
 def test_a_cluster_that_was_closed_opens_another_way(

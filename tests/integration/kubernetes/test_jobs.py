@@ -86,10 +86,17 @@ def test_a_job_that_takes_longer_than_it_may_has_its_last_lines_though_its_pod_i
     ],
 )
 def test_a_job_whose_pod_fails_any_other_way_fails_at_once(
-    cluster: Cluster, state: ClusterState, behaviour: str, reason: str
+    cluster: Cluster,
+    state: ClusterState,
+    monkeypatch: pytest.MonkeyPatch,
+    behaviour: str,
+    reason: str,
 ) -> None:
+    monkeypatch.setattr("nvoi.kubernetes.rollout.LAG_SECONDS", 2 * SECONDS)
     state.behave(NAME, behaviour)
-    assert reason in fail(cluster).message
+    message = fail(cluster).message
+    assert reason in message
+    assert "not ready after" not in message
 
 
 def test_a_job_of_a_run_that_was_cut_off_is_waited_for(

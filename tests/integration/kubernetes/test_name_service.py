@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
+import pytest  # noqa: TC002 - pytest reads it
 
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.targets.cluster.prepare import wait_for_names
@@ -39,29 +39,17 @@ def wait(cluster: Cluster) -> None:
     wait_for_names(cluster, cluster.get(["deployments"], namespace="kube-system"))
 
 
-@pytest.fixture
-def new_cluster(cluster: Cluster) -> Cluster:
-    """A cluster that has just begun to start its name service."""
-    cluster.apply([COREDNS])
-    return cluster
-
-
-def test_a_new_cluster_is_waited_for_until_it_answers_names(
-    new_cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
+def test_a_new_cluster_is_waited_for_until_it_answers_names_and_then_asked_once(
+    cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
 ) -> None:
-    wait(new_cluster)
+    cluster.apply([COREDNS])
+    wait(cluster)
     assert state.find("Deployment", "coredns", "kube-system")["status"]["readyReplicas"] == 1
     assert WAITING in get_messages(logged)
     assert not get_messages(logged, "WARNING")
-
-
-def test_one_that_answers_already_is_asked_once(
-    new_cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
-) -> None:
-    wait(new_cluster)
     logged.clear()
     calls = len(state.calls)
-    wait(new_cluster)
+    wait(cluster)
     # The watches of the first time may end, and be asked for again, a moment later.
     assert [call for call in state.calls[calls:] if call[0] != "watch"] == [["get", "deployments"]]
     assert WAITING not in get_messages(logged)
@@ -77,10 +65,11 @@ def test_one_without_a_name_service_of_k3s_is_no_reason_to_wait(
 
 
 def test_why_names_are_not_answered_is_a_warning_at_once(
-    new_cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
+    cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
 ) -> None:
+    cluster.apply([COREDNS])
     state.behave(IMAGE, "image-pull")
-    wait(new_cluster)
+    wait(cluster)
     (warning,) = get_messages(logged, "WARNING")
     assert warning.startswith("The cluster's DNS does not answer")
     assert "Pull" in warning

@@ -4,15 +4,16 @@ import copy
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Self
 
 import pytest
 
 from nvoi.errors import LockError, RemoteError, ServiceError
 from nvoi.kubernetes.cluster import Cluster
-from nvoi.kubernetes.ingress import hold_targets
 from nvoi.kubernetes.ownership import Reference
 from nvoi.ssh.connections import Connections
+from nvoi.waiting import Reminder
 from tests.fakes.cluster_state import ClusterState
 from tests.integration.kubernetes.conftest import PACE, get_messages
 from tests.integration.ssh.relay import Relay
@@ -166,15 +167,28 @@ def test_a_pod_that_takes_long_to_end_is_told(
     logged: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in ("nvoi.waiting", "nvoi.kubernetes.watches"):
-        monkeypatch.setattr(f"{module}.NOTICE_SECONDS", 0.1)
+    soon = partial(Reminder, first=0.1)
+    monkeypatch.setattr("nvoi.kubernetes.objects.Reminder", soon)
     database = build("postgres")
     roll_out(cluster, database)
-    state.behave("db-shop", "ready", grace=40)
+    state.behave("db-shop", "ready", grace=8)
+    calls = len(state.calls)
     cluster.delete([Reference("StatefulSet", "db-shop")])
     assert "db-shop-0" not in state.names("Pod")
-    (told, *_) = [line for line in get_messages(logged) if "the end of statefulset/db-shop" in line]
-    assert told.endswith("db-shop-0 is stopping, which may take 120 s")
+    told = [line for line in get_messages(logged) if "the end of statefulset/db-shop" in line]
+    assert told[0].endswith("db-shop-0 is stopping, which may take 120 s")
+    # The pods are read for what is told alone, not at each look.
+    assert state.calls[calls:].count(["get", "pods"]) == len(told)
+
+
+def test_what_is_not_gone_in_time_is_an_error(
+    cluster: Cluster, state: ClusterState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nvoi.kubernetes.objects.DELETE_SECONDS", 0.0)
+    roll_out(cluster)
+    state.behave("shop-web", "ready", grace=1000)
+    with pytest.raises(RemoteError, match="deployment/shop-web is not gone after 0 s"):
+        cluster.delete([Reference("Deployment", "shop-web")])
 
 
 def test_of_several_services_the_one_that_failed_is_named(
@@ -225,28 +239,6 @@ def test_a_changed_port_leaves_no_moment_without_an_answer(
     assert state.gaps == []
 
 
-def test_pods_of_an_earlier_version_answer_until_there_are_those_that_name_their_port(
-    cluster: Cluster, state: ClusterState
-) -> None:
-    old: Any = copy.deepcopy(WEB.all)
-    for item in old:
-        if item["kind"] == "Deployment":
-            (container,) = item["spec"]["template"]["spec"]["containers"]
-            del container["ports"][0]["name"]
-            item["spec"]["template"]["metadata"]["annotations"]["nvoi.io/template"] = "old"
-        elif item["kind"] == "Service":
-            item["spec"]["ports"][0]["targetPort"] = 3000
-    cluster.roll_out(old, seconds=SECONDS)
-    held = hold_targets(state.objects("Deployment"), WEB.all)
-    assert held != [*WEB.all]
-    cluster.roll_out(held, seconds=SECONDS)
-    assert hold_targets(state.objects("Deployment"), WEB.all) == [*WEB.all]
-    cluster.apply(WEB.all)
-    cluster.get(["pods"])
-    assert state.find("Service", "shop-web")["spec"]["ports"][0]["targetPort"] == "main"
-    assert state.gaps == []
-
-
 def test_a_cluster_that_does_not_answer_for_a_moment_is_asked_again_and_said_once(
     cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
 ) -> None:
@@ -275,7 +267,7 @@ def test_a_manifest_that_the_cluster_refuses_is_told_in_one_line(
     changed = copy.deepcopy([*WEB.all])
     for item in changed:
         if item["kind"] == "Deployment":
-            labels = {"app.kubernetes.io/instance": "other"}
+            labels = {"nvoi.io/other": "x"}
             item["spec"]["selector"]["matchLabels"] = labels  # type: ignore[index]
             item["spec"]["template"]["metadata"]["labels"] |= labels  # type: ignore[index]
     with pytest.raises(RemoteError) as caught:
@@ -359,10 +351,10 @@ def test_a_rollout_that_is_interrupted_ends_at_once_and_leaves_no_shell_behind(
 
     with Watch(interrupt), pytest.raises(KeyboardInterrupt):
         roll_out(cluster)
-    number = len(state.records)
+    number = len(state.calls)
     # The same connection serves the next command.
     assert cluster.get(["pods"])
-    assert len(state.records) == number + 1
+    assert len(state.calls) == number + 1
 
 
 def test_a_database_that_crashes_gets_its_new_settings(

@@ -120,6 +120,13 @@ class Server:
         self.host_key = " ".join(keys.public_key.split()[:2])
         return self.host_key
 
+    def renew_host_key(self) -> str:
+        """Switch it off, and on again with a new host key; returns the public half."""
+        self.stop()
+        new = self.change_host_key()
+        self.start()
+        return new
+
     def _write_host_key(self, private: str) -> None:
         self._key_file.unlink(missing_ok=True)
         self._key_file.touch(0o600)

@@ -57,9 +57,7 @@ def test_a_first_contact_is_stored_and_said_once(
 def test_a_changed_key_stops_with_what_to_do(server: Server, connect: Connect, home: Path) -> None:
     connect().run(server.host, Command("true"))
     old = server.host_key
-    server.stop()
-    new = server.change_host_key()
-    server.start()
+    new = server.renew_host_key()
     with pytest.raises(HostKeyError) as caught:
         connect().run(server.host, Command("touch", server.home / "ran"))
     assert not (server.home / "ran").exists()
@@ -82,9 +80,7 @@ def test_a_host_that_the_user_knows_is_held_to_that(
     known.write_text(f"[127.0.0.1]:{server.port} {server.host_key}\n")
     run_true(keys, home, user, server.host)
     assert not (home / "known_hosts").exists()
-    server.stop()
-    server.change_host_key()
-    server.start()
+    server.renew_host_key()
     with pytest.raises(HostKeyError, match=str(known)):
         run_true(keys, home, user, server.host)
 
@@ -123,9 +119,7 @@ def test_the_revoked_key_of_another_host_says_nothing_of_this_one(
     (user / ".ssh" / "known_hosts").write_text(f"@revoked * {keys.public_key}\n")
     run_true(keys, home, user, server.host)
     assert (home / "known_hosts").read_text().split()[1:] == server.host_key.split()
-    server.stop()
-    server.change_host_key()
-    server.start()
+    server.renew_host_key()
     with pytest.raises(HostKeyError, match="has changed"):
         run_true(keys, home, user, server.host)
 
@@ -133,9 +127,7 @@ def test_the_revoked_key_of_another_host_says_nothing_of_this_one(
 def test_a_key_of_the_config_decides_alone(server: Server, connections: Connections) -> None:
     connections.run(replace(server.host, host_keys=(server.host_key,)), Command("true"))
     other = server.host_key
-    server.stop()
-    server.change_host_key()
-    server.start()
+    server.renew_host_key()
     with pytest.raises(HostKeyError, match="put its new key into the config"):
         connections.run(replace(server.host, name="w", host_keys=(other,)), Command("true"))
     with pytest.raises(ConfigError, match="OpenSSH text"):

@@ -22,6 +22,7 @@ from nvoi.errors import (
     RemoteTimeoutError,
 )
 from nvoi.log.masking import add_secrets
+from nvoi.parallel import CancelledError, Task
 from nvoi.secret import Secret
 from nvoi.ssh.connections import Connections
 from nvoi.waiting import Reminder
@@ -100,6 +101,26 @@ def begin(
     )
     assert begun.wait(PATIENCE)
     return running
+
+
+def test_what_is_cancelled_while_a_host_has_no_room_for_it_is_never_begun(
+    start_server: StartServer, connections: Connections
+) -> None:
+    server = start_server("small", "MaxSessions 1")
+    gate, mark = server.home / "gate", server.home / "mark"
+    with ThreadPoolExecutor(1) as pool:
+        first = begin(pool, connections, server, f"until [ -e {gate} ]; do sleep 0.05; done")
+        waiting = Task(lambda: connections.run(server.host, Command("touch", mark)))
+        waiting.start()
+        wait_until(lambda: server.log.count("no more sessions"), "it to be refused once")
+        waiting.cancel()
+        with pytest.raises(CancelledError):
+            waiting.future.result(PATIENCE)
+        assert not first.done()
+        gate.touch()
+        first.result()
+    assert connections.run(server.host, Command("echo", "on")).stdout == "on\n"
+    assert not mark.exists()
 
 
 def list_functions(thread: int) -> list[str]:

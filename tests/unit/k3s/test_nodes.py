@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 
 from nvoi.errors import NvoiError
 from nvoi.k3s.nodes import (
-    LEAVING,
     ClusterNode,
     build_marker,
     build_marks,
@@ -18,7 +16,6 @@ from nvoi.k3s.nodes import (
     find_left,
     format_address,
     list_nodes,
-    list_without_access,
     parse_address,
     read_node,
     wait_until_ready,
@@ -123,35 +120,17 @@ def test_another_apps_way_to_a_node_is_not_overwritten() -> None:
         labels=MARKS,
         annotations={"nvoi.io/address": "admin@10.0.0.2:22"},
     )
-    assert build_marks("blog", node, WORKER, "mark")["metadata"] == {
+    assert build_marks("blog", node, WORKER)["metadata"] == {
         "name": "shop-main-2",
         "labels": {"nvoi.io/server-name": "main", "nvoi.io/app.blog": "true"},
-        "annotations": {
-            "nvoi.io/address": "admin@10.0.0.2:22",
-            "nvoi.io/registry-access": "mark",
-        },
+        "annotations": {"nvoi.io/address": "admin@10.0.0.2:22"},
     }
 
 
-def build_node(name: str, *apps: str, access: str = "", **more: Any) -> ClusterNode:
+def build_node(name: str, *apps: str, is_master: bool = False) -> ClusterNode:
     """A node that is ready, with the marks of apps."""
     marks = {f"nvoi.io/app.{app}": "true" for app in apps}
-    noted = {"nvoi.io/registry-access": access} if access else {}
-    node = ClusterNode(name, is_ready=True, state="Ready", labels=marks, annotations=noted)
-    return replace(node, **more)
-
-
-def test_a_node_of_an_app_that_lacks_the_registry_s_password_is_known() -> None:
-    nodes = [
-        build_node("has-it", "blog", access="mark"),
-        build_node("had-another", "blog", access="other"),
-        build_node("never-had-one", "blog", "shop"),
-        build_node("of-none"),
-        build_node("gets-no-pods", "shop", is_cordoned=True),
-        build_node("leaves", "shop", is_cordoned=True, annotations={LEAVING: "true"}),
-    ]
-    found = [node.name for node in list_without_access(nodes, "mark")]
-    assert found == ["had-another", "never-had-one", "leaves"]
+    return ClusterNode(name, is_ready=True, state="Ready", is_master=is_master, labels=marks)
 
 
 def test_nodes_that_left_are_those_with_the_marker_but_never_the_master() -> None:

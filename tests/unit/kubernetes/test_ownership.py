@@ -151,13 +151,6 @@ def test_what_a_manifest_no_longer_names_is_seen() -> None:
     assert not ownership.is_unchanged(live, less)
 
 
-def test_what_an_earlier_version_has_applied_is_applied_again() -> None:
-    for item in build_kept():
-        live = complete(item)
-        live["metadata"]["annotations"].pop("nvoi.io/manifest", None)
-        assert not ownership.is_unchanged(live, item)
-
-
 @pytest.mark.parametrize(
     ("live", "wanted", "same"),
     [

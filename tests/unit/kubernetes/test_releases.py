@@ -145,7 +145,7 @@ def test_releases_that_run_the_same_do_not_count_and_are_removed() -> None:
     items = releases.list_records("shop", live)
     assert find_expired(items, four, 1) == [three, two]
     assert find_previous(items, four) == one
-    # As earlier versions have noted it.
+    # As it is where only a group of servers was renamed between the two.
     live[-1] = record(four, "b", three)
     assert find_previous(releases.list_records("shop", live), four) == one
     alone = releases.list_records("shop", live[1:])

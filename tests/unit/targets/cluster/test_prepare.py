@@ -10,7 +10,8 @@ from nvoi.config.schema import Config, SSHProvider
 from nvoi.errors import NvoiError, RemoteError, ServiceError
 from nvoi.k3s.facts import Facts
 from nvoi.kubernetes.ownership import WORKLOADS
-from nvoi.kubernetes.registry import build_registry
+from nvoi.kubernetes.registry import build_credentials, build_registry
+from nvoi.secret import Secret
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.prepare import start_registry
 from nvoi.targets.cluster.servers import (
@@ -99,7 +100,9 @@ def test_a_registry_image_that_cannot_be_had_leaves_the_registry_as_it_is(
 ) -> None:
     """Its one pod would have ended before that is found."""
     answer(context, say(MISSING))
-    old = [item for item in build_registry("run", image="old:1") if item["kind"] in WORKLOADS]
+    who = context.survey.credentials = build_credentials(Secret("token"))
+    items = build_registry("run", who, node="shop-main-1", image="old:1")
+    old = [item for item in items if item["kind"] in WORKLOADS]
     cluster = connect(context, LiveCluster(deployments=old))
     context.survey.nodes = {"shop-main-1": "shop-main-1"}
     with pytest.raises(ServiceError, match=r"registry: .* cannot be pulled on shop-main-1"):

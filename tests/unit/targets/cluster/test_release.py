@@ -200,31 +200,6 @@ def test_visitors_come_to_what_comes_back_as_they_did_before_the_run() -> None:
     assert [port["port"] for port in put_back["spec"]["ports"]] == [3000, 80]
 
 
-def test_a_service_leads_to_a_name_once_its_pods_have_it() -> None:
-    def get_target(items: Iterable[Any]) -> Any:
-        (service,) = [item for item in items if item["kind"] == "Service"]
-        return service["spec"]["ports"][0]["targetPort"]
-
-    live: Any = copy.deepcopy([*build(WEB, STAMPS[0]).kept])
-    for item in live:
-        if item["kind"] == "Deployment":
-            (container,) = item["spec"]["template"]["spec"]["containers"]
-            del container["ports"][0]["name"]
-    apps = build(WEB, STAMPS[1]).apps
-    context = see([record(STAMPS[0]), *live])
-    recorder = connect(context)
-    roll_out_apps(context, apps)
-    assert get_target(recorder.given["roll out"]) == 3000
-    assert recorder.asked[1:] == [("apply", ["service/shop-web"])]
-    # The traffic check asks there as visitors do by then.
-    assert get_target(context.rollout.services[-1:]) == "main"
-    context = see([record(STAMPS[0]), *build(WEB, STAMPS[0]).kept])
-    recorder = connect(context)
-    roll_out_apps(context, apps)
-    assert get_target(recorder.given["roll out"]) == "main"
-    assert len(recorder.asked) == 1
-
-
 POSTGRES = DATABASE.replace("postgres,", "postgres, image: 'postgres:17',")
 DB, CACHED = Reference("StatefulSet", "db-shop"), Reference("Deployment", "shop-cache")
 WHOLE = WEB + CACHE + POSTGRES

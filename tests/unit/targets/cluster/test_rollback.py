@@ -117,9 +117,9 @@ def test_a_release_without_the_service_that_visitors_are_led_to_is_refused() -> 
 RENAMED = WEB.replace("main", "base")
 
 
-def roll_back(live: list[Any], text: str, *nodes: Any, stamp: str | None = None) -> Any:
+def roll_back(live: list[Any], text: str, *nodes: Any) -> Any:
     """Go back where a cluster has nodes; the spec of the pods that are rolled out."""
-    context = see([], text=text, stamp=stamp)
+    context = see([], text=text)
     cluster = connect(context, LiveCluster(nodes=nodes, all=live))
     context.list_servers()
     go_back(context)
@@ -129,12 +129,9 @@ def roll_back(live: list[Any], text: str, *nodes: Any, stamp: str | None = None)
     return deployment["spec"]["template"]["spec"]
 
 
-def list_live(text: str = RENAMED, stamp: str = SECOND, *, begun: bool = False) -> list[Any]:
-    return [
-        record(FIRST),
-        record(stamp, FIRST, text=text, begun=begun),
-        *build(text, stamp).kept,
-    ]
+def list_live(text: str = RENAMED, *, begun: bool = False) -> list[Any]:
+    newer = record(SECOND, FIRST, text=text, begun=begun)
+    return [record(FIRST), newer, *build(text, SECOND).kept]
 
 
 def test_where_a_group_was_renamed_it_is_placed_on_the_servers_that_there_are(

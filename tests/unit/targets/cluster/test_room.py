@@ -183,11 +183,11 @@ def test_a_database_that_waits_for_room_that_others_have_gets_what_is_left(
     assert "The database" not in logged.text
 
 
-def test_a_database_of_an_earlier_version_is_promised_what_it_may_use_from_now_on(
+def test_a_database_is_promised_what_it_may_use_once_the_config_says_no_less(
     logged: Logged,
 ) -> None:
-    earlier = write("main", "{requests: {cpu: 100m}}")
-    context, _ = look(write("main"), 2, 1, 1, live=serve(earlier, "1000m"))
+    before = write("main", "{requests: {cpu: 100m}}")
+    context, _ = look(write("main"), 2, 1, 1, live=serve(before, "1000m"))
     assert promise(context) == ("1000m", "1000m")
     assert "starts anew, with 1000m of processor time where 100m was promised" in logged.text
 
