@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from nvoi.config.schema import Application
@@ -24,6 +24,7 @@ from nvoi.providers.scaleway.api import (
     Kind,
     Resource,
     ScalewayAPI,
+    build_resource,
 )
 from nvoi.providers.scaleway.offers import ZONES
 
@@ -59,6 +60,11 @@ class Inventory(inventory.Inventory[Resource]):
         """The address that was made for a server of this name, in its zone."""
         addresses = (one for one in self.list(ADDRESS) if one.place == zone)
         return next((one for one in addresses if one.labels.get(OF_SERVER) == server), None)
+
+    def list_free_addresses(self, server: Resource) -> list[Resource]:
+        """The addresses of a server that nobody's labels are on."""
+        addresses = (one for one in self.strangers if one.kind is ADDRESS)
+        return [one for one in addresses if one.data["server"]["id"] == server.id]
 
     def list_roots(self) -> tuple[Resource, ...]:
         """The disks that servers start from."""
@@ -183,7 +189,11 @@ def read_resources(
         if own.items() <= one.labels.items() or one.name in names[one.kind.noun]
     ]
     servers = [(one.data["commercial_type"], one.place) for one in there if one.is_server]
-    return Inventory(application, tuple(apps), types=Counter(servers))
+    found = Inventory(application, tuple(apps), types=Counter(servers))
+    # Only a server tells which addresses the gem has made for it.
+    known = {one.id for one in apps}
+    parts = (part for one in found.strangers if one.is_server for part in list_addresses(one))
+    return found.replace([part for part in parts if part.id not in known])
 
 
 def list_names(application: Application) -> dict[str, set[str]]:
@@ -235,6 +245,14 @@ def find_nic(server: Resource, network: Resource | None) -> str | None:
         if network is not None and nic.get("private_network_id") == network.id:
             return str(nic["id"])
     return None
+
+
+def list_addresses(server: Resource) -> Iterator[Resource]:
+    """Those that stay when it goes."""
+    holder = {"id": server.id, "name": server.name}
+    for one in server.data.get("public_ips") or ():
+        if not one.get("dynamic"):
+            yield build_resource(ADDRESS, server.place, {**one, "server": holder})
 
 
 def find_public_ip(server: Resource) -> str | None:

@@ -133,6 +133,9 @@ class Maker:
         parts = [self._ensure_volume(volume, order, labels) for volume in order.wanted.volumes]
         server = self.inventory.find_server(order.wanted.name)
         server = server or self._make_server(order, labels, firewall)
+        # Before the server: while that is nobody's, a run that was killed here looks for them again.
+        marks = {**self.inventory.own, OF_SERVER: server.name}
+        parts += [self._label(one, marks) for one in self.inventory.list_free_addresses(server)]
         server = self._label(server, labels)
         parts += self._ensure_root(order, server)
         if find_public_ip(server) is None:

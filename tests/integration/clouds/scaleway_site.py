@@ -76,9 +76,7 @@ class ScalewaySite(ProjectSite):
     def relabel(self, labels: Labels) -> None:
         for things in self.cloud.show_all().values():
             for one in things:
-                # The gem's addresses and disks are the servers' own.
-                if not any(tag.startswith("server=") for tag in one["tags"]):
-                    one["tags"] = write_tags(labels)
+                one["tags"] = write_tags(labels)
 
     def list_labels(self, kind: str) -> list[Labels]:
         things = self.cloud.things[KINDS[kind]].values()

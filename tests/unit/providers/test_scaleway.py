@@ -217,6 +217,34 @@ def test_what_is_busy_or_limited_for_a_moment_is_asked_again(cloud: Cloud) -> No
     assert len(cloud.things[SERVERS]) == 1
 
 
+def test_the_address_of_a_server_of_the_gem_is_taken_over_with_it_wherever_a_run_is_killed(
+    cloud: Cloud,
+) -> None:
+    application = read("servers: {main: {}}")
+
+    def make_as_the_gem() -> None:
+        deploy(cloud, application)
+        for things in cloud.show_all().values():
+            for one in things:
+                one["tags"] = []
+        address = next(iter(cloud.things[ADDRESSES].values()))["address"]
+        told = rent(cloud, application).list_unlabelled(application)
+        assert f"the address {address} in fr-par-1" in told
+
+    make_as_the_gem()
+    with cloud.record() as calls:
+        deploy(cloud, application)
+    for number in [place for place, one in enumerate(calls, 1) if not one.is_reading]:
+        rent(cloud, application).delete_servers(application, with_volumes=True)
+        assert not any(cloud.show_all().values())
+        make_as_the_gem()
+        cloud.stop_at(number, Fault(acts=True))
+        with suppress(NvoiError):
+            deploy(cloud, application)
+        cloud.heal()
+        deploy(cloud, application)
+
+
 # Changed
 
 
