@@ -46,6 +46,8 @@ from nvoi.waiting import NotReadyError
 __all__ = ["AWS", "list_regions", "list_types"]
 
 MADE = "made so far, and taken up by the next run: {}"
+#: States of disks that go with their servers.
+GOING = ("in-use", "deleting")
 
 
 class AWS(RentedServers[Situation]):
@@ -148,9 +150,7 @@ class AWS(RentedServers[Situation]):
         self._seen = None
         with app.tell_faults():
             own = app.list_own(with_volumes=with_volumes)
-        failures = app.delete_servers([one for one in own if one.is_server])
-        failures |= app.delete_parts([one for one in own if not one.is_server])
-        self._check_all_gone(app, failures, with_volumes=with_volumes)
+        self._check_all_gone(app, {*own}, app.delete(own), with_volumes=with_volumes)
         if free := [one for one in seen.strangers if with_volumes or not one.is_data]:
             raise build_strangers_error("AWS", free, "tag", "at AWS")
         if traces := app.find_traces():
@@ -158,14 +158,25 @@ class AWS(RentedServers[Situation]):
         return [] if with_volumes else [one.name for one in app.volumes.list_own()]
 
     def _check_all_gone(
-        self, app: App, failures: Mapping[Resource, NvoiError], *, with_volumes: bool
+        self,
+        app: App,
+        asked: set[Resource],
+        failures: dict[Resource, NvoiError],
+        *,
+        with_volumes: bool,
     ) -> None:
-        """Look again; what is deleted may be shown for a while."""
+        """Look again; what is deleted may be shown for a while.
+
+        What shows only now is asked to go as well, such as a disk that has outlived its server.
+        """
 
         def look() -> list[Resource]:
             left = app.list_own(with_volumes=with_volumes)
             if not any(one.is_server for one in failures):
                 left += app.volumes.list_root()
+            late = [one for one in left if one not in asked and one.state not in GOING]
+            asked.update(late)
+            failures.update(app.delete(late))
             if going := [one for one in left if one not in failures]:
                 raise NotReadyError(", ".join(map(str, going)))
             return left

@@ -137,6 +137,11 @@ class App:
         volumes = self.volumes.list_own() if with_volumes else []
         return [*self.servers.list_own(), *volumes, *self.networks.list_own()]
 
+    def delete(self, resources: Sequence[Resource]) -> dict[Resource, NvoiError]:
+        """Delete servers, then what they used, in this order; returns what could not be deleted."""
+        failures = self.delete_servers([one for one in resources if one.is_server])
+        return failures | self.delete_parts([one for one in resources if not one.is_server])
+
     def delete_servers(self, servers: Sequence[Resource]) -> dict[Resource, NvoiError]:
         """End servers, and wait for their ends; returns those that could not be ended."""
         failures = try_all(servers, self.servers.end)

@@ -142,7 +142,7 @@ class Scaleway(RentedServers[Inventory]):
         adopt = f"no tag says whose it is; {name_command('deploy --adopt')} takes it over"
         strangers = {one.id: NvoiError(adopt) for one in after.strangers}
         check_left({**remover.left, **left}.values(), {**remover.reasons, **strangers})
-        return [one.name for one in kept.values()]
+        return [one.name for one in spared]
 
     def _describe(self, application: Application, *, with_volumes: bool) -> list[str]:
         situation = self._read_situation(application, with_prices=True)

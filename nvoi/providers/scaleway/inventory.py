@@ -11,13 +11,12 @@ from nvoi.errors import NvoiError
 from nvoi.naming import build_firewall_name, build_network_name
 from nvoi.parallel import work_on_all
 from nvoi.providers import inventory
-from nvoi.providers.rented import build_labels, list_volume_names, list_wanted
+from nvoi.providers.rented import OF_SERVER, build_labels, list_volume_names, list_wanted
 from nvoi.providers.scaleway.api import (
     ADDRESS,
     FIREWALL,
     IPAM,
     NETWORK,
-    OF_SERVER,
     SERVER,
     VOLUME,
     VPC,

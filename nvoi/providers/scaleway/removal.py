@@ -13,12 +13,12 @@ from functools import partial
 from nvoi.errors import NvoiError, RequestError
 from nvoi.parallel import work_on_all
 from nvoi.providers.cloud import log
+from nvoi.providers.rented import OF_SERVER
 from nvoi.providers.scaleway.api import (
     ADDRESS,
     FIREWALL,
     NETWORK,
     NOT_FOUND,
-    OF_SERVER,
     SERVER,
     VOLUME,
     VPC,

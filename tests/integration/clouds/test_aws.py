@@ -336,6 +336,27 @@ def test_what_has_lost_its_tags_is_taken_over_and_nothing_is_made_beside_it(
     assert list_all(aws_account) == {"vpc": ["nvoi-shop-network"]}
 
 
+@pytest.mark.parametrize("with_volumes", [False, True])
+def test_a_delete_waits_for_nothing_that_was_not_asked_to_go(
+    aws_cloud: StrictAWS, aws_account: Any, *, with_volumes: bool
+) -> None:
+    """Neither for a volume without the tag of its group, nor for a disk left by its server."""
+    app = build_app(ONE_SERVER)
+    build_aws(aws_cloud, app).ensure_servers(app)
+    volume = find_volume(list_items(aws_account))["VolumeId"]
+    aws_account.delete_tags(Resources=[volume], Tags=[{"Key": "group"}])
+    server = get_instance(aws_account, "shop-main-1")
+    disk = {"DeviceName": server["RootDeviceName"], "Ebs": {"DeleteOnTermination": False}}
+    aws_account.modify_instance_attribute(
+        InstanceId=server["InstanceId"], BlockDeviceMappings=[disk]
+    )
+    kept = [] if with_volumes else ["shop-main-data"]
+    told = build_aws(aws_cloud, app).describe_deletion(app, with_volumes=with_volumes)
+    assert any("volume shop-main-data" in line for line in told)
+    assert build_aws(aws_cloud, app).delete_servers(app, with_volumes=with_volumes) == kept
+    assert list_all(aws_account) == ({"volume": kept} if kept else {})
+
+
 def find_volume(items: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     return next(one for one in items["volume"] if is_named(one, "shop-main-data"))
 
