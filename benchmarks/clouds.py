@@ -83,7 +83,7 @@ def measure(case: Case, count: int) -> float:
     application = case.build(f"{{main: {{master: true, count: {count}}}}}")
     with case.start(latency=LATENCY, seconds=BACKGROUND) as cloud:
         began = time.perf_counter()
-        servers = build_provider(case, cloud, application).ensure_servers(application)
+        servers = build_provider(case, cloud, application).ensure_servers()
         assert len(servers) == count
         return time.perf_counter() - began
 

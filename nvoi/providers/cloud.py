@@ -37,14 +37,14 @@ class RentedServers(ABC, Generic[S]):
 
     is_rented = True
 
-    def __init__(self, routes: Routes, api: Any) -> None:
-        self.routes, self.api = routes, api
+    def __init__(self, application: Application, routes: Routes, api: Any) -> None:
+        self.application, self.routes, self.api = application, routes, api
         #: What was seen last; servers that are worked on side by side change it.
         self._seen: S | None = None
         self._lock = Lock()
 
     @abstractmethod
-    def _read(self, application: Application) -> S:
+    def _read(self) -> S:
         """What there is.
 
         Raises:
@@ -59,24 +59,24 @@ class RentedServers(ABC, Generic[S]):
         """The server, once it bears these labels and no others."""
 
     @abstractmethod
-    def _describe(self, application: Application, *, with_volumes: bool) -> list[str]: ...
+    def _describe(self, *, with_volumes: bool) -> list[str]: ...
 
     @abstractmethod
-    def _describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]: ...
+    def _describe_deletion(self, *, with_volumes: bool) -> list[str]: ...
 
-    def list_servers(self, application: Application) -> tuple[Server, ...]:
-        seen = self._look(application)
+    def list_servers(self) -> tuple[Server, ...]:
+        seen = self._look()
         return tuple(
             self._build_server(seen, wanted, found)
             for wanted in seen.wanted
             if (found := seen.find_server(wanted.name)) is not None
         )
 
-    def list_unlabelled(self, application: Application) -> Sequence[str]:
-        return [str(one) for one in self._look(application).strangers]
+    def list_unlabelled(self) -> Sequence[str]:
+        return [str(one) for one in self._look().strangers]
 
-    def list_surplus(self, application: Application) -> tuple[Server, ...]:
-        seen = self._look(application)
+    def list_surplus(self) -> tuple[Server, ...]:
+        seen = self._look()
         return tuple(
             self._build_server(seen, WantedServer(one.name, one.labels.get(GROUP, "")), one)
             for one in seen.surplus
@@ -97,17 +97,17 @@ class RentedServers(ABC, Generic[S]):
         del server
         return None
 
-    def describe(self, application: Application, *, with_volumes: bool = False) -> list[str]:
+    def describe(self, *, with_volumes: bool = False) -> list[str]:
         self._hurry()
         try:
-            return self._describe(application, with_volumes=with_volumes)
+            return self._describe(with_volumes=with_volumes)
         except RequestError as error:
-            return [*tell_silence(error), *describe_wanted(application)]
+            return [*tell_silence(error), *describe_wanted(self.application)]
 
-    def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
+    def describe_deletion(self, *, with_volumes: bool) -> list[str]:
         self._hurry()
         try:
-            return self._describe_deletion(application, with_volumes=with_volumes)
+            return self._describe_deletion(with_volumes=with_volumes)
         except RequestError as error:
             return tell_silence(error)
 
@@ -115,10 +115,10 @@ class RentedServers(ABC, Generic[S]):
         pace: Pace = self.api.pace
         self.api.pace = pace.hurry()
 
-    def _look(self, application: Application) -> S:
+    def _look(self) -> S:
         """What this run has seen last."""
-        if self._seen is None or self._seen.application != application:
-            self._seen = self._read(application)
+        if self._seen is None:
+            self._seen = self._read()
         return self._seen
 
     def _note(self, changed: Any) -> None:

@@ -68,22 +68,21 @@ class AWS(RentedServers[Situation]):
         environ: Mapping[str, str],
         pace: Pace = PACE,
     ) -> None:
-        super().__init__(routes, EC2(get_account(application, AWSProvider), environ, pace))
+        account = get_account(application, AWSProvider)
+        super().__init__(application, routes, EC2(account, environ, pace))
+        self.app = App(self.api, application)
         self._network: Network | None = None
 
-    def _open(self, application: Application) -> App:
-        return App(self.api, application)
+    def find_faults(self) -> list[Fault]:
+        return [*self.app.offers.find_faults(), *list_name_faults(self.application)]
 
-    def find_faults(self, application: Application) -> list[Fault]:
-        return [*self._open(application).offers.find_faults(), *list_name_faults(application)]
-
-    def _read(self, application: Application) -> Situation:
-        return self._open(application).look()
+    def _read(self) -> Situation:
+        return self.app.look()
 
     def _build_server(self, seen: Situation, wanted: WantedServer, found: Resource) -> Server:
         private: str | None = found.item.get("PrivateIpAddress")
         return build_server(
-            seen.application,
+            self.application,
             wanted,
             self.routes,
             # One that is stopped has no public address: it does not answer anyway.
@@ -97,9 +96,9 @@ class AWS(RentedServers[Situation]):
             ],
         )
 
-    def ensure_servers(self, application: Application) -> tuple[Server, ...]:
-        app = self._open(application)
-        situation, choice, zone = app.check(self._look(application))
+    def ensure_servers(self) -> tuple[Server, ...]:
+        app = self.app
+        situation, choice, zone = app.check(self._look())
         self._seen = None
         for one, type_ in situation.list_other_types():
             log.warning("%s", describe_other_type(one, type_))
@@ -114,12 +113,12 @@ class AWS(RentedServers[Situation]):
             running = app.servers.wait_until_running([*made.values()])
             volumes = app.volumes.ensure(running, situation.wanted, situation.find_data)
         self._seen = situation.replace([*running.values(), *volumes, network.vpc])
-        return self.list_servers(application)
+        return self.list_servers()
 
-    def close_ports(self, application: Application) -> None:
+    def close_ports(self) -> None:
         if self._network is None or not self._network.former:
             return
-        self._open(application).networks.close(self._network)
+        self.app.networks.close(self._network)
         self._network = replace(self._network, former=())
 
     def _relabel(self, found: Resource, labels: dict[str, str]) -> Resource:
@@ -129,22 +128,20 @@ class AWS(RentedServers[Situation]):
             self.api.call("delete_tags", Resources=[found.id], Tags=gone)
         return replace(found, tags=labels)
 
-    def delete_surplus(
-        self, application: Application, servers: Sequence[Server], *, with_volumes: bool
-    ) -> None:
-        app, names = self._open(application), {server.name for server in servers}
+    def delete_surplus(self, servers: Sequence[Server], *, with_volumes: bool) -> None:
+        app, names = self.app, {server.name for server in servers}
         self._seen = None
         failures = app.delete_servers([one for one in app.servers.list_own() if one.name in names])
         if with_volumes:
-            named = list_volume_names(list_wanted(application))
+            named = list_volume_names(list_wanted(self.application))
             unnamed = [one for one in app.volumes.list_own() if one.name not in named]
             failures |= try_all(unnamed, app.volumes.detach)
             failures |= app.delete_parts([one for one in unnamed if one not in failures])
         if failures:
             raise build_error(failures)
 
-    def delete_servers(self, application: Application, *, with_volumes: bool) -> Sequence[str]:
-        app, seen = self._open(application), self._look(application)
+    def delete_servers(self, *, with_volumes: bool) -> Sequence[str]:
+        app, seen = self.app, self._look()
         for clash in seen.list_clashes():
             log.warning("%s, and stays", clash)
         self._seen = None
@@ -184,17 +181,17 @@ class AWS(RentedServers[Situation]):
         if left := wait(self.api, "what was deleted to be gone", look):
             raise build_error({one: failures.get(one) for one in left})
 
-    def _describe(self, application: Application, *, with_volumes: bool) -> list[str]:
-        app = self._open(application)
-        situation, _, zone = app.check(self._look(application))
+    def _describe(self, *, with_volumes: bool) -> list[str]:
+        app = self.app
+        situation, _, zone = app.check(self._look())
         drift = app.networks.find_drift(situation.vpc) if situation.vpc else None
         lines = describe_changes(situation, app.networks, drift, zone, with_volumes=with_volumes)
         now = list_costly([*situation.servers, *situation.data])
         afterwards = list_costly_afterwards(situation, with_volumes=with_volumes)
         return [*lines, describe_costs(partial(read_prices, self.api), now, afterwards)]
 
-    def _describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
-        app = self._open(application)
+    def _describe_deletion(self, *, with_volumes: bool) -> list[str]:
+        app = self.app
         with app.tell_faults():
             own = app.list_own(with_volumes=True)
         lines = describe_deletion(own, with_volumes=with_volumes)

@@ -60,10 +60,10 @@ class Inventory(inventory.Inventory[Resource]):
         addresses = (one for one in self.list(ADDRESS) if one.place == zone)
         return next((one for one in addresses if one.labels.get(OF_SERVER) == server), None)
 
-    def list_free_addresses(self, server: Resource) -> list[Resource]:
+    def list_free_addresses(self, server: Resource) -> tuple[Resource, ...]:
         """The addresses of a server that nobody's labels are on."""
         addresses = (one for one in self.strangers if one.kind is ADDRESS)
-        return [one for one in addresses if one.data["server"]["id"] == server.id]
+        return tuple(one for one in addresses if one.data["server"]["id"] == server.id)
 
     def list_roots(self) -> tuple[Resource, ...]:
         """The disks that servers start from."""

@@ -123,22 +123,22 @@ def deploy_servers(
     provider: Provider, application: Application, *, with_volumes: bool = False
 ) -> None:
     """What a deploy asks of a provider, in its order; the servers themselves are never reached."""
-    assert not provider.find_faults(application)
-    provider.list_servers(application)
+    assert not provider.find_faults()
+    provider.list_servers()
     # Whatever a broken run has left bears labels: nobody is asked for --adopt.
-    assert not provider.list_unlabelled(application)
-    surplus = provider.list_surplus(application)
-    servers = provider.ensure_servers(application)
+    assert not provider.list_unlabelled()
+    surplus = provider.list_surplus()
+    servers = provider.ensure_servers()
     for server in servers:
         if server.is_new:
             present, following = server.host.host_keys[-1], generate_host_key().public
             both = provider.keep_host_keys(server, [present, following])
             assert not provider.keep_host_keys(both, [following]).is_new
-    provider.close_ports(application)
+    provider.close_ports()
     if surplus or with_volumes:
-        provider.delete_surplus(application, surplus, with_volumes=with_volumes)
+        provider.delete_surplus(surplus, with_volumes=with_volumes)
 
 
 def delete_servers(provider: Provider, application: Application) -> None:
-    provider.list_servers(application)
-    assert not provider.delete_servers(application, with_volumes=True)
+    provider.list_servers()
+    assert not provider.delete_servers(with_volumes=True)

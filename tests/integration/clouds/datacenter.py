@@ -111,7 +111,7 @@ class Site(ABC):
     def begin(self, application: Application) -> Provider:
         """A run that has its servers."""
         provider = self.open(application)
-        provider.ensure_servers(application)
+        provider.ensure_servers()
         return provider
 
 
