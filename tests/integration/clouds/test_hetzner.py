@@ -25,15 +25,14 @@ from tests.fakes.clouds.hetzner import (
     Hetzner,
 )
 from tests.fakes.clouds.server import Answer, Call, Fault, Refused, route
-from tests.integration.clouds.case import deploy_servers
-from tests.integration.clouds.hetzner_case import (
+from tests.integration.clouds.hetzner_site import (
     BRISK,
-    CASE,
     PACE,
+    HetznerSite,
     build_config,
     build_provider,
-    check_whole,
 )
+from tests.integration.clouds.site import deploy_servers
 
 ONE = "{main: {master: true}}"
 DISK = "{main: {master: true, volumes: {data: {size: 20}}}}"
@@ -73,8 +72,8 @@ def list_changes(calls: list[Call]) -> list[str]:
 def test_an_empty_project_gets_all_that_the_config_names(cloud: Hetzner) -> None:
     cloud.polls = 2
     application = build_config()
-    deploy_servers(build_provider(cloud, application), application)
-    check_whole(cloud, application)
+    deploy_servers(build_provider(cloud, application))
+    HetznerSite(cloud).check_whole(application)
     network = cloud.get(NETWORKS, "nvoi-shop-network")
     assert network["ip_range"] == "10.0.0.0/16"
     subnet = {key: network["subnets"][0][key] for key in ("type", "ip_range", "network_zone")}
@@ -152,13 +151,14 @@ def test_servers_are_made_side_by_side(cloud: Hetzner) -> None:
 
 def test_of_a_thousand_other_resources_none_is_touched(cloud: Hetzner) -> None:
     cloud.add_others(1000)
-    before = repr(CASE.show_others(cloud))
+    site = HetznerSite(cloud)
+    before = repr(site.show_others())
     application = build_config()
-    deploy_servers(build_provider(cloud, application), application)
-    check_whole(cloud, application)
+    deploy_servers(build_provider(cloud, application))
+    HetznerSite(cloud).check_whole(application)
     assert build_provider(cloud, application).delete_servers(with_volumes=True) == ()
-    assert CASE.list_left(cloud) == []
-    assert repr(CASE.show_others(cloud)) == before
+    assert site.list_left() == []
+    assert repr(site.show_others()) == before
 
 
 def test_an_app_of_another_name_with_the_same_key_shares_the_key_alone(cloud: Hetzner) -> None:
@@ -393,7 +393,7 @@ def test_a_delete_goes_on_past_a_failure_and_names_what_is_left(cloud: Hetzner) 
     assert cloud.list_names(SERVERS) == ["shop-work-1"]
     cloud.get(SERVERS, "shop-work-1")["protection"]["delete"] = False
     build_provider(cloud, application).delete_servers(with_volumes=True)
-    assert CASE.list_left(cloud) == []
+    assert HetznerSite(cloud).list_left() == []
 
 
 # What is shown beforehand

@@ -6,8 +6,7 @@ import pytest
 
 from nvoi.errors import NvoiError
 from tests.fakes.clouds.server import Fault, Refused
-from tests.integration.clouds.case import open_to_public
-from tests.integration.clouds.datacenter import Site
+from tests.integration.clouds.site import Site, open_to_public
 
 #: The calls by which something is let in no more.
 CLOSING = {

@@ -9,8 +9,7 @@ import pytest
 from nvoi.errors import ConfigError, NvoiError
 from nvoi.providers.host_keys import generate_host_key
 from tests.fakes.clouds.server import FOREVER, Fault, Refused
-from tests.integration.clouds.case import deploy_servers
-from tests.integration.clouds.datacenter import Site
+from tests.integration.clouds.site import Site, deploy_servers
 
 ONE = "{main: {master: true}}"
 DISK = "{main: {master: true, volumes: {data: {size: 20}}}}"
@@ -30,9 +29,9 @@ OWNERS = (
 
 def test_a_deploy_with_nothing_to_change_asks_little_and_changes_nothing(site: Site) -> None:
     application = site.read(DISK)
-    deploy_servers(site.open(application), application)
+    deploy_servers(site.open(application))
     with site.cloud.record() as calls:
-        deploy_servers(site.open(application), application)
+        deploy_servers(site.open(application))
     assert [str(call) for call in calls if not call.is_reading] == []
     assert len(calls) == site.calls
 
