@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 
 from nvoi import parallel
 from nvoi.account import telling_made
@@ -19,11 +18,8 @@ from nvoi.providers.aws.description import (
     describe_changes,
     describe_costs,
     describe_deletion,
-    list_costly,
-    list_costly_afterwards,
 )
 from nvoi.providers.aws.network import Network
-from nvoi.providers.aws.prices import read_prices
 from nvoi.providers.aws.resources import Resource, build_pairs
 from nvoi.providers.aws.servers import describe_other_type, wait
 from nvoi.providers.aws.situation import Situation
@@ -186,9 +182,14 @@ class AWS(RentedServers[Situation]):
         situation, _, zone = app.check(self._look())
         drift = app.networks.find_drift(situation.vpc) if situation.vpc else None
         lines = describe_changes(situation, app.networks, drift, zone, with_volumes=with_volumes)
-        now = list_costly([*situation.servers, *situation.data])
-        afterwards = list_costly_afterwards(situation, with_volumes=with_volumes)
-        return [*lines, describe_costs(partial(read_prices, self.api), now, afterwards)]
+        costs = describe_costs(
+            self.api,
+            (*situation.servers, *situation.lacking),
+            lambda tariff: tariff.describe_changes(
+                situation, lambda _: "", with_volumes=with_volumes
+            ),
+        )
+        return [*lines, costs]
 
     def _describe_deletion(self, *, with_volumes: bool) -> list[str]:
         app = self.app
@@ -198,9 +199,11 @@ class AWS(RentedServers[Situation]):
         traces = app.find_traces().items()
         lines += [f"leaves {trace}, which is in {region}" for region, trace in traces]
         if own:
-            kept = [one for one in own if one.is_data and not with_volumes]
-            read = partial(read_prices, self.api)
-            lines.append(describe_costs(read, list_costly(own), list_costly(kept)))
+            servers = [one for one in own if one.is_server]
+            data = [one for one in own if one.is_data]
+            priced, kept = [*servers, *data], [] if with_volumes else data
+            costs = describe_costs(self.api, servers, lambda it: it.describe(priced, kept))
+            lines.append(costs)
         return lines
 
 

@@ -58,6 +58,15 @@ class Resource:
         return self.kind == "volume" and OF_SERVER not in self.tags
 
     @property
+    def type(self) -> str:
+        return str(self.item["InstanceType"])
+
+    @property
+    def place(self) -> str:
+        # All zones of a region have the same prices.
+        return ""
+
+    @property
     def size(self) -> int:
         return int(self.item["Size"])
 

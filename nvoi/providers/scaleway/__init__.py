@@ -149,7 +149,7 @@ class Scaleway(RentedServers[Inventory]):
     def _describe_deletion(self, *, with_volumes: bool) -> list[str]:
         regions = self._find_regions()
         inventory = self._read_regions(regions).drop_strangers()
-        zones = dict.fromkeys(one.place for one in inventory.list_priced())
+        zones = dict.fromkeys(one.place for one in (*inventory.servers, *inventory.disks))
         with asking():
             shelves = work_on_all([*zones], lambda zone: read_shelf(self.api, zone))
         return describe_deletion(inventory, shelves, with_volumes=with_volumes)

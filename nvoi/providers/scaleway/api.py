@@ -98,6 +98,10 @@ class Resource:
         return self.kind is VOLUME and OF_SERVER not in self.labels
 
     @property
+    def type(self) -> str:
+        return str(self.data["commercial_type"])
+
+    @property
     def size(self) -> int:
         return int(self.data["size"]) // GB
 

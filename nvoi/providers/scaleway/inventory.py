@@ -25,7 +25,7 @@ from nvoi.providers.scaleway.api import (
     ScalewayAPI,
     build_resource,
 )
-from nvoi.providers.scaleway.offers import ZONES
+from nvoi.providers.scaleway.offers import ROOT_SIZE, ZONES
 
 #: Kinds that are in zones and in regions; of those what a deploy looks at where nothing lacks.
 ZONAL, REGIONAL = (SERVER, ADDRESS, VOLUME, FIREWALL), (NETWORK, VPC)
@@ -45,6 +45,16 @@ class Inventory(inventory.Inventory[Resource]):
     types: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
     word = "tag"
+    root_size = ROOT_SIZE
+
+    @property
+    def disks(self) -> tuple[Resource, ...]:
+        return self.list(VOLUME)
+
+    def list_going(self, *, with_volumes: bool) -> tuple[Resource, ...]:
+        names = {one.name for one in self.surplus}
+        roots = (one for one in self.list_roots() if self.get_server_name(one) in names)
+        return (*super().list_going(with_volumes=with_volumes), *roots)
 
     def list(self, kind: Kind) -> tuple[Resource, ...]:
         return tuple(one for one in self.usable if one.kind is kind)
@@ -68,9 +78,6 @@ class Inventory(inventory.Inventory[Resource]):
     def list_roots(self) -> tuple[Resource, ...]:
         """The disks that servers start from."""
         return tuple(one for one in self.list(VOLUME) if not one.is_data)
-
-    def list_priced(self) -> tuple[Resource, ...]:
-        return (*self.servers, *self.list(VOLUME))
 
     def get_server_name(self, resource: Resource) -> str:
         """The name of the server that it is, or is a part of; empty for all else."""

@@ -30,6 +30,8 @@ class Thing:
     name: str
     labels: dict[str, str] = field(compare=False)
     size: int = 10
+    type: str = ""
+    place: str = ""
 
     @property
     def is_server(self) -> bool:
