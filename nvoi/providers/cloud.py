@@ -5,19 +5,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from threading import Lock
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from nvoi.account import Pace
 from nvoi.command import Command
 from nvoi.config.schema import Application
-from nvoi.errors import NvoiError, RequestError
+from nvoi.errors import HostsError, NvoiError, RequestError
 from nvoi.log.levels import get_logger
 from nvoi.providers import disks
 from nvoi.providers.host_keys import replace_host_key_labels
 from nvoi.providers.inventory import Inventory
 from nvoi.providers.provider import Server
 from nvoi.providers.rented import GROUP, WantedServer
-from nvoi.providers.wording import describe_silence, describe_wanted
+from nvoi.providers.wording import build_strangers_error, describe_silence, describe_wanted
 from nvoi.ssh.routes import Routes
 
 log = get_logger("nvoi.providers")
@@ -36,6 +36,10 @@ class RentedServers(ABC, Generic[S]):
     """
 
     is_rented = True
+
+    #: What the cloud is called, and where its owner may delete things.
+    title: ClassVar[str]
+    console: ClassVar[str]
 
     def __init__(self, application: Application, routes: Routes, api: Any) -> None:
         self.application, self.routes, self.api = application, routes, api
@@ -57,6 +61,18 @@ class RentedServers(ABC, Generic[S]):
     @abstractmethod
     def _relabel(self, found: Any, labels: dict[str, str]) -> Any:
         """The server, once it bears these labels and no others."""
+
+    def _look_everywhere(self) -> S:
+        """What there is, also where the config no longer says that something is."""
+        return self._look()
+
+    @abstractmethod
+    def _delete_own(self, seen: S, *, with_volumes: bool) -> Sequence[str]:
+        """Delete all that bears the app's labels; returns the names of the disks that stay.
+
+        Raises:
+            NvoiError: something is left.
+        """
 
     @abstractmethod
     def _describe(self, *, with_volumes: bool) -> list[str]: ...
@@ -96,6 +112,23 @@ class RentedServers(ABC, Generic[S]):
         # Nothing of an app is on the disks that its servers start from.
         del server
         return None
+
+    def delete_servers(self, *, with_volumes: bool) -> Sequence[str]:
+        seen = self._look_everywhere()
+        for clash in seen.list_clashes():
+            log.warning("%s, and stays", clash)
+        self._seen = None
+        kept: Sequence[str] = ()
+        errors: list[NvoiError] = []
+        try:
+            kept = self._delete_own(seen, with_volumes=with_volumes)
+        except NvoiError as error:
+            errors.append(error)
+        if strangers := [one for one in seen.strangers if with_volumes or not one.is_data]:
+            errors.append(build_strangers_error(self.title, strangers, seen.word, self.console))
+        if errors:
+            raise errors[0] if len(errors) == 1 else HostsError(errors)
+        return kept
 
     def describe(self, *, with_volumes: bool = False) -> list[str]:
         self._hurry()

@@ -35,7 +35,7 @@ from nvoi.providers.rented import (
     list_volume_names,
     list_wanted,
 )
-from nvoi.providers.wording import build_left_error, build_strangers_error
+from nvoi.providers.wording import build_left_error
 from nvoi.ssh.routes import Routes
 from nvoi.waiting import NotReadyError
 
@@ -55,6 +55,7 @@ class AWS(RentedServers[Situation]):
         pace: how long AWS is waited for.
     """
 
+    title, console = "AWS", "at AWS"
     api: EC2
 
     def __init__(
@@ -136,16 +137,12 @@ class AWS(RentedServers[Situation]):
         if failures:
             raise build_error(failures)
 
-    def delete_servers(self, *, with_volumes: bool) -> Sequence[str]:
-        app, seen = self.app, self._look()
-        for clash in seen.list_clashes():
-            log.warning("%s, and stays", clash)
-        self._seen = None
+    def _delete_own(self, seen: Situation, *, with_volumes: bool) -> Sequence[str]:
+        del seen
+        app = self.app
         with app.tell_faults():
             own = app.list_own(with_volumes=with_volumes)
         self._check_all_gone(app, {*own}, app.delete(own), with_volumes=with_volumes)
-        if free := [one for one in seen.strangers if with_volumes or not one.is_data]:
-            raise build_strangers_error("AWS", free, "tag", "at AWS")
         if traces := app.find_traces():
             raise build_elsewhere_error(traces)
         return [] if with_volumes else [one.name for one in app.volumes.list_own()]

@@ -9,7 +9,7 @@ from functools import partial
 from nvoi import parallel
 from nvoi.account import Pace, telling_made
 from nvoi.config.schema import Application, HetznerProvider
-from nvoi.errors import ConfigError, Fault, HostsError, NvoiError, RequestError
+from nvoi.errors import ConfigError, Fault, NvoiError, RequestError
 from nvoi.naming import build_firewall_name, build_network_name
 from nvoi.providers.cloud import RentedServers, log
 from nvoi.providers.hetzner.api import API, list_actions
@@ -46,7 +46,6 @@ from nvoi.providers.rented import (
     list_volume_names,
     list_wanted,
 )
-from nvoi.providers.wording import build_strangers_error
 from nvoi.ssh.routes import Routes
 from nvoi.waiting import NotReadyError
 
@@ -64,6 +63,7 @@ class Hetzner(RentedServers[Situation]):
         UsageError: ``environ`` names a proxy or an address of the API that cannot be used.
     """
 
+    title, console = "Hetzner", "in Hetzner's console"
     api: API
 
     def __init__(
@@ -109,27 +109,15 @@ class Hetzner(RentedServers[Situation]):
         with self._tell():
             self._repeat(select)
 
-    def delete_servers(self, *, with_volumes: bool) -> Sequence[str]:
-        seen = self._look()
-        for clash in seen.list_clashes():
-            log.warning("%s, and stays", clash)
-        strangers = [one for one in seen.strangers if with_volumes or not one.is_data]
-        errors: list[NvoiError] = []
+    def _delete_own(self, seen: Situation, *, with_volumes: bool) -> Sequence[str]:
+        del seen
         with self._tell():
-            try:
-                self._repeat(
-                    lambda found: plan_removal(list_going(found, with_volumes=with_volumes)),
-                    with_keys=True,
-                )
-            except NvoiError as error:
-                errors.append(error)
-            if strangers:
-                place = "in Hetzner's console"
-                errors.append(build_strangers_error("Hetzner", strangers, "label", place))
-            if errors:
-                raise errors[0] if len(errors) == 1 else HostsError(errors)
-        seen = self._look()
-        return () if with_volumes else sorted(one.name for one in seen.data if seen.is_own(one))
+            self._repeat(
+                lambda found: plan_removal(list_going(found, with_volumes=with_volumes)),
+                with_keys=True,
+            )
+        after = self._look()
+        return () if with_volumes else sorted(one.name for one in after.data if after.is_own(one))
 
     # What is shown beforehand
 

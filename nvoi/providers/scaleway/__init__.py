@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 from nvoi.config.schema import Application, ScalewayProvider
 from nvoi.errors import ConfigError, Fault, HostsError, NvoiError, RequestError
-from nvoi.invocation import name_command
 from nvoi.parallel import work_on_all
 from nvoi.providers.cloud import RentedServers, log
 from nvoi.providers.provider import Server
@@ -60,6 +59,7 @@ class Scaleway(RentedServers[Inventory]):
         UsageError: the address of the API, or a proxy, in ``environ`` cannot be used.
     """
 
+    title, console = "Scaleway", "in Scaleway's console"
     api: ScalewayAPI
 
     def __init__(
@@ -73,6 +73,8 @@ class Scaleway(RentedServers[Inventory]):
         key, project = account.secret_key, account.project_id
         super().__init__(application, routes, ScalewayAPI(key, project, environ, pace or Pace()))
         self._region = find_region(account.zone)
+        #: Those where the app was found to have something.
+        self._regions = [self._region]
         #: The ports that were left open for the release before, by the groups that let them in.
         self._former: dict[Resource, list[int]] = {}
 
@@ -124,22 +126,19 @@ class Scaleway(RentedServers[Inventory]):
         remover.delete_all(these)
         check_left(remover.left.values(), remover.reasons)
 
-    def delete_servers(self, *, with_volumes: bool) -> Sequence[str]:
-        regions = self._find_regions()
-        whole = self._read_regions(regions)
-        for clash in whole.list_clashes():
-            log.warning("%s, and stays", clash)
-        inventory = whole.drop_strangers()
+    def _look_everywhere(self) -> Inventory:
+        self._regions = self._find_regions()
+        return self._read_regions(self._regions)
+
+    def _delete_own(self, seen: Inventory, *, with_volumes: bool) -> Sequence[str]:
+        inventory = seen.drop_strangers()
         kept = {} if with_volumes else {one.id: one for one in inventory.data}
         remover = Remover(self.api, inventory)
-        self._seen = None
         remover.delete_all(one for one in inventory.resources if one.id not in kept)
-        after = self._read_regions(regions)
+        after = self._read_regions(self._regions).drop_strangers()
         spared = () if with_volumes else after.data
-        left = {one.id: one for one in after.usable if one not in spared}
-        adopt = f"no tag says whose it is; {name_command('deploy --adopt')} takes it over"
-        strangers = {one.id: NvoiError(adopt) for one in after.strangers}
-        check_left({**remover.left, **left}.values(), {**remover.reasons, **strangers})
+        left = {one.id: one for one in after.resources if one not in spared}
+        check_left({**remover.left, **left}.values(), remover.reasons)
         return [one.name for one in spared]
 
     def _describe(self, *, with_volumes: bool) -> list[str]:
@@ -147,8 +146,7 @@ class Scaleway(RentedServers[Inventory]):
         return describe_changes(situation, with_volumes=with_volumes)
 
     def _describe_deletion(self, *, with_volumes: bool) -> list[str]:
-        regions = self._find_regions()
-        inventory = self._read_regions(regions).drop_strangers()
+        inventory = self._look_everywhere().drop_strangers()
         zones = dict.fromkeys(one.place for one in (*inventory.servers, *inventory.disks))
         with asking():
             shelves = work_on_all([*zones], lambda zone: read_shelf(self.api, zone))

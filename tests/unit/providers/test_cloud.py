@@ -66,6 +66,9 @@ class Cloud(RentedServers[SlowInventory]):
     def _relabel(self, found: Thing, labels: dict[str, str]) -> Thing:
         return replace(found, labels=labels)
 
+    def _delete_own(self, seen: SlowInventory, *, with_volumes: bool) -> list[str]:
+        raise NotImplementedError
+
     def _describe(self, *, with_volumes: bool) -> list[str]:
         raise NotImplementedError
 
