@@ -66,14 +66,17 @@ class AWSSite(Site):
         self._names: dict[str, str] = {}
 
     @classmethod
-    def start(cls) -> Self:
-        """More of each kind than an answer has."""
+    def start(cls, others: int = 0) -> Self:
+        """Many are disks of servers: those are made sooner than servers."""
         cloud = StrictAWS(get_moto())
-        cloud.page = PAGE
+        cloud.page = others // PAGE or PAGE
         account = build_client(cloud.moto)
-        account.run_instances(
-            ImageId=X86, InstanceType="t3.micro", MinCount=OTHERS, MaxCount=OTHERS
-        )
+        disks = [
+            {"DeviceName": f"/dev/sd{number}", "Ebs": {"VolumeSize": 1}}
+            for number in range(others // OTHERS)
+        ]
+        count = {"MinCount": OTHERS, "MaxCount": OTHERS, "BlockDeviceMappings": disks}
+        account.run_instances(ImageId=X86, InstanceType="t3.micro", **count)
         for number in range(2):
             vpc = account.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
             account.create_subnet(VpcId=vpc, CidrBlock="10.0.1.0/24")

@@ -31,9 +31,9 @@ class CloudflareCase(Case):
         self.cloud = cloud
 
     @classmethod
-    def start(cls) -> Self:
+    def start(cls, others: int = 100) -> Self:
         cloud = Cloudflare()
-        for number in range(100):
+        for number in range(others):
             cloud.add_tunnel(f"nvoi-shop-{number}-web", f"x{number}.example.com")
             cloud.add_record(f"x{number}.example.com", "A", "192.0.2.9")
         # Made by a deploy before, of a service and a name that the config has left since.

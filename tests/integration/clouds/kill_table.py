@@ -13,13 +13,12 @@ broken run. What is of others stays as it is.
 
 from __future__ import annotations
 
-import copy
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -31,7 +30,7 @@ from tests.integration.clouds.aws_site import AWSSite
 from tests.integration.clouds.cloudflare_case import CloudflareCase
 from tests.integration.clouds.hetzner_site import HetznerSite
 from tests.integration.clouds.scaleway_site import ScalewaySite
-from tests.integration.clouds.site import Case
+from tests.integration.clouds.site import Case, start
 
 CASES: dict[str, type[Case]] = {
     case.title.lower(): case for case in (HetznerSite, CloudflareCase, AWSSite, ScalewaySite)
@@ -68,18 +67,6 @@ class Cell:
 
     def __str__(self) -> str:
         return f"{self.cloud} {self.operation} {self.number} {self.fault}"
-
-
-@contextmanager
-def start(kind: type[Case]) -> Iterator[Case]:
-    """An account, in which what is of others has to be as it was at the end."""
-    case = kind.start()
-    try:
-        others = copy.deepcopy(case.show_others())
-        yield case
-        assert case.show_others() == others, "what is of others was touched"
-    finally:
-        case.cloud.close()
 
 
 def count_calls(kind: type[Case]) -> dict[str, int]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import ipaddress
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from nvoi.config.schema import Application, Ingress, Volume
 from nvoi.providers import Provider
@@ -39,8 +40,8 @@ class Case(ABC):
 
     @classmethod
     @abstractmethod
-    def start(cls) -> Self:
-        """A stand-in with things of others, and its delays at 0."""
+    def start(cls, others: int = 0) -> Self:
+        """A stand-in with its delays at 0, and so many things of others: more than a page has."""
 
     @abstractmethod
     def deploy(self, application: Application) -> None:
@@ -66,6 +67,21 @@ class Case(ABC):
     @abstractmethod
     def show_others(self) -> object:
         """All that is not the app's, to be compared."""
+
+
+C = TypeVar("C", bound=Case)
+
+
+@contextmanager
+def start(kind: type[C], others: int = 0) -> Iterator[C]:
+    """An account, in which what is of others has to be as it was at the end."""
+    case = kind.start(others) if others else kind.start()
+    try:
+        before = copy.deepcopy(case.show_others())
+        yield case
+        assert case.show_others() == before, "what is of others was touched"
+    finally:
+        case.cloud.close()
 
 
 @dataclass(frozen=True)
@@ -229,9 +245,9 @@ class ProjectSite(Site):
         super().__init__()
 
     @classmethod
-    def start(cls) -> Self:
+    def start(cls, others: int = 0) -> Self:
         cloud = cls.stand_in()
-        cloud.add_others(cls.others)
+        cloud.add_others(others or cls.others)
         return cls(cloud)
 
     @abstractmethod

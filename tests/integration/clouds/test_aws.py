@@ -40,8 +40,7 @@ OWN = {"managed-by": "nvoi", "app": "shop", "environment": "production"}
 
 
 def test_what_is_made_is_as_the_documentation_says(aws_cloud: StrictAWS, aws_account: Any) -> None:
-    app = build_app(ONE_SERVER)
-    [main] = build_aws(aws_cloud, app).ensure_servers()
+    [main] = build_aws(aws_cloud, build_app(ONE_SERVER)).ensure_servers()
     [vpc] = [one for one in aws_account.describe_vpcs()["Vpcs"] if not one["IsDefault"]]
     inside = [{"Name": "vpc-id", "Values": [vpc["VpcId"]]}]
     [subnet] = aws_account.describe_subnets(Filters=inside)["Subnets"]
@@ -156,8 +155,7 @@ def test_a_volume_that_was_kept_comes_to_the_next_servers_which_are_in_its_zone(
     assert aws.delete_servers(with_volumes=False) == ["shop-main-data"]
     assert list_all(aws_account) == {"volume": ["shop-main-data"]}
     # The zone follows from the volume, where the config does not say it.
-    app = build_app(ONE_SERVER)
-    [main] = build_aws(aws_cloud, app).ensure_servers()
+    [main] = build_aws(aws_cloud, build_app(ONE_SERVER)).ensure_servers()
     assert main.disks[0].device.endswith(kept["VolumeId"].replace("-", ""))
     placement = get_instance(aws_account, "shop-main-1")["Placement"]
     assert placement["AvailabilityZone"] == "eu-central-1b"
@@ -248,9 +246,8 @@ def test_a_request_whose_answer_was_lost_makes_nothing_twice(
     aws_cloud.lag = 1
     for action in CREATED:
         aws_cloud.fail_on("POST", f"/ec2/{action}$", Fault(acts=True))
-    app = build_app(ONE_SERVER)
     # Time for more than one look at what was made.
-    build_aws(aws_cloud, app, replace(PACE, settle=30.0)).ensure_servers()
+    build_aws(aws_cloud, build_app(ONE_SERVER), replace(PACE, settle=30.0)).ensure_servers()
     assert not aws_cloud.has_faults
     assert list_all(aws_account) == WHOLE_OF_ONE
 
@@ -366,8 +363,7 @@ def test_where_many_have_a_name_what_is_free_is_taken_over_and_what_is_anothers_
 ) -> None:
     add_volume(aws_account, "shop-main-data", {"managed-by": "terraform"})
     add_volume(aws_account, "shop-main-data", {})
-    app = build_app(ONE_SERVER)
-    build_aws(aws_cloud, app).ensure_servers()
+    build_aws(aws_cloud, build_app(ONE_SERVER)).ensure_servers()
     named = [one for one in list_items(aws_account)["volume"] if is_named(one, "shop-main-data")]
     assert [read_tags(one)["managed-by"] for one in named] == ["terraform", "nvoi"]
     add_volume(aws_account, "shop-main-more", {"managed-by": "me"})
@@ -395,8 +391,7 @@ def is_named(item: dict[str, Any], name: str) -> bool:
 def test_a_deletion_goes_on_past_what_cannot_be_deleted_and_names_it(
     aws_cloud: StrictAWS, aws_account: Any
 ) -> None:
-    app = build_app(ONE_SERVER)
-    aws = build_aws(aws_cloud, app)
+    aws = build_aws(aws_cloud, build_app(ONE_SERVER))
     aws.ensure_servers()
     vpc = get_instance(aws_account, "shop-main-1")["VpcId"]
     aws_account.create_subnet(VpcId=vpc, CidrBlock="10.0.7.0/24")
@@ -413,8 +408,7 @@ def test_a_deletion_goes_on_past_what_cannot_be_deleted_and_names_it(
 
 
 def test_a_dry_run_reads_the_account_and_says_what_it_costs(aws_cloud: StrictAWS) -> None:
-    app = build_app()
-    aws = build_aws(aws_cloud, app)
+    aws = build_aws(aws_cloud, build_app())
     lines = aws.describe()
     assert lines[0].startswith("makes VPC nvoi-shop-network (10.0.0.0/16) with a subnet")
     assert "makes server shop-main-1, a t3.small in eu-central-1a" in lines
@@ -458,8 +452,7 @@ def test_the_policy_of_the_documentation_is_what_nvoi_needs_and_no_more(
     statements = json.loads(block.text)["Statement"]
     actions = [action for one in statements for action in one["Action"]]
     aws_cloud.allowed = {*actions}
-    app = build_app(ONE_SERVER)
-    aws = build_aws(aws_cloud, app)
+    aws = build_aws(aws_cloud, build_app(ONE_SERVER))
     [server, *_] = aws.ensure_servers()
     aws.keep_host_keys(server, [generate_host_key().public])
     aws.delete_servers(with_volumes=True)

@@ -11,8 +11,7 @@ from dataclasses import replace
 import pytest
 from ruamel.yaml import YAML
 
-from nvoi.errors import ConfigError, ExtraError, NvoiError
-from nvoi.providers import get_provider
+from nvoi.errors import ConfigError, NvoiError
 from nvoi.providers.hetzner import Hetzner as Provider
 from nvoi.providers.host_keys import decode_host_key
 from tests.fakes.clouds.hetzner import (
@@ -46,18 +45,16 @@ def cloud() -> Iterator[Hetzner]:
 
 def ensure(cloud: Hetzner, servers: str = ONE, **options: str) -> Provider:
     """A run that has made all that the config names."""
-    application = build_config(servers, **options)
-    provider = build_provider(cloud, application)
+    provider = build_provider(cloud, build_config(servers, **options))
     provider.ensure_servers()
     return provider
 
 
 def refuse(cloud: Hetzner, servers: str = ONE, **options: str) -> str:
     """The error of a run whose config the account cannot have, which has made nothing."""
-    application = build_config(servers, **options)
     before = cloud.show_all()
     with pytest.raises(ConfigError) as caught:
-        build_provider(cloud, application).ensure_servers()
+        build_provider(cloud, build_config(servers, **options)).ensure_servers()
     assert cloud.show_all() == before
     return caught.value.message
 
@@ -149,26 +146,13 @@ def test_servers_are_made_side_by_side(cloud: Hetzner) -> None:
 # What is found
 
 
-def test_of_a_thousand_other_resources_none_is_touched(cloud: Hetzner) -> None:
-    cloud.add_others(1000)
-    site = HetznerSite(cloud)
-    before = repr(site.show_others())
-    application = build_config()
-    deploy_servers(build_provider(cloud, application))
-    HetznerSite(cloud).check_whole(application)
-    assert build_provider(cloud, application).delete_servers(with_volumes=True) == ()
-    assert site.list_left() == []
-    assert repr(site.show_others()) == before
-
-
 def test_an_app_of_another_name_with_the_same_key_shares_the_key_alone(cloud: Hetzner) -> None:
     ensure(cloud)
     branch = replace(build_config(ONE), name="shop-blue")
     build_provider(cloud, branch).ensure_servers()
     assert cloud.list_names(SERVERS) == ["shop-blue-main-1", "shop-main-1"]
     assert len(cloud.show_all()["ssh_keys"]) == 1
-    application = build_config(ONE)
-    build_provider(cloud, application).delete_servers(with_volumes=True)
+    build_provider(cloud, build_config(ONE)).delete_servers(with_volumes=True)
     assert cloud.list_names(SERVERS) == ["shop-blue-main-1"]
 
 
@@ -221,9 +205,8 @@ def test_what_is_out_of_stock_is_told_with_the_nearest_and_its_price(cloud: Hetz
 def test_stock_that_ran_out_meanwhile_is_told_likewise(cloud: Hetzner) -> None:
     refusal = Refused(412, "resource_unavailable", "server type is not available")
     cloud.fail_on("POST", "/servers$", Fault(refusal))
-    application = build_config(ONE)
     with pytest.raises(NvoiError, match="server shop-main-1: cx23 is out of stock") as caught:
-        build_provider(cloud, application).ensure_servers()
+        build_provider(cloud, build_config(ONE)).ensure_servers()
     assert "cx33 in fsn1 for EUR 7.74 a month" in caught.value.message
     assert "made so far, which the next run goes on from: network nvoi-shop-" in caught.value.hint
     ensure(cloud)
@@ -270,8 +253,7 @@ def test_a_network_that_overlaps_is_an_error_that_names_it(cloud: Hetzner) -> No
 
 def test_a_volume_elsewhere_is_a_fault_that_names_it(cloud: Hetzner) -> None:
     ensure(cloud, DISK)
-    application = build_config(DISK)
-    build_provider(cloud, application).delete_servers(with_volumes=False)
+    build_provider(cloud, build_config(DISK)).delete_servers(with_volumes=False)
     text = refuse(cloud, DISK, location="nbg1")
     assert "volumes.data: the volume is in fsn1, and its server in nbg1" in text
     ensure(cloud, "{main: {master: true}}")
@@ -319,8 +301,7 @@ def test_what_passes_is_waited_for(cloud: Hetzner, fault: Fault) -> None:
 def test_an_answer_that_was_lost_makes_nothing_twice(cloud: Hetzner) -> None:
     for path in ("/networks$", "/firewalls$", "/ssh_keys$", "/servers$", "/volumes$", "/attach$"):
         cloud.fail_on("POST", path, Fault(acts=True, hangs=path == "/servers$"))
-    application = build_config(DISK)
-    build_provider(cloud, application, BRISK).ensure_servers()
+    build_provider(cloud, build_config(DISK), BRISK).ensure_servers()
     assert [len(things) for things in cloud.show_all().values()] == [1, 1, 1, 1, 1]
 
 
@@ -333,10 +314,9 @@ def test_an_action_that_fails_is_tried_again(cloud: Hetzner, command: str) -> No
 
 def test_an_action_that_never_ends_is_told_with_its_last_state(cloud: Hetzner) -> None:
     cloud.polls = 1_000_000
-    application = build_config(ONE)
     pace = replace(PACE, deadline=0.3)
     with pytest.raises(NvoiError, match=r"create_server \(50 %\)") as caught:
-        build_provider(cloud, application, pace).ensure_servers()
+        build_provider(cloud, build_config(ONE), pace).ensure_servers()
     assert "server shop-main-1" in caught.value.hint
     cloud.polls = 0
     for _ in range(2):
@@ -348,9 +328,8 @@ def test_an_action_that_never_ends_is_told_with_its_last_state(cloud: Hetzner) -
 def test_one_that_fails_again_and_again_is_told_after_all(cloud: Hetzner) -> None:
     refusal = Refused(500, "server_error", "something went wrong")
     cloud.fail_on("POST", "/firewalls$", Fault(refusal), times=1000)
-    application = build_config(ONE)
     with pytest.raises(NvoiError, match="firewall nvoi-shop-firewall: HTTP 500") as caught:
-        build_provider(cloud, application).ensure_servers()
+        build_provider(cloud, build_config(ONE)).ensure_servers()
     assert "network nvoi-shop-network" in caught.value.hint
 
 
@@ -361,20 +340,18 @@ class Forgetful(Hetzner):
 
 
 def test_what_is_taken_and_never_done_is_told_after_all() -> None:
-    application = build_config(ONE)
     with Forgetful() as cloud:
         ensure(cloud)
         cloud.get(FIREWALLS, "nvoi-shop-firewall")["rules"].clear()
         with pytest.raises(NvoiError, match="does not do it: corrects firewall nvoi-shop-fire"):
-            build_provider(cloud, application).ensure_servers()
+            build_provider(cloud, build_config(ONE)).ensure_servers()
 
 
 def test_the_token_is_in_no_line(cloud: Hetzner, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     cloud.fail_on("POST", "/servers$", Fault(Refused(400, "invalid_input", "no")))
-    application = build_config(ONE)
     with pytest.raises(NvoiError) as caught:
-        build_provider(cloud, application).ensure_servers()
+        build_provider(cloud, build_config(ONE)).ensure_servers()
     assert TOKEN not in caplog.text
     assert TOKEN not in str(caught.value)
 
@@ -400,8 +377,7 @@ def test_a_delete_goes_on_past_a_failure_and_names_what_is_left(cloud: Hetzner) 
 
 
 def test_a_plan_names_what_would_be_made_and_what_it_costs(cloud: Hetzner) -> None:
-    application = build_config(DISK)
-    lines = build_provider(cloud, application).describe()
+    lines = build_provider(cloud, build_config(DISK)).describe()
     assert lines[0] == "makes network nvoi-shop-network, 10.0.0.0/16 with 10.0.1.0/24"
     assert lines[1] == "makes firewall nvoi-shop-firewall, which lets in tcp/22"
     assert "makes server shop-main-1, a cx23 in fsn1" in lines
@@ -446,12 +422,3 @@ def test_the_library_is_imported_only_where_it_is_used() -> None:
         "sys.exit('hcloud' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_a_library_that_lacks_is_told_with_the_way_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith("nvoi.providers.hetzner")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "hcloud", None)
-    with pytest.raises(ExtraError, match="hcloud") as caught:
-        get_provider(build_config(ONE))
-    assert "[hetzner]" in caught.value.hint

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import pytest
 
-from nvoi.errors import ConfigError, NvoiError
+from nvoi.config.schema import Application
+from nvoi.errors import ConfigError, ExtraError, NvoiError
+from nvoi.providers import CLOUDS, get_provider
 from nvoi.providers.host_keys import generate_host_key
 from tests.fakes.clouds.server import FOREVER, Fault, Refused
-from tests.integration.clouds.site import Site, deploy_servers
+from tests.integration.clouds.aws_account import build_app
+from tests.integration.clouds.conftest import SITES
+from tests.integration.clouds.hetzner_site import build_config
+from tests.integration.clouds.site import Site, deploy_servers, start
 
 ONE = "{main: {master: true}}"
 DISK = "{main: {master: true, volumes: {data: {size: 20}}}}"
@@ -168,6 +174,33 @@ def test_what_the_gem_made_is_taken_over_and_nothing_is_doubled(site: Site) -> N
     # All of it is the app's now, so that a delete takes all but a key that others may use.
     assert not again.delete_servers(with_volumes=True)
     assert site.list_all().keys() <= {"ssh_keys"}
+
+
+@pytest.mark.parametrize("kind", SITES)
+def test_of_a_thousand_other_resources_none_is_touched(kind: type[Site]) -> None:
+    with start(kind, 1000) as site:
+        application = site.read(ONE)
+        [server] = site.begin(application).list_servers()
+        assert server.name == "shop-main-1"
+        site.delete(application)
+        assert site.list_left() == []
+
+
+@pytest.mark.parametrize(
+    ("library", "application"), [("hcloud", build_config()), ("boto3", build_app())]
+)
+def test_a_library_that_lacks_is_told_with_the_way_to_it(
+    monkeypatch: pytest.MonkeyPatch, library: str, application: Application
+) -> None:
+    cloud, _ = CLOUDS[type(application.compute_provider)]
+    for name in [name for name in sys.modules if name.startswith(f"nvoi.providers.{cloud}")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, library, None)
+    told = f"{library} is not installed, which `{cloud}` needs"
+    with pytest.raises(ExtraError, match=told) as raised:
+        get_provider(application)
+    assert f".[{cloud}]" in raised.value.hint
+    assert raised.value.exit_code == 2
 
 
 def test_a_delete_leaves_what_nobody_says_whose_it_is_and_tells(site: Site) -> None:

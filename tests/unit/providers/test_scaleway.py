@@ -85,8 +85,7 @@ def list_changes(calls: list[Call]) -> list[str]:
 
 
 def test_servers_are_made_with_all_they_need_and_found_by_name_and_tags(cloud: Cloud) -> None:
-    application = read()
-    main, *work = rent(cloud, application).ensure_servers()
+    main, *work = rent(cloud, read()).ensure_servers()
     assert [one.name for one in (main, *work)] == ["shop-main-1", "shop-work-1", "shop-work-2"]
     assert cloud.list_names(SERVERS) == ["shop-main-1", "shop-work-1", "shop-work-2"]
     assert cloud.list_names(VOLUMES) == [
@@ -117,8 +116,7 @@ def test_servers_are_made_with_all_they_need_and_found_by_name_and_tags(cloud: C
 
 
 def test_a_new_server_starts_once_it_knows_who_logs_in(cloud: Cloud) -> None:
-    application = read("servers: {main: {}}")
-    (server,) = rent(cloud, application).ensure_servers()
+    (server,) = rent(cloud, read("servers: {main: {}}")).ensure_servers()
     changes = list_changes(cloud.calls)
     (data,) = [place for place, one in enumerate(changes) if one.endswith("user_data/cloud-init")]
     starts = [place for place, one in enumerate(changes) if one.endswith("/action")]
@@ -195,8 +193,7 @@ MADE = (
 def test_what_was_made_though_no_answer_came_is_used_and_not_made_twice(cloud: Cloud) -> None:
     for path in MADE:
         cloud.fail_on("POST", f"{path}$", Fault(acts=True))
-    application = read("servers: {main: {volumes: {data: {}}}}")
-    (server,) = rent(cloud, application).ensure_servers()
+    (server,) = rent(cloud, read("servers: {main: {volumes: {data: {}}}}")).ensure_servers()
     assert not cloud.has_faults
     assert len(server.disks) == 1
     counts = {kind: len(cloud.things[kind]) for kind in KINDS}
@@ -205,14 +202,13 @@ def test_what_was_made_though_no_answer_came_is_used_and_not_made_twice(cloud: C
 
 
 def test_what_is_busy_or_limited_for_a_moment_is_asked_again(cloud: Cloud) -> None:
-    application = read("servers: {main: {}}")
     busy = Refused(409, "transient_state", "resource is in a transient state")
     limited = Refused(429, "too_many_requests", "slow down")
     limited.headers["Retry-After"] = "0"
     cloud.fail_on("POST", "/private_nics$", Fault(busy))
     cloud.fail_on("POST", "/servers$", Fault(limited))
     cloud.fail_on("GET", "/volumes$", Fault(Refused(503, "unavailable", "later")), times=2)
-    deploy(cloud, application)
+    deploy(cloud, read("servers: {main: {}}"))
     assert not cloud.has_faults
     assert len(cloud.things[SERVERS]) == 1
 
@@ -292,8 +288,7 @@ def test_a_server_is_behind_the_security_group_and_in_the_network_again(cloud: C
 
 def test_a_plan_names_what_it_costs(cloud: Cloud) -> None:
     deploy(cloud, read("servers: {main: {master: true}, work: {count: 2, volumes: {data: {}}}}"))
-    smaller = read("servers: {main: {}}")
-    provider = rent(cloud, smaller)
+    provider = rent(cloud, read("servers: {main: {}}"))
     costs = "costs EUR {} a month afterwards, EUR 30.86 now, without public addresses"
     assert provider.describe()[-1] == costs.format("10.86")
     assert provider.describe(with_volumes=True)[-1] == costs.format("10.00")
@@ -353,8 +348,7 @@ def test_an_address_goes_where_its_server_was_to_be_in_another_zone(cloud: Cloud
     add(cloud, ADDRESSES, "", ["server=shop-main-1"])
     (address, other) = cloud.things[ADDRESSES].values()
     address.update(server=None, state="detached")
-    moved = read("servers: {main: {}}", zone="fr-par-2")
-    provider = rent(cloud, moved)
+    provider = rent(cloud, read("servers: {main: {}}", zone="fr-par-2"))
     told = f"deletes the address {address['address']} in fr-par-1, which leads nowhere"
     assert told in provider.describe()
     (server,) = provider.ensure_servers()
@@ -365,35 +359,19 @@ def test_an_address_goes_where_its_server_was_to_be_in_another_zone(cloud: Cloud
 
 def test_a_volume_that_cannot_leave_its_server_is_named_with_the_reason(cloud: Cloud) -> None:
     deploy(cloud, read("servers: {main: {volumes: {old: {}}}}"))
-    smaller = read("servers: {main: {}}")
     refused = Refused(403, "permissions_denied", "insufficient permissions")
     cloud.fail_on("POST", "/detach-volume$", Fault(refused))
     with pytest.raises(NvoiError, match="cannot detach the volume shop-main-old"):
-        rent(cloud, smaller, HASTE).delete_surplus([], with_volumes=True)
+        rent(cloud, read("servers: {main: {}}"), HASTE).delete_surplus([], with_volumes=True)
 
 
 def test_a_type_that_the_config_says_in_vain_is_told(cloud: Cloud) -> None:
     deploy(cloud, read("servers: {main: {}}"))
-    other = read("servers: {main: {type: DEV1-M}}")
-    lines = rent(cloud, other).describe()
+    lines = rent(cloud, read("servers: {main: {type: DEV1-M}}")).describe()
     assert any("keeps its type DEV1-S, though the config says DEV1-M" in one for one in lines)
 
 
 # Given back
-
-
-def test_all_is_given_back_and_only_what_is_the_apps(cloud: Cloud) -> None:
-    """Among 1,000 resources of others, over many pages."""
-    cloud.add_others(1000)
-    others = cloud.show_all()
-    application = read()
-    provider = rent(cloud, application)
-    provider.ensure_servers()
-    assert provider.delete_servers(with_volumes=True) == []
-    assert cloud.show_all() == others
-    assert cloud.things[PRIVATE_IPS] == {}
-    lists = [call for call in cloud.calls if call.is_reading and call.path.endswith("-1/servers")]
-    assert {call.find("page") for call in lists} == {"1", "2"}
 
 
 def test_pages_that_are_shorter_than_what_was_asked_for_are_all_read(cloud: Cloud) -> None:

@@ -243,11 +243,10 @@ def test_a_volume_in_another_zone_than_its_server_is_a_fault(cloud: Cloud) -> No
 
 
 def test_a_volume_that_another_server_has_is_told(cloud: Cloud) -> None:
-    application = read("servers: {main: {volumes: {data: {}}}}")
     reference = {"product_resource_type": "instance_server", "product_resource_id": "of-mine"}
     add(cloud, VOLUMES, "shop-main-data", references=[reference], status="in_use")
     with pytest.raises(NvoiError, match="is attached to another server than shop-main-1: of-mine"):
-        deploy(cloud, application)
+        deploy(cloud, read("servers: {main: {volumes: {data: {}}}}"))
 
 
 # What goes on in the background
