@@ -264,8 +264,12 @@ def test_what_takes_too_long_is_told_with_its_last_state(cloud: Cloud) -> None:
 def test_a_server_that_scaleway_has_locked_is_told(cloud: Cloud) -> None:
     deploy(cloud, read(ONE))
     cloud.get(SERVERS, "shop-main-1")["state"] = "locked"
-    with pytest.raises(NvoiError, match="Scaleway has locked the server shop-main-1 in fr-par-1"):
+    told = "Scaleway has locked the server shop-main-1 in fr-par-1"
+    with pytest.raises(NvoiError, match=told):
         deploy(cloud, read(ONE))
+    # Nothing that would never come is waited for.
+    with pytest.raises(NvoiError, match=f"left at Scaleway: .*: {told}"):
+        rent(cloud, read(ONE)).delete_servers(with_volumes=True)
 
 
 def test_a_volume_that_scaleway_failed_to_make_is_told(cloud: Cloud) -> None:
