@@ -128,12 +128,12 @@ class AWS(RentedServers[Situation]):
     def delete_surplus(self, servers: Sequence[Server], *, with_volumes: bool) -> None:
         app, names = self.app, {server.name for server in servers}
         self._seen = None
-        failures = app.delete_servers([one for one in app.servers.list_own() if one.name in names])
+        failures = app.delete([one for one in app.servers.list_own() if one.name in names])
         if with_volumes:
             named = list_volume_names(list_wanted(self.application))
             unnamed = [one for one in app.volumes.list_own() if one.name not in named]
             failures |= try_all(unnamed, app.volumes.detach)
-            failures |= app.delete_parts([one for one in unnamed if one not in failures])
+            failures |= app.delete([one for one in unnamed if one not in failures])
         if failures:
             raise build_error(failures)
 
