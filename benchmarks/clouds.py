@@ -29,8 +29,8 @@ from tests.fakes.clouds.moto import get_moto
 from tests.fakes.clouds.scaleway import Scaleway
 from tests.fakes.clouds.server import Cloud
 from tests.integration.clouds.aws_account import build_app
-from tests.integration.clouds.case import deploy_servers
-from tests.integration.clouds.hetzner_case import build_config
+from tests.integration.clouds.hetzner_site import build_config
+from tests.integration.clouds.site import deploy_servers
 from tests.unit.config.texts import parse, scaleway
 
 #: Seconds that a call of the API takes, and what it does in the background.
@@ -83,7 +83,7 @@ def measure(case: Case, count: int) -> float:
     application = case.build(f"{{main: {{master: true, count: {count}}}}}")
     with case.start(latency=LATENCY, seconds=BACKGROUND) as cloud:
         began = time.perf_counter()
-        servers = build_provider(case, cloud, application).ensure_servers(application)
+        servers = build_provider(case, cloud, application).ensure_servers()
         assert len(servers) == count
         return time.perf_counter() - began
 
@@ -99,9 +99,9 @@ def judge_servers(goals: Goals, case: Case, rounds: int) -> None:
 def judge_calls(goals: Goals, case: Case) -> None:
     application = case.build("{main: {master: true}}")
     with case.start() as cloud:
-        deploy_servers(build_provider(case, cloud, application), application)
+        deploy_servers(build_provider(case, cloud, application))
         with cloud.record() as calls:
-            deploy_servers(build_provider(case, cloud, application), application)
+            deploy_servers(build_provider(case, cloud, application))
     goals.at_most(f"calls of a deploy that changes nothing at {case.name}", len(calls), case.calls)
 
 

@@ -46,7 +46,7 @@ def get_provider(
     """
     account, routes = application.compute_provider, read_routes(environ)
     if isinstance(account, SSHProvider):
-        return OwnServers(replace(routes, servers=list_destinations(application)))
+        return OwnServers(application, replace(routes, servers=list_destinations(application)))
     cloud = getattr(import_cloud(account), CLOUDS[type(account)][1])
     provider: Provider = cloud(application, routes, environ)
     return provider

@@ -5,19 +5,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from threading import Lock
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from nvoi.account import Pace
 from nvoi.command import Command
 from nvoi.config.schema import Application
-from nvoi.errors import NvoiError, RequestError
+from nvoi.errors import HostsError, NvoiError, RequestError
 from nvoi.log.levels import get_logger
 from nvoi.providers import disks
 from nvoi.providers.host_keys import replace_host_key_labels
 from nvoi.providers.inventory import Inventory
 from nvoi.providers.provider import Server
 from nvoi.providers.rented import GROUP, WantedServer
-from nvoi.providers.wording import describe_silence, describe_wanted
+from nvoi.providers.wording import build_strangers_error, describe_silence, describe_wanted
 from nvoi.ssh.routes import Routes
 
 log = get_logger("nvoi.providers")
@@ -37,14 +37,18 @@ class RentedServers(ABC, Generic[S]):
 
     is_rented = True
 
-    def __init__(self, routes: Routes, api: Any) -> None:
-        self.routes, self.api = routes, api
+    #: What the cloud is called, and where its owner may delete things.
+    title: ClassVar[str]
+    console: ClassVar[str]
+
+    def __init__(self, application: Application, routes: Routes, api: Any) -> None:
+        self.application, self.routes, self.api = application, routes, api
         #: What was seen last; servers that are worked on side by side change it.
         self._seen: S | None = None
         self._lock = Lock()
 
     @abstractmethod
-    def _read(self, application: Application) -> S:
+    def _read(self) -> S:
         """What there is.
 
         Raises:
@@ -58,25 +62,37 @@ class RentedServers(ABC, Generic[S]):
     def _relabel(self, found: Any, labels: dict[str, str]) -> Any:
         """The server, once it bears these labels and no others."""
 
-    @abstractmethod
-    def _describe(self, application: Application, *, with_volumes: bool) -> list[str]: ...
+    def _look_everywhere(self) -> S:
+        """What there is, also where the config no longer says that something is."""
+        return self._look()
 
     @abstractmethod
-    def _describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]: ...
+    def _delete_own(self, seen: S, *, with_volumes: bool) -> Sequence[str]:
+        """Delete all that bears the app's labels; returns the names of the disks that stay.
 
-    def list_servers(self, application: Application) -> tuple[Server, ...]:
-        seen = self._look(application)
+        Raises:
+            NvoiError: something is left.
+        """
+
+    @abstractmethod
+    def _describe(self, *, with_volumes: bool) -> list[str]: ...
+
+    @abstractmethod
+    def _describe_deletion(self, *, with_volumes: bool) -> list[str]: ...
+
+    def list_servers(self) -> tuple[Server, ...]:
+        seen = self._look()
         return tuple(
             self._build_server(seen, wanted, found)
             for wanted in seen.wanted
             if (found := seen.find_server(wanted.name)) is not None
         )
 
-    def list_unlabelled(self, application: Application) -> Sequence[str]:
-        return [str(one) for one in self._look(application).strangers]
+    def list_unlabelled(self) -> Sequence[str]:
+        return [str(one) for one in self._look().strangers]
 
-    def list_surplus(self, application: Application) -> tuple[Server, ...]:
-        seen = self._look(application)
+    def list_surplus(self) -> tuple[Server, ...]:
+        seen = self._look()
         return tuple(
             self._build_server(seen, WantedServer(one.name, one.labels.get(GROUP, "")), one)
             for one in seen.surplus
@@ -97,17 +113,34 @@ class RentedServers(ABC, Generic[S]):
         del server
         return None
 
-    def describe(self, application: Application, *, with_volumes: bool = False) -> list[str]:
-        self._hurry()
+    def delete_servers(self, *, with_volumes: bool) -> Sequence[str]:
+        seen = self._look_everywhere()
+        for clash in seen.list_clashes():
+            log.warning("%s, and stays", clash)
+        self._seen = None
+        kept: Sequence[str] = ()
+        errors: list[NvoiError] = []
         try:
-            return self._describe(application, with_volumes=with_volumes)
-        except RequestError as error:
-            return [*tell_silence(error), *describe_wanted(application)]
+            kept = self._delete_own(seen, with_volumes=with_volumes)
+        except NvoiError as error:
+            errors.append(error)
+        if strangers := [one for one in seen.strangers if with_volumes or not one.is_data]:
+            errors.append(build_strangers_error(self.title, strangers, seen.word, self.console))
+        if errors:
+            raise errors[0] if len(errors) == 1 else HostsError(errors)
+        return kept
 
-    def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
+    def describe(self, *, with_volumes: bool = False) -> list[str]:
         self._hurry()
         try:
-            return self._describe_deletion(application, with_volumes=with_volumes)
+            return self._describe(with_volumes=with_volumes)
+        except RequestError as error:
+            return [*tell_silence(error), *describe_wanted(self.application)]
+
+    def describe_deletion(self, *, with_volumes: bool) -> list[str]:
+        self._hurry()
+        try:
+            return self._describe_deletion(with_volumes=with_volumes)
         except RequestError as error:
             return tell_silence(error)
 
@@ -115,10 +148,10 @@ class RentedServers(ABC, Generic[S]):
         pace: Pace = self.api.pace
         self.api.pace = pace.hurry()
 
-    def _look(self, application: Application) -> S:
+    def _look(self) -> S:
         """What this run has seen last."""
-        if self._seen is None or self._seen.application != application:
-            self._seen = self._read(application)
+        if self._seen is None:
+            self._seen = self._read()
         return self._seen
 
     def _note(self, changed: Any) -> None:

@@ -42,6 +42,14 @@ class Resource(Protocol):
         """Whether it is a volume, and none that a server starts from."""
 
     @property
+    def type(self) -> str:
+        """The server type."""
+
+    @property
+    def place(self) -> str:
+        """As far as it matters to prices."""
+
+    @property
     def size(self) -> int:
         """GB of a volume."""
 
@@ -62,6 +70,8 @@ class Inventory(Generic[R]):
 
     #: What the cloud calls a label.
     word: ClassVar[str] = "label"
+    #: GB of the disk that a server starts from, where that has a price of its own.
+    root_size: ClassVar[int] = 0
 
     @cached_property
     def own(self) -> Mapping[str, str]:
@@ -94,6 +104,11 @@ class Inventory(Generic[R]):
         return tuple(one for one in self.usable if one.is_data)
 
     @property
+    def disks(self) -> tuple[R, ...]:
+        """The volumes that have a price of their own."""
+        return self.data
+
+    @property
     def lacking(self) -> tuple[WantedServer, ...]:
         return tuple(one for one in self.wanted if self.find_server(one.name) is None)
 
@@ -106,6 +121,10 @@ class Inventory(Generic[R]):
     def surplus_data(self) -> tuple[R, ...]:
         """The app's volumes that the config no longer names."""
         return find_unnamed(self.data, list_volume_names(self.wanted))
+
+    def list_going(self, *, with_volumes: bool) -> tuple[R, ...]:
+        """What is given back as the config no longer names it."""
+        return (*self.surplus, *(self.surplus_data if with_volumes else ()))
 
     def find_server(self, name: str) -> R | None:
         return next((one for one in self.servers if one.name == name), None)

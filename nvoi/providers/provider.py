@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Protocol
 
 from nvoi.command import Command
-from nvoi.config.schema import Application
 from nvoi.errors import Fault
 from nvoi.ssh.host import Host
 from nvoi.ssh.routes import Routes
@@ -119,11 +118,11 @@ class Provider(Protocol):
     routes: Routes
     is_rented: bool
 
-    def find_faults(self, application: Application) -> list[Fault]:
+    def find_faults(self) -> list[Fault]:
         """What of a valid config it cannot do. Touches nothing, calls nobody."""
         ...
 
-    def list_servers(self, application: Application) -> tuple[Server, ...]:
+    def list_servers(self) -> tuple[Server, ...]:
         """The servers that there are now, the master first; empty where there are none yet.
 
         Raises:
@@ -131,7 +130,7 @@ class Provider(Protocol):
         """
         ...
 
-    def ensure_servers(self, application: Application) -> tuple[Server, ...]:
+    def ensure_servers(self) -> tuple[Server, ...]:
         """All servers of the config, the master first; those that lack are made.
 
         All that the config says of them is checked against the account before anything is made.
@@ -144,7 +143,7 @@ class Provider(Protocol):
         """
         ...
 
-    def close_ports(self, application: Application) -> None:
+    def close_ports(self) -> None:
         """Close the ports that ``ensure_servers`` has left open for the release before.
 
         Those are of a way to its domains that the config no longer has. Where it has left none
@@ -155,7 +154,7 @@ class Provider(Protocol):
         """
         ...
 
-    def list_unlabelled(self, application: Application) -> Sequence[str]:
+    def list_unlabelled(self) -> Sequence[str]:
         """What bears the app's names and nobody's labels, which ``ensure_servers`` takes over.
 
         nvoi labels all that it makes as it makes it; the Ruby gem labelled nothing.
@@ -165,7 +164,7 @@ class Provider(Protocol):
         """
         ...
 
-    def list_surplus(self, application: Application) -> tuple[Server, ...]:
+    def list_surplus(self) -> tuple[Server, ...]:
         """The app's servers that the config no longer names, with the disks attached to them.
 
         Raises:
@@ -203,9 +202,7 @@ class Provider(Protocol):
         """
         ...
 
-    def delete_surplus(
-        self, application: Application, servers: Sequence[Server], *, with_volumes: bool
-    ) -> None:
+    def delete_surplus(self, servers: Sequence[Server], *, with_volumes: bool) -> None:
         """Give back servers that the config no longer names; they are out of the cluster.
 
         ``with_volumes`` also the app's disks that the config no longer names, those too whose
@@ -216,7 +213,7 @@ class Provider(Protocol):
         """
         ...
 
-    def delete_servers(self, application: Application, *, with_volumes: bool) -> Sequence[str]:
+    def delete_servers(self, *, with_volumes: bool) -> Sequence[str]:
         """Give back what was rented for the app; ``with_volumes`` the disks with its data too.
 
         It looks for all of it by name and labels, goes on past what cannot be deleted, and looks
@@ -230,7 +227,7 @@ class Provider(Protocol):
         """
         ...
 
-    def describe(self, application: Application, *, with_volumes: bool = False) -> list[str]:
+    def describe(self, *, with_volumes: bool = False) -> list[str]:
         """What ``ensure_servers`` would do, a line each.
 
         Of rented servers also what would be changed, what ``delete_surplus`` would remove, and what
@@ -239,6 +236,6 @@ class Provider(Protocol):
         """
         ...
 
-    def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
+    def describe_deletion(self, *, with_volumes: bool) -> list[str]:
         """What ``delete_servers`` would do, likewise."""
         ...

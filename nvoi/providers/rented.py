@@ -46,6 +46,8 @@ NETWORK, SUBNET = "10.0.0.0/16", "10.0.1.0/24"
 USER = "deploy"
 #: The label with the group of a server or a volume.
 GROUP = "group"
+#: The label of the disk that a server starts from, at Scaleway also of its address: its name.
+OF_SERVER = "server"
 #: Of a label, at the strictest of the clouds: Hetzner's, "Labels".
 LABEL_VALUE = re.compile(rf"[A-Za-z0-9]([A-Za-z0-9._-]{{0,{LABEL_LENGTH - 2}}}[A-Za-z0-9])?")
 #: Labels of other tools by which they know what is theirs end in this.

@@ -48,15 +48,16 @@ class OwnServers:
 
     is_rented = False
 
-    def __init__(self, routes: Routes | None = None) -> None:
-        self.routes = routes or Routes()
+    def __init__(self, application: Application, routes: Routes) -> None:
+        self.application, self.routes = application, routes
 
-    def find_faults(self, application: Application) -> list[Fault]:
+    def find_faults(self) -> list[Fault]:
         # What the config must say of servers is a part of its rules. The ways to them are checked.
-        self.list_servers(application)
+        self.list_servers()
         return []
 
-    def list_servers(self, application: Application) -> tuple[Server, ...]:
+    def list_servers(self) -> tuple[Server, ...]:
+        application = self.application
         master = get_master_group(application)
         groups = (master, *(group for group in application.servers.values() if group != master))
         return tuple(
@@ -67,21 +68,18 @@ class OwnServers:
             for index in range(1, len(group.hosts) + 1)
         )
 
-    def ensure_servers(self, application: Application) -> tuple[Server, ...]:
-        return self.list_servers(application)
+    def ensure_servers(self) -> tuple[Server, ...]:
+        return self.list_servers()
 
-    def close_ports(self, application: Application) -> None:
+    def close_ports(self) -> None:
         """Do nothing: their firewalls are the user's."""
-        del application
 
-    def list_unlabelled(self, application: Application) -> Sequence[str]:
+    def list_unlabelled(self) -> Sequence[str]:
         # The config names them: nobody else's are meant.
-        del application
         return ()
 
-    def list_surplus(self, application: Application) -> tuple[Server, ...]:
+    def list_surplus(self) -> tuple[Server, ...]:
         # Only their nodes tell of them.
-        del application
         return ()
 
     def keep_host_keys(self, server: Server, keys: Sequence[str]) -> Server:
@@ -97,25 +95,23 @@ class OwnServers:
             return None
         return build_script("nvoi-volumes", REMOVE, server.notes, *server.volumes)
 
-    def delete_surplus(
-        self, application: Application, servers: Sequence[Server], *, with_volumes: bool
-    ) -> None:
-        del application, servers, with_volumes
+    def delete_surplus(self, servers: Sequence[Server], *, with_volumes: bool) -> None:
+        del servers, with_volumes
 
-    def delete_servers(self, application: Application, *, with_volumes: bool) -> Sequence[str]:
+    def delete_servers(self, *, with_volumes: bool) -> Sequence[str]:
         # They are not nvoi's.
-        del application, with_volumes
+        del with_volumes
         return ()
 
-    def describe(self, application: Application, *, with_volumes: bool = False) -> list[str]:
+    def describe(self, *, with_volumes: bool = False) -> list[str]:
         del with_volumes
         return [
             f"reaches {server.host} as {server.host.user}{', the master' * server.is_master}"
-            for server in self.list_servers(application)
+            for server in self.list_servers()
         ]
 
-    def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
-        return self.describe(application, with_volumes=with_volumes)
+    def describe_deletion(self, *, with_volumes: bool) -> list[str]:
+        return self.describe(with_volumes=with_volumes)
 
 
 def list_make_words(server: Server, folders: Sequence[str]) -> list[str]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, TypeVar
 
 from nvoi.config.schema import Application
@@ -19,23 +17,6 @@ AS_IT_IS_TO_BE = "has all that the config names, as it is to be"
 
 S = TypeVar("S", bound=ServerType)
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Costs:
-    """What a month costs, of what there is now and of what there is afterwards."""
-
-    currency: str
-    now: Decimal
-    afterwards: Decimal
-
-    def __str__(self) -> str:
-        if self.now == self.afterwards:
-            return f"costs {self.currency} {self.now:.2f} a month, as now"
-        return (
-            f"costs {self.currency} {self.afterwards:.2f} a month afterwards, "
-            f"{self.currency} {self.now:.2f} now"
-        )
 
 
 def describe_wanted(application: Application) -> Iterator[str]:

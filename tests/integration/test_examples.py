@@ -104,7 +104,7 @@ def test_an_account_can_have_what_its_example_says(name: str) -> None:
     opened: AbstractContextManager[Any] = make()
     with opened as cloud:
         environ = {variable: cloud.url}
-        lines = get_provider(application, environ).describe(application)
+        lines = get_provider(application, environ).describe()
         lines += get_domains(application, environ).describe()
         assert told <= {*lines}, lines
         assert all(call.is_reading for call in cloud.calls)
@@ -122,5 +122,5 @@ def test_a_new_config_lacks_only_what_its_placeholders_stand_for(name: str) -> N
     opened: AbstractContextManager[Any] = make()
     with opened as cloud:
         provider = get_provider(application, {variable: cloud.url})
-        assert provider.find_faults(application) == []
-        assert any("shop-main-1" in line for line in provider.describe(application))
+        assert provider.find_faults() == []
+        assert any("shop-main-1" in line for line in provider.describe())

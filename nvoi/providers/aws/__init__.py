@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 
 from nvoi import parallel
 from nvoi.account import telling_made
@@ -19,11 +18,8 @@ from nvoi.providers.aws.description import (
     describe_changes,
     describe_costs,
     describe_deletion,
-    list_costly,
-    list_costly_afterwards,
 )
 from nvoi.providers.aws.network import Network
-from nvoi.providers.aws.prices import read_prices
 from nvoi.providers.aws.resources import Resource, build_pairs
 from nvoi.providers.aws.servers import describe_other_type, wait
 from nvoi.providers.aws.situation import Situation
@@ -39,13 +35,15 @@ from nvoi.providers.rented import (
     list_volume_names,
     list_wanted,
 )
-from nvoi.providers.wording import build_left_error, build_strangers_error
+from nvoi.providers.wording import build_left_error
 from nvoi.ssh.routes import Routes
 from nvoi.waiting import NotReadyError
 
 __all__ = ["AWS", "list_regions", "list_types"]
 
 MADE = "made so far, and taken up by the next run: {}"
+#: States of disks that go with their servers.
+GOING = ("in-use", "deleting")
 
 
 class AWS(RentedServers[Situation]):
@@ -57,6 +55,7 @@ class AWS(RentedServers[Situation]):
         pace: how long AWS is waited for.
     """
 
+    title, console = "AWS", "at AWS"
     api: EC2
 
     def __init__(
@@ -66,22 +65,21 @@ class AWS(RentedServers[Situation]):
         environ: Mapping[str, str],
         pace: Pace = PACE,
     ) -> None:
-        super().__init__(routes, EC2(get_account(application, AWSProvider), environ, pace))
+        account = get_account(application, AWSProvider)
+        super().__init__(application, routes, EC2(account, environ, pace))
+        self.app = App(self.api, application)
         self._network: Network | None = None
 
-    def _open(self, application: Application) -> App:
-        return App(self.api, application)
+    def find_faults(self) -> list[Fault]:
+        return [*self.app.offers.find_faults(), *list_name_faults(self.application)]
 
-    def find_faults(self, application: Application) -> list[Fault]:
-        return [*self._open(application).offers.find_faults(), *list_name_faults(application)]
-
-    def _read(self, application: Application) -> Situation:
-        return self._open(application).look()
+    def _read(self) -> Situation:
+        return self.app.look()
 
     def _build_server(self, seen: Situation, wanted: WantedServer, found: Resource) -> Server:
         private: str | None = found.item.get("PrivateIpAddress")
         return build_server(
-            seen.application,
+            self.application,
             wanted,
             self.routes,
             # One that is stopped has no public address: it does not answer anyway.
@@ -95,9 +93,9 @@ class AWS(RentedServers[Situation]):
             ],
         )
 
-    def ensure_servers(self, application: Application) -> tuple[Server, ...]:
-        app = self._open(application)
-        situation, choice, zone = app.check(self._look(application))
+    def ensure_servers(self) -> tuple[Server, ...]:
+        app = self.app
+        situation, choice, zone = app.check(self._look())
         self._seen = None
         for one, type_ in situation.list_other_types():
             log.warning("%s", describe_other_type(one, type_))
@@ -112,12 +110,12 @@ class AWS(RentedServers[Situation]):
             running = app.servers.wait_until_running([*made.values()])
             volumes = app.volumes.ensure(running, situation.wanted, situation.find_data)
         self._seen = situation.replace([*running.values(), *volumes, network.vpc])
-        return self.list_servers(application)
+        return self.list_servers()
 
-    def close_ports(self, application: Application) -> None:
+    def close_ports(self) -> None:
         if self._network is None or not self._network.former:
             return
-        self._open(application).networks.close(self._network)
+        self.app.networks.close(self._network)
         self._network = replace(self._network, former=())
 
     def _relabel(self, found: Resource, labels: dict[str, str]) -> Resource:
@@ -127,45 +125,48 @@ class AWS(RentedServers[Situation]):
             self.api.call("delete_tags", Resources=[found.id], Tags=gone)
         return replace(found, tags=labels)
 
-    def delete_surplus(
-        self, application: Application, servers: Sequence[Server], *, with_volumes: bool
-    ) -> None:
-        app, names = self._open(application), {server.name for server in servers}
+    def delete_surplus(self, servers: Sequence[Server], *, with_volumes: bool) -> None:
+        app, names = self.app, {server.name for server in servers}
         self._seen = None
-        failures = app.delete_servers([one for one in app.servers.list_own() if one.name in names])
+        failures = app.delete([one for one in app.servers.list_own() if one.name in names])
         if with_volumes:
-            named = list_volume_names(list_wanted(application))
+            named = list_volume_names(list_wanted(self.application))
             unnamed = [one for one in app.volumes.list_own() if one.name not in named]
             failures |= try_all(unnamed, app.volumes.detach)
-            failures |= app.delete_parts([one for one in unnamed if one not in failures])
+            failures |= app.delete([one for one in unnamed if one not in failures])
         if failures:
             raise build_error(failures)
 
-    def delete_servers(self, application: Application, *, with_volumes: bool) -> Sequence[str]:
-        app, seen = self._open(application), self._look(application)
-        for clash in seen.list_clashes():
-            log.warning("%s, and stays", clash)
-        self._seen = None
+    def _delete_own(self, seen: Situation, *, with_volumes: bool) -> Sequence[str]:
+        del seen
+        app = self.app
         with app.tell_faults():
             own = app.list_own(with_volumes=with_volumes)
-        failures = app.delete_servers([one for one in own if one.is_server])
-        failures |= app.delete_parts([one for one in own if not one.is_server])
-        self._check_all_gone(app, failures, with_volumes=with_volumes)
-        if free := [one for one in seen.strangers if with_volumes or not one.is_data]:
-            raise build_strangers_error("AWS", free, "tag", "at AWS")
+        self._check_all_gone(app, {*own}, app.delete(own), with_volumes=with_volumes)
         if traces := app.find_traces():
             raise build_elsewhere_error(traces)
         return [] if with_volumes else [one.name for one in app.volumes.list_own()]
 
     def _check_all_gone(
-        self, app: App, failures: Mapping[Resource, NvoiError], *, with_volumes: bool
+        self,
+        app: App,
+        asked: set[Resource],
+        failures: dict[Resource, NvoiError],
+        *,
+        with_volumes: bool,
     ) -> None:
-        """Look again; what is deleted may be shown for a while."""
+        """Look again; what is deleted may be shown for a while.
+
+        What shows only now is asked to go as well, such as a disk that has outlived its server.
+        """
 
         def look() -> list[Resource]:
             left = app.list_own(with_volumes=with_volumes)
             if not any(one.is_server for one in failures):
                 left += app.volumes.list_root()
+            late = [one for one in left if one not in asked and one.state not in GOING]
+            asked.update(late)
+            failures.update(app.delete(late))
             if going := [one for one in left if one not in failures]:
                 raise NotReadyError(", ".join(map(str, going)))
             return left
@@ -173,26 +174,33 @@ class AWS(RentedServers[Situation]):
         if left := wait(self.api, "what was deleted to be gone", look):
             raise build_error({one: failures.get(one) for one in left})
 
-    def _describe(self, application: Application, *, with_volumes: bool) -> list[str]:
-        app = self._open(application)
-        situation, _, zone = app.check(self._look(application))
+    def _describe(self, *, with_volumes: bool) -> list[str]:
+        app = self.app
+        situation, _, zone = app.check(self._look())
         drift = app.networks.find_drift(situation.vpc) if situation.vpc else None
         lines = describe_changes(situation, app.networks, drift, zone, with_volumes=with_volumes)
-        now = list_costly([*situation.servers, *situation.data])
-        afterwards = list_costly_afterwards(situation, with_volumes=with_volumes)
-        return [*lines, describe_costs(partial(read_prices, self.api), now, afterwards)]
+        costs = describe_costs(
+            self.api,
+            (*situation.servers, *situation.lacking),
+            lambda tariff: tariff.describe_changes(
+                situation, lambda _: "", with_volumes=with_volumes
+            ),
+        )
+        return [*lines, costs]
 
-    def _describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
-        app = self._open(application)
+    def _describe_deletion(self, *, with_volumes: bool) -> list[str]:
+        app = self.app
         with app.tell_faults():
             own = app.list_own(with_volumes=True)
         lines = describe_deletion(own, with_volumes=with_volumes)
         traces = app.find_traces().items()
         lines += [f"leaves {trace}, which is in {region}" for region, trace in traces]
         if own:
-            kept = [one for one in own if one.is_data and not with_volumes]
-            read = partial(read_prices, self.api)
-            lines.append(describe_costs(read, list_costly(own), list_costly(kept)))
+            servers = [one for one in own if one.is_server]
+            data = [one for one in own if one.is_data]
+            priced, kept = [*servers, *data], [] if with_volumes else data
+            costs = describe_costs(self.api, servers, lambda it: it.describe(priced, kept))
+            lines.append(costs)
         return lines
 
 

@@ -137,19 +137,21 @@ class App:
         volumes = self.volumes.list_own() if with_volumes else []
         return [*self.servers.list_own(), *volumes, *self.networks.list_own()]
 
-    def delete_servers(self, servers: Sequence[Resource]) -> dict[Resource, NvoiError]:
-        """End servers, and wait for their ends; returns those that could not be ended."""
+    def delete(self, resources: Sequence[Resource]) -> dict[Resource, NvoiError]:
+        """End servers and wait for their ends, then delete all else in this order.
+
+        Returns:
+            what could not be deleted.
+        """
+        servers = [one for one in resources if one.is_server]
         failures = try_all(servers, self.servers.end)
         ending = [one for one in servers if one not in failures]
         try:
             self.servers.wait_until_gone(ending)
         except NvoiError as error:
             failures |= dict.fromkeys(ending, error)
-        return failures
-
-    def delete_parts(self, parts: Sequence[Resource]) -> dict[Resource, NvoiError]:
-        """Delete what is no server, in this order; returns what could not be deleted."""
-        return try_all(parts, self.networks.delete)
+        parts = [one for one in resources if not one.is_server]
+        return failures | try_all(parts, self.networks.delete)
 
     def ensure_server(
         self, one: WantedServer, found: Resource | None, network: Network, choice: Choice | None

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from nvoi.errors import NvoiError
+from nvoi.providers.aws.api import EC2
 from nvoi.providers.aws.network import Drift, Networks, describe_rule
-from nvoi.providers.aws.prices import Prices
+from nvoi.providers.aws.prices import read_prices
 from nvoi.providers.aws.resources import Resource
 from nvoi.providers.aws.servers import describe_other_type
 from nvoi.providers.aws.situation import Situation
+from nvoi.providers.costs import Tariff
 from nvoi.providers.rented import NETWORK, SUBNET
 from nvoi.providers.wording import (
     AS_IT_IS_TO_BE,
-    Costs,
     describe_closing,
     describe_parts,
     describe_surplus,
@@ -27,22 +27,6 @@ PAGES = (
     "servers, https://aws.amazon.com/ebs/pricing/ those of volumes, and each server's public "
     "address costs as https://aws.amazon.com/vpc/pricing/ says"
 )
-
-
-@dataclass(frozen=True)
-class Costly:
-    """Servers by their types, and the GB of disks beside their own."""
-
-    types: tuple[str, ...]
-    disks: int
-
-    def sum(self, prices: Prices) -> Decimal:
-        """What it costs a month.
-
-        Raises:
-            NvoiError: the price list lacks a type.
-        """
-        return sum(map(prices.get_server, self.types), prices.disk * self.disks)
 
 
 def describe_changes(
@@ -82,31 +66,13 @@ def describe_network_changes(
         yield describe_closing(f"firewall {networks.firewall_name}", ports)
 
 
-def describe_costs(read: Callable[[set[str]], Prices], now: Costly, afterwards: Costly) -> str:
-    """What a month costs; ``read`` has the prices of servers of these types."""
+def describe_costs(ec2: EC2, servers: Iterable[Any], tell: Callable[[Tariff], str]) -> str:
+    """What a month costs, where ``servers`` say their types."""
     try:
-        prices = read({*now.types, *afterwards.types})
-        return str(Costs(prices.currency, now.sum(prices), afterwards.sum(prices)))
+        prices = read_prices(ec2, {one.type for one in servers})
+        return tell(Tariff(prices.currency, prices.get_server, lambda _: prices.disk))
     except NvoiError as error:
         return f"costs: {error}; {PAGES}"
-
-
-def list_costly(own: Sequence[Resource]) -> Costly:
-    """What of all this costs money; of disks only those with data, as each server has its own."""
-    return Costly(
-        tuple(one.item["InstanceType"] for one in own if one.kind == "instance"),
-        sum(one.size for one in own if one.kind == "volume"),
-    )
-
-
-def list_costly_afterwards(situation: Situation, *, with_volumes: bool) -> Costly:
-    """What the config names, and the volumes that stay beside it."""
-    there = {one.name: one.item["InstanceType"] for one in situation.servers}
-    gone = situation.surplus_data if with_volumes else ()
-    sizes = {one.name: one.size for one in situation.data if one not in gone}
-    sizes |= {volume.name: volume.size for _, volume in situation.list_volumes()}
-    types = (there.get(one.name) or one.type for one in situation.wanted)
-    return Costly(tuple(types), sum(sizes.values()))
 
 
 def describe_deletion(own: Sequence[Resource], *, with_volumes: bool) -> list[str]:

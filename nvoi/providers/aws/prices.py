@@ -59,8 +59,8 @@ class Prices:
         price = self.servers.get(type_)
         return None if price is None else price + self.disk * ROOT_SIZE + self.address
 
-    def get_server(self, type_: str) -> Decimal:
-        """The same.
+    def get_server(self, type_: str, _: str) -> Decimal:
+        """The same, in whatever zone.
 
         Raises:
             NvoiError: the list lacks the type.

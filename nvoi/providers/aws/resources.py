@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nvoi.providers.rented import GROUP, MANAGED_BY
+from nvoi.providers.rented import OF_SERVER
 
 Item = dict[str, Any]
 
@@ -55,9 +55,16 @@ class Resource:
 
     @property
     def is_data(self) -> bool:
-        # Those that servers start from are made with them, and have no group.
-        is_root = MANAGED_BY[0] in self.tags and GROUP not in self.tags
-        return self.kind == "volume" and not is_root
+        return self.kind == "volume" and OF_SERVER not in self.tags
+
+    @property
+    def type(self) -> str:
+        return str(self.item["InstanceType"])
+
+    @property
+    def place(self) -> str:
+        # All zones of a region have the same prices.
+        return ""
 
     @property
     def size(self) -> int:

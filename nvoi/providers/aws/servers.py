@@ -21,7 +21,7 @@ from nvoi.providers.aws.refusals import GONE, EC2Error
 from nvoi.providers.aws.resources import Item, Resource, build_tags
 from nvoi.providers.cloud import log
 from nvoi.providers.cloud_init import prepare_boot
-from nvoi.providers.rented import GROUP, WantedServer
+from nvoi.providers.rented import GROUP, OF_SERVER, WantedServer
 from nvoi.waiting import NotReadyError
 
 T = TypeVar("T")
@@ -81,22 +81,22 @@ class Servers:
         Raises:
             NvoiError: it cannot be had.
         """
-        boot = prepare_boot(self._application, wanted.name)
-        tags = self._owner.build_tags(wanted.name, {GROUP: wanted.group, **boot.labels})
-        disk_tags = self._owner.build_tags(wanted.name)
+        name = wanted.name
+        boot = prepare_boot(self._application, name)
+        tags = self._owner.build_tags(name, {GROUP: wanted.group, **boot.labels})
         request = {
             **build_request(network, choice, wanted.type),
             "UserData": boot.user_data,
             "TagSpecifications": [
-                build_tags("volume", disk_tags),
-                build_tags("network-interface", disk_tags),
+                build_tags("volume", self._owner.build_tags(name, {OF_SERVER: name})),
+                build_tags("network-interface", self._owner.build_tags(name)),
             ],
         }
         for generation in range(GENERATIONS):
-            token = build_token(network.subnet, wanted.name, str(generation))
+            token = build_token(network.subnet, name, str(generation))
             try:
                 return self._ec2.make(
-                    lambda: self.find(wanted.name),
+                    lambda: self.find(name),
                     "instance",
                     tags,
                     ClientToken=token,
@@ -107,7 +107,7 @@ class Servers:
                 if not error.is_taken:
                     raise
         raise NvoiError(
-            f"{wanted.name}: too many servers of this name have ended of late",
+            f"{name}: too many servers of this name have ended of late",
             hint="try again tomorrow, or give its group another name",
         )
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 from nvoi.errors import ConfigError, NvoiError
 from nvoi.providers.aws.ownership import find_other
 from nvoi.providers.aws.resources import Resource
 from nvoi.providers.aws.volumes import get_zone
 from nvoi.providers.inventory import Inventory
-from nvoi.providers.rented import list_volume_names
 from nvoi.providers.wording import list_size_faults
 
 
@@ -26,17 +24,6 @@ class Situation(Inventory[Resource]):
     @property
     def vpc(self) -> Resource | None:
         return next((one for one in self.usable if one.kind == "vpc"), None)
-
-    @cached_property
-    def data(self) -> tuple[Resource, ...]:
-        # One that has lost the tag of its group is known by its name: another would be made beside
-        # it. A disk that a server starts from bears the server's.
-        names = {*list_volume_names(self.wanted)} - {one.name for one in self.wanted}
-        return tuple(
-            one
-            for one in self.usable
-            if one.is_data or (one.kind == "volume" and one.name in names)
-        )
 
     def find_owner(self, one: Resource) -> str | None:
         return find_other(one, self.own)

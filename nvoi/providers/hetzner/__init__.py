@@ -9,7 +9,7 @@ from functools import partial
 from nvoi import parallel
 from nvoi.account import Pace, telling_made
 from nvoi.config.schema import Application, HetznerProvider
-from nvoi.errors import ConfigError, Fault, HostsError, NvoiError, RequestError
+from nvoi.errors import ConfigError, Fault, NvoiError, RequestError
 from nvoi.naming import build_firewall_name, build_network_name
 from nvoi.providers.cloud import RentedServers, log
 from nvoi.providers.hetzner.api import API, list_actions
@@ -46,7 +46,6 @@ from nvoi.providers.rented import (
     list_volume_names,
     list_wanted,
 )
-from nvoi.providers.wording import build_strangers_error
 from nvoi.ssh.routes import Routes
 from nvoi.waiting import NotReadyError
 
@@ -64,6 +63,7 @@ class Hetzner(RentedServers[Situation]):
         UsageError: ``environ`` names a proxy or an address of the API that cannot be used.
     """
 
+    title, console = "Hetzner", "in Hetzner's console"
     api: API
 
     def __init__(
@@ -74,34 +74,32 @@ class Hetzner(RentedServers[Situation]):
         pace: Pace | None = None,
     ) -> None:
         token = get_account(application, HetznerProvider).api_token
-        super().__init__(routes, API(token, environ, pace or Pace()))
+        super().__init__(application, routes, API(token, environ, pace or Pace()))
         self._catalog: Catalog | None = None
 
-    def find_faults(self, application: Application) -> list[Fault]:
-        return [*find_limits(application), *list_name_faults(application)]
+    def find_faults(self) -> list[Fault]:
+        return [*find_limits(self.application), *list_name_faults(self.application)]
 
-    def ensure_servers(self, application: Application) -> tuple[Server, ...]:
+    def ensure_servers(self) -> tuple[Server, ...]:
         made: list[str] = []
-        seen = self._look(application)
+        seen = self._look()
         with self._tell(made):
             self._converge(seen, made)
-        return self.list_servers(application)
+        return self.list_servers()
 
-    def close_ports(self, application: Application) -> None:
+    def close_ports(self) -> None:
         def select(found: Situation) -> Iterator[Work]:
-            return Plan(application, found.resources, api=self.api).plan_closing()
+            return Plan(self.application, found.resources, api=self.api).plan_closing()
 
-        if any(select(self._look(application))):
+        if any(select(self._look())):
             with self._tell():
-                self._repeat(application, select)
+                self._repeat(select)
 
     def _relabel(self, found: Record, labels: dict[str, str]) -> Record:
         with self._tell():
             return build_record(SERVER, found.data.update(labels=labels))
 
-    def delete_surplus(
-        self, application: Application, servers: Sequence[Server], *, with_volumes: bool
-    ) -> None:
+    def delete_surplus(self, servers: Sequence[Server], *, with_volumes: bool) -> None:
         names = {one.name for one in servers}
 
         def select(found: Situation) -> Iterator[Work]:
@@ -109,78 +107,65 @@ class Hetzner(RentedServers[Situation]):
             return plan_removal([*gone, *(found.surplus_data if with_volumes else ())])
 
         with self._tell():
-            self._repeat(application, select)
+            self._repeat(select)
 
-    def delete_servers(self, application: Application, *, with_volumes: bool) -> Sequence[str]:
-        seen = self._look(application)
-        for clash in seen.list_clashes():
-            log.warning("%s, and stays", clash)
-        strangers = [one for one in seen.strangers if with_volumes or not one.is_data]
-        errors: list[NvoiError] = []
+    def _delete_own(self, seen: Situation, *, with_volumes: bool) -> Sequence[str]:
+        del seen
         with self._tell():
-            try:
-                self._repeat(
-                    application,
-                    lambda found: plan_removal(list_going(found, with_volumes=with_volumes)),
-                    with_keys=True,
-                )
-            except NvoiError as error:
-                errors.append(error)
-            if strangers:
-                place = "in Hetzner's console"
-                errors.append(build_strangers_error("Hetzner", strangers, "label", place))
-            if errors:
-                raise errors[0] if len(errors) == 1 else HostsError(errors)
-        seen = self._look(application)
-        return () if with_volumes else sorted(one.name for one in seen.data if seen.is_own(one))
+            self._repeat(
+                lambda found: plan_removal(list_going(found, with_volumes=with_volumes)),
+                with_keys=True,
+            )
+        after = self._look()
+        return () if with_volumes else sorted(one.name for one in after.data if after.is_own(one))
 
     # What is shown beforehand
 
-    def _describe(self, application: Application, *, with_volumes: bool) -> list[str]:
-        seen = self._look(application)
+    def _describe(self, *, with_volumes: bool) -> list[str]:
+        seen = self._look()
         with self._tell():
             plan = self._build_plan(seen)
-            catalog = self._get_catalog(application)
+            catalog = self._get_catalog()
         return describe_changes(plan, catalog, with_volumes=with_volumes)
 
-    def _describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
+    def _describe_deletion(self, *, with_volumes: bool) -> list[str]:
         with self._tell():
-            seen = self._read(application, with_keys=True)
-            catalog = self._get_catalog(application)
+            seen = self._read(with_keys=True)
+            catalog = self._get_catalog()
         return describe_deletion(seen, catalog, list_going(seen, with_volumes=with_volumes))
 
     # What there is
 
-    def _look(self, application: Application) -> Situation:
+    def _look(self) -> Situation:
         with self._tell():
-            return super()._look(application)
+            return super()._look()
 
-    def _read(self, application: Application, *, with_keys: bool = False) -> Situation:
-        wanted = list(list_wanted(application))
+    def _read(self, *, with_keys: bool = False) -> Situation:
+        wanted = list(list_wanted(self.application))
         names: dict[str, Collection[str]] = {
             SERVER: [one.name for one in wanted],
             VOLUME: list_volume_names(wanted),
-            NETWORK: [build_network_name(application.name)],
-            FIREWALL: [build_firewall_name(application.name)],
+            NETWORK: [build_network_name(self.application.name)],
+            FIREWALL: [build_firewall_name(self.application.name)],
         }
-        records = self.api.look(build_labels(application), names, with_keys=with_keys)
-        self._seen = Situation(application, records)
+        records = self.api.look(build_labels(self.application), names, with_keys=with_keys)
+        self._seen = Situation(self.application, records)
         return self._seen
 
-    def _settle(self, application: Application) -> Situation:
+    def _settle(self) -> Situation:
         """Look until all that a run has begun is done, be it this one or one before."""
 
         def look() -> Situation:
-            found = self._read(application)
+            found = self._read()
             if busy := [*list_busy(found.usable)]:
                 raise NotReadyError(", ".join(busy))
             return found
 
         return self.api.wait(look, "Hetzner to end what it does")
 
-    def _get_catalog(self, application: Application) -> Catalog:
+    def _get_catalog(self) -> Catalog:
         if self._catalog is None:
-            architecture = get_account(application, HetznerProvider).architecture
+            architecture = get_account(self.application, HetznerProvider).architecture
             self._catalog = read_catalog(self.api, architecture)
         return self._catalog
 
@@ -192,7 +177,7 @@ class Hetzner(RentedServers[Situation]):
                 hint="give it one in Hetzner's console, or delete it there: nvoi makes a new one",
             )
         return build_server(
-            seen.application,
+            self.application,
             wanted,
             self.routes,
             address,
@@ -209,9 +194,8 @@ class Hetzner(RentedServers[Situation]):
 
     def _converge(self, found: Situation, made: list[str]) -> None:
         """Make what lacks, in rounds: what one has made, the next one finds."""
-        application = found.application
         if any(list_busy(found.usable)):
-            found = self._settle(application)
+            found = self._settle()
         for line in found.list_warnings():
             log.warning("%s", line)
         tries = TRIES
@@ -224,7 +208,7 @@ class Hetzner(RentedServers[Situation]):
             tries -= bool(errors)
             if errors and (tries <= 0 or not all(map(may_pass, errors.values()))):
                 raise build_error(errors, is_untouched=not made)
-            found = self._settle(application)
+            found = self._settle()
         raise NvoiError(
             f"Hetzner takes this and does not do it: {', '.join(map(str, works))}",
             hint=SILENCE_HINT,
@@ -232,8 +216,7 @@ class Hetzner(RentedServers[Situation]):
 
     def _build_plan(self, found: Situation) -> Plan:
         """What lacks, once it is seen that it can be had."""
-        application = found.application
-        build = partial(Plan, application, found.resources, api=self.api)
+        build = partial(Plan, self.application, found.resources, api=self.api)
         plan = build()
         hindrances = [*plan.list_clashes(), *filter(None, [plan.find_overlap()])]
         if hindrances:
@@ -241,8 +224,8 @@ class Hetzner(RentedServers[Situation]):
                 "\n".join(hindrances),
                 hint="rename it at Hetzner, or the app in the config",
             )
-        catalog = self._get_catalog(application) if plan.needs_catalog else None
-        fingerprint = build_fingerprint(get_public_key(application))
+        catalog = self._get_catalog() if plan.needs_catalog else None
+        fingerprint = build_fingerprint(get_public_key(self.application))
         plan = build(catalog, self.api.find_key(fingerprint) if plan.lacking else None)
         if faults := plan.list_faults():
             raise ConfigError("config", faults)
@@ -250,7 +233,6 @@ class Hetzner(RentedServers[Situation]):
 
     def _repeat(
         self,
-        application: Application,
         select: Callable[[Situation], Iterator[Work]],
         *,
         with_keys: bool = False,
@@ -258,7 +240,7 @@ class Hetzner(RentedServers[Situation]):
         """Do what ``select`` finds to give back, past all failures, until nothing is left."""
         errors: dict[Work, NvoiError] = {}
         for _ in range(TRIES):
-            works = list(select(self._read(application, with_keys=with_keys)))
+            works = list(select(self._read(with_keys=with_keys)))
             if not works:
                 return
             errors = {}
@@ -266,7 +248,7 @@ class Hetzner(RentedServers[Situation]):
                 errors |= change(self.api, [work for work in works if work.stage == stage], [])
             if errors and not any(map(may_pass, errors.values())):
                 break
-        left = list(select(self._read(application, with_keys=with_keys)))
+        left = list(select(self._read(with_keys=with_keys)))
         if left:
             reason = build_error(errors, is_untouched=False)
             names = ", ".join(work.thing for work in left)

@@ -48,6 +48,8 @@ class Record:
     def location(self) -> str:
         return str(self.data.location.name)
 
+    place = location
+
     @property
     def size(self) -> int:
         """GB of a volume."""

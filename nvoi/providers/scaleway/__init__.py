@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 from nvoi.config.schema import Application, ScalewayProvider
 from nvoi.errors import ConfigError, Fault, HostsError, NvoiError, RequestError
-from nvoi.invocation import name_command
 from nvoi.parallel import work_on_all
 from nvoi.providers.cloud import RentedServers, log
 from nvoi.providers.provider import Server
@@ -60,6 +59,7 @@ class Scaleway(RentedServers[Inventory]):
         UsageError: the address of the API, or a proxy, in ``environ`` cannot be used.
     """
 
+    title, console = "Scaleway", "in Scaleway's console"
     api: ScalewayAPI
 
     def __init__(
@@ -71,16 +71,18 @@ class Scaleway(RentedServers[Inventory]):
     ) -> None:
         account = get_account(application, ScalewayProvider)
         key, project = account.secret_key, account.project_id
-        super().__init__(routes, ScalewayAPI(key, project, environ, pace or Pace()))
+        super().__init__(application, routes, ScalewayAPI(key, project, environ, pace or Pace()))
         self._region = find_region(account.zone)
+        #: Those where the app was found to have something.
+        self._regions = [self._region]
         #: The ports that were left open for the release before, by the groups that let them in.
         self._former: dict[Resource, list[int]] = {}
 
-    def find_faults(self, application: Application) -> list[Fault]:
-        return [*list_config_faults(application), *list_name_faults(application)]
+    def find_faults(self) -> list[Fault]:
+        return [*list_config_faults(self.application), *list_name_faults(self.application)]
 
-    def ensure_servers(self, application: Application) -> tuple[Server, ...]:
-        situation = self._read_situation(application, with_prices=False)
+    def ensure_servers(self) -> tuple[Server, ...]:
+        situation = self._read_situation(with_prices=False)
         for text in situation.list_differences():
             log.warning(text)
         if situation.remark:
@@ -95,10 +97,10 @@ class Scaleway(RentedServers[Inventory]):
             )
         self._seen = maker.ensure_all(situation.orders)
         self._former = maker.former
-        return self.list_servers(application)
+        return self.list_servers()
 
-    def close_ports(self, application: Application) -> None:
-        rules = build_rules(list_open_ports(application))
+    def close_ports(self) -> None:
+        rules = build_rules(list_open_ports(self.application))
         for group, ports in [*self._former.items()]:
             set_rules(self.api, group, rules)
             log.info("%s no longer lets in %s", group, describe_ports(ports))
@@ -109,13 +111,11 @@ class Scaleway(RentedServers[Inventory]):
         tags = [*others, *(f"{key}={value}" for key, value in labels.items())]
         return self.api.update(found, {"tags": tags})
 
-    def delete_surplus(
-        self, application: Application, servers: Sequence[Server], *, with_volumes: bool
-    ) -> None:
-        inventory = self._read_regions(application, [self._region]).drop_strangers()
+    def delete_surplus(self, servers: Sequence[Server], *, with_volumes: bool) -> None:
+        inventory = self._read_regions([self._region]).drop_strangers()
         # One that goes by itself since a run was killed may be gone by now, and leave its parts.
         names = {server.name for server in servers}
-        names -= {one.name for one in list_wanted(application)}
+        names -= {one.name for one in list_wanted(self.application)}
         these = [one for one in inventory.resources if inventory.get_server_name(one) in names]
         if with_volumes:
             these += inventory.surplus_data
@@ -126,44 +126,40 @@ class Scaleway(RentedServers[Inventory]):
         remover.delete_all(these)
         check_left(remover.left.values(), remover.reasons)
 
-    def delete_servers(self, application: Application, *, with_volumes: bool) -> Sequence[str]:
-        regions = self._find_regions(application)
-        whole = self._read_regions(application, regions)
-        for clash in whole.list_clashes():
-            log.warning("%s, and stays", clash)
-        inventory = whole.drop_strangers()
+    def _look_everywhere(self) -> Inventory:
+        self._regions = self._find_regions()
+        return self._read_regions(self._regions)
+
+    def _delete_own(self, seen: Inventory, *, with_volumes: bool) -> Sequence[str]:
+        inventory = seen.drop_strangers()
         kept = {} if with_volumes else {one.id: one for one in inventory.data}
         remover = Remover(self.api, inventory)
-        self._seen = None
         remover.delete_all(one for one in inventory.resources if one.id not in kept)
-        after = self._read_regions(application, regions)
+        after = self._read_regions(self._regions).drop_strangers()
         spared = () if with_volumes else after.data
-        left = {one.id: one for one in after.usable if one not in spared}
-        adopt = f"no tag says whose it is; {name_command('deploy --adopt')} takes it over"
-        strangers = {one.id: NvoiError(adopt) for one in after.strangers}
-        check_left({**remover.left, **left}.values(), {**remover.reasons, **strangers})
-        return [one.name for one in kept.values()]
+        left = {one.id: one for one in after.resources if one not in spared}
+        check_left({**remover.left, **left}.values(), remover.reasons)
+        return [one.name for one in spared]
 
-    def _describe(self, application: Application, *, with_volumes: bool) -> list[str]:
-        situation = self._read_situation(application, with_prices=True)
+    def _describe(self, *, with_volumes: bool) -> list[str]:
+        situation = self._read_situation(with_prices=True)
         return describe_changes(situation, with_volumes=with_volumes)
 
-    def _describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
-        regions = self._find_regions(application)
-        inventory = self._read_regions(application, regions).drop_strangers()
-        zones = dict.fromkeys(one.place for one in inventory.list_priced())
+    def _describe_deletion(self, *, with_volumes: bool) -> list[str]:
+        inventory = self._look_everywhere().drop_strangers()
+        zones = dict.fromkeys(one.place for one in (*inventory.servers, *inventory.disks))
         with asking():
             shelves = work_on_all([*zones], lambda zone: read_shelf(self.api, zone))
         return describe_deletion(inventory, shelves, with_volumes=with_volumes)
 
-    def _read_situation(self, application: Application, *, with_prices: bool) -> Situation:
+    def _read_situation(self, *, with_prices: bool) -> Situation:
         """What there is to be done.
 
         Raises:
             ConfigError: the account cannot have what the config says.
             NvoiError: a name is another's, or the app is in another region.
         """
-        inventory = self._look(application)
+        inventory = self._look()
         inventory.check_owners()
         overlap = find_overlap(inventory)
         if overlap is not None:
@@ -171,41 +167,41 @@ class Scaleway(RentedServers[Inventory]):
             raise NvoiError(overlap, hint=hint)
         with asking():
             if inventory.find_in(NETWORK, self._region) is None:
-                self._check_regions(application)
+                self._check_regions()
             situation = read_situation(self.api, inventory, with_prices=with_prices)
         if situation.faults:
             raise ConfigError("config", situation.faults)
         return situation
 
-    def _read(self, application: Application) -> Inventory:
+    def _read(self) -> Inventory:
         with asking():
-            return read_inventory(self.api, application, list_zones(application))
+            return read_inventory(self.api, self.application, list_zones(self.application))
 
-    def _read_regions(self, application: Application, regions: Sequence[str]) -> Inventory:
+    def _read_regions(self, regions: Sequence[str]) -> Inventory:
         with asking():
-            return read_regions(self.api, application, regions)
+            return read_regions(self.api, self.application, regions)
 
-    def _find_regions(self, application: Application) -> list[str]:
+    def _find_regions(self) -> list[str]:
         """The regions where the app has something, and that of the config."""
         with asking():
-            traces = read_traces(self.api, application, list(ZONES))
+            traces = read_traces(self.api, self.application, list(ZONES))
         return list(dict.fromkeys([self._region, *traces]))
 
-    def _check_regions(self, application: Application) -> None:
+    def _check_regions(self) -> None:
         """See that the app has nothing in another region: its cluster cannot be in two.
 
         Raises:
             NvoiError: it has.
         """
         others = [one for one in ZONES if one != self._region]
-        for region, trace in read_traces(self.api, application, others).items():
+        for region, trace in read_traces(self.api, self.application, others).items():
             raise build_moved_error(region, self._region, trace, "zone")
 
     def _build_server(self, seen: Inventory, wanted: WantedServer, found: Resource) -> Server:
         networks, attached = seen.list(NETWORK), list_attached(found)
         nic = find_nic(found, networks[0]) if networks else None
         return build_server(
-            seen.application,
+            self.application,
             wanted,
             self.routes,
             # One that has lost its address does not answer until the next deploy gives it one.

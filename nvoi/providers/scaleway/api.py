@@ -17,6 +17,7 @@ from nvoi.account import build_client, get_endpoint
 from nvoi.errors import RequestError
 from nvoi.http import NO_TEXTS, Answer, list_objects
 from nvoi.providers.cloud import log
+from nvoi.providers.rented import OF_SERVER
 from nvoi.providers.scaleway.refusals import explain, is_lost, is_transient, may_pass
 from nvoi.secret import Secret
 
@@ -29,9 +30,6 @@ PAGE = 100
 TOTAL = "total_count"
 FORBIDDEN, NOT_FOUND = 403, 404
 GB = 10**9
-#: The tag of an address and of the disk that a server starts from: the server's name. The API
-#: gives the one no name, and the other that of its image.
-OF_SERVER = "server"
 
 
 @dataclass(frozen=True)
@@ -98,6 +96,10 @@ class Resource:
     @property
     def is_data(self) -> bool:
         return self.kind is VOLUME and OF_SERVER not in self.labels
+
+    @property
+    def type(self) -> str:
+        return str(self.data["commercial_type"])
 
     @property
     def size(self) -> int:

@@ -7,30 +7,30 @@ from decimal import Decimal
 
 from nvoi.naming import build_firewall_name, build_network_name
 from nvoi.providers import rented
+from nvoi.providers.costs import Tariff
 from nvoi.providers.rented import (
     list_open_ports,
 )
 from nvoi.providers.scaleway.api import (
     NETWORK,
     SERVER,
-    VOLUME,
-    Resource,
 )
 from nvoi.providers.scaleway.inventory import Inventory
 from nvoi.providers.scaleway.offers import (
     CURRENCY,
-    ROOT_SIZE,
     Shelf,
 )
 from nvoi.providers.scaleway.situation import Situation
 from nvoi.providers.wording import (
     AS_IT_IS_TO_BE,
-    Costs,
     describe_closing,
     describe_parts,
     describe_surplus,
     describe_volume,
 )
+
+#: Scaleway's API tells no prices of addresses.
+UNKNOWN = ", without public addresses"
 
 
 def describe_changes(situation: Situation, *, with_volumes: bool) -> list[str]:
@@ -44,8 +44,10 @@ def describe_changes(situation: Situation, *, with_volumes: bool) -> list[str]:
     lines += [f"deletes {one}, which leads nowhere" for one in situation.lost]
     lines += describe_surplus(situation.inventory, with_volumes=with_volumes)
     what = [*(lines or [AS_IT_IS_TO_BE]), *filter(None, [situation.remark])]
-    costs = describe_costs(sum_costs(situation, with_volumes=with_volumes))
-    return [*situation.list_differences(), *what, costs]
+    costs = build_tariff(situation.shelves).describe_changes(
+        situation.inventory, zones.__getitem__, with_volumes=with_volumes
+    )
+    return [*situation.list_differences(), *what, f"{costs}{UNKNOWN}"]
 
 
 def list_shared(situation: Situation) -> Iterator[str]:
@@ -65,36 +67,6 @@ def list_shared(situation: Situation) -> Iterator[str]:
             yield describe_closing(group, situation.former[zone])
 
 
-def sum_costs(situation: Situation, *, with_volumes: bool) -> Costs:
-    names = {one.name for one in situation.inventory.surplus}
-    going = {
-        one
-        for one in situation.inventory.resources
-        if situation.inventory.get_server_name(one) in names
-    }
-    if with_volumes:
-        going.update(situation.inventory.surplus_data)
-    prices = {
-        one: price_resource(situation.shelves[one.place], one)
-        for one in situation.inventory.list_priced()
-    }
-    stays = [price for one, price in prices.items() if one not in going]
-    now = sum(prices.values(), Decimal())
-    return Costs(CURRENCY, now, sum(stays, Decimal()) + price_new(situation))
-
-
-def price_new(situation: Situation) -> Decimal:
-    total = Decimal()
-    for order in situation.orders:
-        shelf = situation.shelves[order.zone]
-        if situation.inventory.find_server(order.wanted.name) is None:
-            total += get_price(shelf, order.type) + shelf.disk * ROOT_SIZE
-        for volume in order.wanted.volumes:
-            found = situation.inventory.find_data(volume.name)
-            total += shelf.disk * max(volume.size - (found.size if found else 0), 0)
-    return total
-
-
 def describe_deletion(
     inventory: Inventory, shelves: Mapping[str, Shelf], *, with_volumes: bool
 ) -> list[str]:
@@ -109,21 +81,16 @@ def describe_deletion(
         else:
             detail = f", a {one.data['commercial_type']}" if one.kind is SERVER else ""
             lines.append(f"deletes {one.kind.noun} {one.name}{detail} in {one.place}")
-    prices = {one.id: price_resource(shelves[one.place], one) for one in inventory.list_priced()}
-    stays = sum((prices[one.id] for one in kept), Decimal())
-    return [*lines, describe_costs(Costs(CURRENCY, sum(prices.values(), Decimal()), stays))]
+    priced = (*inventory.servers, *inventory.disks)
+    return [*lines, f"{build_tariff(shelves).describe(priced, kept)}{UNKNOWN}"]
 
 
-def describe_costs(costs: Costs) -> str:
-    # Scaleway's API tells no prices of addresses.
-    return f"{costs}, without public addresses"
-
-
-def price_resource(shelf: Shelf, resource: Resource) -> Decimal:
-    """Of a server or a disk for a month; of all else it has no price."""
-    if resource.kind is SERVER:
-        return get_price(shelf, resource.data["commercial_type"])
-    return shelf.disk * resource.size if resource.kind is VOLUME else Decimal()
+def build_tariff(shelves: Mapping[str, Shelf]) -> Tariff:
+    return Tariff(
+        CURRENCY,
+        lambda type_, zone: get_price(shelves[zone], type_),
+        lambda zone: shelves[zone].disk,
+    )
 
 
 def get_price(shelf: Shelf, type_: str) -> Decimal:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from nvoi.config.schema import Application
@@ -11,21 +11,21 @@ from nvoi.errors import NvoiError
 from nvoi.naming import build_firewall_name, build_network_name
 from nvoi.parallel import work_on_all
 from nvoi.providers import inventory
-from nvoi.providers.rented import build_labels, list_volume_names, list_wanted
+from nvoi.providers.rented import OF_SERVER, build_labels, list_volume_names, list_wanted
 from nvoi.providers.scaleway.api import (
     ADDRESS,
     FIREWALL,
     IPAM,
     NETWORK,
-    OF_SERVER,
     SERVER,
     VOLUME,
     VPC,
     Kind,
     Resource,
     ScalewayAPI,
+    build_resource,
 )
-from nvoi.providers.scaleway.offers import ZONES
+from nvoi.providers.scaleway.offers import ROOT_SIZE, ZONES
 
 #: Kinds that are in zones and in regions; of those what a deploy looks at where nothing lacks.
 ZONAL, REGIONAL = (SERVER, ADDRESS, VOLUME, FIREWALL), (NETWORK, VPC)
@@ -45,6 +45,16 @@ class Inventory(inventory.Inventory[Resource]):
     types: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
     word = "tag"
+    root_size = ROOT_SIZE
+
+    @property
+    def disks(self) -> tuple[Resource, ...]:
+        return self.list(VOLUME)
+
+    def list_going(self, *, with_volumes: bool) -> tuple[Resource, ...]:
+        names = {one.name for one in self.surplus}
+        roots = (one for one in self.list_roots() if self.get_server_name(one) in names)
+        return (*super().list_going(with_volumes=with_volumes), *roots)
 
     def list(self, kind: Kind) -> tuple[Resource, ...]:
         return tuple(one for one in self.usable if one.kind is kind)
@@ -60,12 +70,14 @@ class Inventory(inventory.Inventory[Resource]):
         addresses = (one for one in self.list(ADDRESS) if one.place == zone)
         return next((one for one in addresses if one.labels.get(OF_SERVER) == server), None)
 
+    def list_free_addresses(self, server: Resource) -> tuple[Resource, ...]:
+        """The addresses of a server that nobody's labels are on."""
+        addresses = (one for one in self.strangers if one.kind is ADDRESS)
+        return tuple(one for one in addresses if one.data["server"]["id"] == server.id)
+
     def list_roots(self) -> tuple[Resource, ...]:
         """The disks that servers start from."""
         return tuple(one for one in self.list(VOLUME) if not one.is_data)
-
-    def list_priced(self) -> tuple[Resource, ...]:
-        return (*self.servers, *self.list(VOLUME))
 
     def get_server_name(self, resource: Resource) -> str:
         """The name of the server that it is, or is a part of; empty for all else."""
@@ -183,7 +195,11 @@ def read_resources(
         if own.items() <= one.labels.items() or one.name in names[one.kind.noun]
     ]
     servers = [(one.data["commercial_type"], one.place) for one in there if one.is_server]
-    return Inventory(application, tuple(apps), types=Counter(servers))
+    found = Inventory(application, tuple(apps), types=Counter(servers))
+    # Only a server tells which addresses the gem has made for it.
+    known = {one.id for one in apps}
+    parts = (part for one in found.strangers if one.is_server for part in list_addresses(one))
+    return found.replace([part for part in parts if part.id not in known])
 
 
 def list_names(application: Application) -> dict[str, set[str]]:
@@ -235,6 +251,14 @@ def find_nic(server: Resource, network: Resource | None) -> str | None:
         if network is not None and nic.get("private_network_id") == network.id:
             return str(nic["id"])
     return None
+
+
+def list_addresses(server: Resource) -> Iterator[Resource]:
+    """Those that stay when it goes."""
+    holder = {"id": server.id, "name": server.name}
+    for one in server.data.get("public_ips") or ():
+        if not one.get("dynamic"):
+            yield build_resource(ADDRESS, server.place, {**one, "server": holder})
 
 
 def find_public_ip(server: Resource) -> str | None:

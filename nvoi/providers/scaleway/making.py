@@ -16,13 +16,12 @@ from nvoi.parallel import work_on_all
 from nvoi.providers import rented
 from nvoi.providers.cloud import log
 from nvoi.providers.cloud_init import prepare_boot
-from nvoi.providers.rented import WantedVolume, build_labels
+from nvoi.providers.rented import OF_SERVER, WantedVolume, build_labels
 from nvoi.providers.scaleway.api import (
     ADDRESS,
     FIREWALL,
     GB,
     NETWORK,
-    OF_SERVER,
     SERVER,
     VOLUME,
     VPC,
@@ -133,6 +132,9 @@ class Maker:
         parts = [self._ensure_volume(volume, order, labels) for volume in order.wanted.volumes]
         server = self.inventory.find_server(order.wanted.name)
         server = server or self._make_server(order, labels, firewall)
+        # Before the server: while that is nobody's, the next run looks for them again.
+        marks = {**self.inventory.own, OF_SERVER: server.name}
+        parts += [self._label(one, marks) for one in self.inventory.list_free_addresses(server)]
         server = self._label(server, labels)
         parts += self._ensure_root(order, server)
         if find_public_ip(server) is None:

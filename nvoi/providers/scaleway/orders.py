@@ -38,9 +38,7 @@ class Order:
         server = inventory.find_server(self.wanted.name)
         if server is None:
             raise AssertionError(f"there is no server {self.wanted.name}")
-        if server.data["state"] == "locked":
-            hint = "their support says why, and unlocks it"
-            raise NvoiError(f"Scaleway has locked {server}", hint=hint)
+        check_lock(server)
         return server
 
     def list_volumes(self, inventory: Inventory) -> list[Resource]:
@@ -98,6 +96,13 @@ def find_nic_state(server: Resource, network: Resource) -> str:
         if nic.get("private_network_id") == network.id:
             return str(nic.get("state") or "")
     return MISSING
+
+
+def check_lock(server: Resource) -> None:
+    """Raise an error where Scaleway has locked a server: nothing can be done with it."""
+    if server.data["state"] == "locked":
+        hint = "their support says why, and unlocks it"
+        raise NvoiError(f"Scaleway has locked {server}", hint=hint)
 
 
 def is_stopped(server: Resource) -> bool:

@@ -13,12 +13,12 @@ from functools import partial
 from nvoi.errors import NvoiError, RequestError
 from nvoi.parallel import work_on_all
 from nvoi.providers.cloud import log
+from nvoi.providers.rented import OF_SERVER
 from nvoi.providers.scaleway.api import (
     ADDRESS,
     FIREWALL,
     NETWORK,
     NOT_FOUND,
-    OF_SERVER,
     SERVER,
     VOLUME,
     VPC,
@@ -32,7 +32,7 @@ from nvoi.providers.scaleway.inventory import (
     find_root,
     list_attached,
 )
-from nvoi.providers.scaleway.orders import is_stopped
+from nvoi.providers.scaleway.orders import check_lock, is_stopped
 from nvoi.providers.scaleway.refusals import find_type, is_lost
 from nvoi.waiting import NotReadyError
 
@@ -144,6 +144,7 @@ class Remover:
         """Ask it to go; whether it may, or has to be asked again."""
         try:
             if resource.kind is SERVER:
+                check_lock(resource)
                 self._delete_server(resource)
             elif resource.data.get("status") not in {"in_use", "deleting", "updating"}:
                 self._api.delete(resource)
@@ -152,6 +153,9 @@ class Remover:
             self._tries[resource.id] += is_lost(error)
             may_pass = is_lost(error) and self._tries[resource.id] < TRIES
             return may_pass or is_in_use(error)
+        except NvoiError as error:
+            self.reasons[resource.id] = error
+            return False
         return True
 
     def _delete_server(self, server: Resource) -> None:

@@ -113,7 +113,7 @@ def read_situation(api: ScalewayAPI, inventory: Inventory, *, with_prices: bool)
     architecture = get_account(application, ScalewayProvider).architecture
     zones = {get_zone(one) for one in new}
     if with_prices:
-        zones |= {one.place for one in inventory.list_priced()}
+        zones |= {one.place for one in (*inventory.servers, *inventory.disks)}
     shelves = work_on_all(sorted(zones), lambda zone: read_shelf(api, zone))
     types = dict.fromkeys((get_zone(one), one.type) for one in new)
     images = work_on_all([*types], lambda it: find_image(api, it[0], architecture, it[1]))

@@ -31,7 +31,7 @@ def list_rented(context: ClusterContext) -> Sequence[str]:
     Raises:
         UsageError: there is something, and nobody has asked for it to be taken over.
     """
-    found = context.provider.list_unlabelled(context.application)
+    found = context.provider.list_unlabelled()
     if found and not context.request.adopt:
         raise UsageError(
             f"these bear names of {context.application.name}, as what the gem nvoi 0.2 has made, "

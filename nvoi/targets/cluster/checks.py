@@ -31,7 +31,7 @@ def check_request(request: Request) -> None:
     """
     application = request.config.application
     faults: list[Fault] = [
-        *get_provider(application, request.environ).find_faults(application),
+        *get_provider(application, request.environ).find_faults(),
         *find_faults(application),
         *get_domains(application, request.environ).find_faults(),
     ]

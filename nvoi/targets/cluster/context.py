@@ -251,7 +251,7 @@ class ClusterContext:
 
     def list_servers(self) -> None:
         """Find the servers that there are; none is reached."""
-        self.survey.servers = self.provider.list_servers(self.application)
+        self.survey.servers = self.provider.list_servers()
 
     def check_lock(self) -> None:
         """Return while this run may change the cluster.

@@ -302,7 +302,7 @@ def plan_servers(context: ClusterContext) -> Iterator[str]:
     if context.provider.is_rented:
         yield "reaches the servers that there are and that answer"
     else:
-        yield from context.provider.describe(context.application)
+        yield from context.provider.describe()
 
 
 def plan_images(context: ClusterContext) -> Iterator[str]:
@@ -314,9 +314,7 @@ def plan_end(context: ClusterContext) -> Iterator[str]:
     if context.provider.is_rented:
         yield "gives back what was rented"
         with_volumes = context.request.delete_volumes
-        yield from context.provider.describe_deletion(
-            context.application, with_volumes=with_volumes
-        )
+        yield from context.provider.describe_deletion(with_volumes=with_volumes)
         try:
             find_servers(context)
         except NvoiError as error:

@@ -52,12 +52,11 @@ def check_surplus(context: ClusterContext) -> None:
     Raises:
         UsageError: they have volumes, or the cluster itself may be on them.
     """
-    provider, application = context.provider, context.application
-    surplus = context.survey.surplus = provider.list_surplus(application)
+    surplus = context.survey.surplus = context.provider.list_surplus()
     if not surplus:
         return
     names = ", ".join(server.name for server in surplus)
-    if not any(server.is_master for server in provider.list_servers(application)):
+    if not any(server.is_master for server in context.provider.list_servers()):
         raise UsageError(
             f"the config names another master, and the cluster may be on {names}",
             hint="a cluster does not move: name its group as master again; or save the data, "
@@ -190,7 +189,7 @@ def give_surplus_back(context: ClusterContext, nodes: Sequence[ClusterNode]) -> 
     if surplus or with_volumes:
         context.check_lock()
         detach_unwanted(context)
-        context.provider.delete_surplus(context.application, surplus, with_volumes=with_volumes)
+        context.provider.delete_surplus(surplus, with_volumes=with_volumes)
     if nodes:
         context.cluster.delete([Reference("Node", node.name) for node in nodes], wait=False)
     for server in surplus:
@@ -262,7 +261,7 @@ def find_servers(context: ClusterContext) -> None:
     """
     context.list_servers()
     if context.provider.is_rented:
-        context.survey.surplus = context.provider.list_surplus(context.application)
+        context.survey.surplus = context.provider.list_surplus()
         context.survey.servers += context.survey.surplus
     if others := [one.name for one in context.survey.servers if not one.is_labelled]:
         raise UsageError(
@@ -286,7 +285,7 @@ def detach_disks(context: ClusterContext) -> None:
 
 def give_all_back(context: ClusterContext) -> None:
     with_volumes = context.request.delete_volumes
-    kept = context.provider.delete_servers(context.application, with_volumes=with_volumes)
+    kept = context.provider.delete_servers(with_volumes=with_volumes)
     for disk in kept:
         log.info("Its data stays: volume %s", disk)
     context.deletion.remark = "0 billable resources left"

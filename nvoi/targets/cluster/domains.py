@@ -36,7 +36,7 @@ def check(context: ClusterContext) -> None:
     """See that the names can be had, before anything is made."""
     context.domains.check()
     if context.application.uses_ingress:
-        look_up(context, context.provider.list_servers(context.application))
+        look_up(context, context.provider.list_servers())
 
 
 def look_up(context: ClusterContext, servers: Sequence[Server]) -> None:
@@ -126,7 +126,7 @@ def list_closed(context: ClusterContext) -> list[Manifest]:
 
 def close_ports(context: ClusterContext) -> None:
     context.check_lock()
-    context.provider.close_ports(context.application)
+    context.provider.close_ports()
 
 
 def list_routes(context: ClusterContext) -> list[Json]:
@@ -178,7 +178,7 @@ def plan_check(context: ClusterContext) -> Iterator[str]:
         return
     yield f"sees that {', '.join(names)} can be led to the app"
     if context.application.uses_ingress and not context.provider.is_rented:
-        look_up(context, context.provider.list_servers(context.application))
+        look_up(context, context.provider.list_servers())
 
 
 def plan_connect(context: ClusterContext) -> Iterator[str]:

@@ -159,7 +159,7 @@ def find_cache(context: ClusterContext) -> Callable[[], Registry | None]:
     """How a build finds the layers of the last image, where the cluster is there already."""
     stack = context.stack.enter_context(ExitStack())
     # Whoever rents them out is asked once, and before the next step asks.
-    servers = context.provider.list_servers(context.application)
+    servers = context.provider.list_servers()
 
     def find() -> Registry | None:
         try:

@@ -156,7 +156,7 @@ def plan_servers(context: ClusterContext) -> Iterator[str]:
     if context.provider.is_rented:
         yield "finds the servers that there are"
     else:
-        yield from context.provider.describe(context.application)
+        yield from context.provider.describe()
 
 
 FIND: Step[ClusterContext] = Step(

@@ -47,7 +47,7 @@ def reach_servers(context: ClusterContext) -> None:
     adopt_rented(context)
     check_lost_master(context)
     tell_surplus(context)
-    found = context.provider.ensure_servers(context.application)
+    found = context.provider.ensure_servers()
     try:
         context.survey.servers = welcome(context, found)
         survey_servers(context)
@@ -66,7 +66,7 @@ def check_lost_master(context: ClusterContext) -> None:
         UsageError: some did.
     """
     provider = context.provider
-    servers = provider.list_servers(context.application) if provider.is_rented else ()
+    servers = provider.list_servers() if provider.is_rented else ()
     if any(one.is_master for one in servers) or all(one.is_new for one in servers):
         return
     check_lost_data(context, servers)
@@ -284,7 +284,7 @@ def plan_servers(context: ClusterContext) -> Iterator[str]:
         # A run asks the provider for no more than it needs.
         yield "makes what the account lacks of the config"
         with_volumes = context.request.delete_volumes
-        yield from context.provider.describe(context.application, with_volumes=with_volumes)
+        yield from context.provider.describe(with_volumes=with_volumes)
         try:
             check_surplus(context)
             list_rented(context)
@@ -294,7 +294,7 @@ def plan_servers(context: ClusterContext) -> Iterator[str]:
         except NvoiError as error:
             log.debug("What leaves is not known: %s", error)
     else:
-        yield from context.provider.describe(context.application)
+        yield from context.provider.describe()
     yield "checks their system, memory, disk, ports, clock and rights"
 
 

@@ -1,4 +1,4 @@
-"""AWS for tests of the whole way."""
+"""AWS for the kill table, and for the tests that all clouds share."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import base64
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from typing import Any, Self
 from xml.etree import ElementTree as ET
 
 from nvoi.config.schema import Application
 from nvoi.providers import Provider
+from nvoi.providers.aws.clients import Pace
 from nvoi.providers.aws.resources import KINDS as RESOURCES
 from tests.fakes.clouds.aws_proxy import KEY, StrictAWS, get
 from tests.fakes.clouds.moto import X86, get_moto
@@ -17,16 +19,23 @@ from tests.fakes.clouds.server import Call
 from tests.integration.clouds.aws_account import (
     PACE,
     REGION,
+    WHOLE,
     build_app,
     build_aws,
     build_client,
+    get_instance,
     list_all,
     list_items,
     list_rules,
+    read_name,
     read_tags,
 )
-from tests.integration.clouds.datacenter import Attached, Datacenter, Labels, Site
+from tests.integration.clouds.site import Attached, Boot, Labels, Site
 
+#: Where some answers never come, and others come late.
+PATIENT = replace(PACE, answer=4.0, patience=30.0, longest_pause=0.1, settle=0.3, longest_poll=0.1)
+#: How many servers of others there are, each with a disk; more than two pages have.
+OTHERS, PAGE = 5, 3
 SERIAL = "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_"
 #: What the tests call kinds.
 KINDS = {"instance": "servers", "volume": "volumes"}
@@ -34,12 +43,15 @@ NAMES = {"server": "instance", "volume": "volume", "network": "vpc"}
 
 
 class AWSSite(Site):
-    """One account; what it does in the background takes a look or two."""
-
+    title = "AWS"
     calls = 7
+    cloud: StrictAWS
 
-    def __init__(self) -> None:
-        self.cloud: StrictAWS = StrictAWS(get_moto(), polls=1)
+    def __init__(self, cloud: StrictAWS | None = None, pace: Pace = PACE) -> None:
+        self._pace = pace
+        # What it does in the background takes a look or two.
+        self.cloud = cloud or StrictAWS(get_moto(), polls=1)
+        super().__init__()
         self.provider = {
             "aws": {
                 "access_key_id": KEY,
@@ -53,26 +65,77 @@ class AWSSite(Site):
         self._account = build_client(self.cloud.moto)
         self._names: dict[str, str] = {}
 
-    def connect(self, datacenter: Datacenter) -> None:
+    @classmethod
+    def start(cls, others: int = 0) -> Self:
+        """Many are disks of servers: those are made sooner than servers."""
+        cloud = StrictAWS(get_moto())
+        cloud.page = others // PAGE or PAGE
+        account = build_client(cloud.moto)
+        disks = [
+            {"DeviceName": f"/dev/sd{number}", "Ebs": {"VolumeSize": 1}}
+            for number in range(others // OTHERS)
+        ]
+        count = {"MinCount": OTHERS, "MaxCount": OTHERS, "BlockDeviceMappings": disks}
+        account.run_instances(ImageId=X86, InstanceType="t3.micro", **count)
+        for number in range(2):
+            vpc = account.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+            account.create_subnet(VpcId=vpc, CidrBlock="10.0.1.0/24")
+            account.create_internet_gateway()
+            account.create_security_group(GroupName=f"other-{number}", Description="x", VpcId=vpc)
+            account.create_volume(AvailabilityZone="eu-central-1a", Size=1)
+        return cls(cloud, PATIENT)
+
+    def list_left(self) -> list[str]:
+        return [
+            f"{kind} {read_name(one)}"
+            for kind, found in list_items(self._account).items()
+            for one in filter(is_apps, found)
+        ]
+
+    def show_others(self) -> object:
+        items = list_items(self._account)
+        return {kind: [one for one in found if not is_apps(one)] for kind, found in items.items()}
+
+    def name_parts(self, servers: list[str], volumes: list[str]) -> list[str]:
+        machines = {"instance": servers, "volume": [*servers, *volumes]}
+        return [f"{kind} {name}" for kind, names in (WHOLE | machines).items() for name in names]
+
+    def list_disks(self) -> set[tuple[str, str, int]]:
+        items = list_items(self._account)
+        servers = {one["InstanceId"]: read_name(one) for one in items["instance"]}
+        return {
+            (read_name(one), servers[held["InstanceId"]], one["Size"])
+            for one in items["volume"]
+            for held in one["Attachments"]
+        }
+
+    def check_server(self, name: str) -> Labels:
+        assert self.cloud.untagged == []
+        server = get_instance(self._account, name)
+        assert server["State"]["Name"] == "running"
+        return read_tags(server)
+
+    def connect(self, boot: Boot, end: Callable[[str], None]) -> None:
         def start(call: Call, instance: ET.Element) -> None:
             tags = {get(one, "key"): get(one, "value") for one in instance.findall("tagSet/item")}
             name, data = tags["Name"], base64.b64decode(call.find("UserData") or "").decode()
             self._names[get(instance, "instanceId")] = name
             address = self.cloud.addresses[get(instance, "instanceId")]
-            datacenter.boot(name, address, get(instance, "privateIpAddress"), data)
+            boot(name, address, get(instance, "privateIpAddress"), data)
 
         self.cloud.public_addresses = iter(self.list_addresses())
         self.cloud.on_start = start
-        self.cloud.on_end = lambda server: datacenter.end(self._names.pop(server))
+        self.cloud.on_end = lambda server: end(self._names.pop(server))
 
     def list_open_ports(self) -> set[int]:
         rules = list_rules(self._account)
+        assert ("-1", None, "10.0.0.0/16") in rules
         return {port for protocol, port, _ in rules if protocol == "tcp" and port is not None}
 
     def list_attached(self) -> Iterator[Attached]:
         for volume, server in list(self.cloud.attached.items()):
             device = f"{SERIAL}{volume.replace('-', '')}"
-            yield Attached(self._names[server], device, self.cloud.sizes[volume])
+            yield Attached(volume, self._names[server], device, self.cloud.sizes[volume])
 
     def list_all(self) -> dict[str, list[str]]:
         return {KINDS.get(kind, kind): names for kind, names in list_all(self._account).items()}
@@ -81,7 +144,8 @@ class AWSSite(Site):
         return build_app(f"servers: {servers}")
 
     def open(self, application: Application, *, in_haste: bool = False) -> Provider:
-        return build_aws(self.cloud, application, replace(PACE, patience=0.1) if in_haste else PACE)
+        pace = replace(self._pace, patience=0.1) if in_haste else self._pace
+        return build_aws(self.cloud, application, pace)
 
     def show(self) -> object:
         return list_items(self._account)
@@ -113,6 +177,10 @@ class AWSSite(Site):
 
     def list_labels(self, kind: str) -> list[Labels]:
         return [*map(read_tags, list_items(self._account)[NAMES[kind]])]
+
+
+def is_apps(item: Any) -> bool:
+    return read_tags(item).get("app") == "shop" or "shop" in read_name(item)
 
 
 def write_tags(labels: Labels) -> list[dict[str, str]]:

@@ -12,10 +12,10 @@ from tests.integration.clouds.aws_account import (  # noqa: F401 - fixtures
     aws_cloud,
 )
 from tests.integration.clouds.aws_site import AWSSite
-from tests.integration.clouds.datacenter import Site
 from tests.integration.clouds.hetzner_site import HetznerSite
 from tests.integration.clouds.loop_disk import LoopDisk
 from tests.integration.clouds.scaleway_site import ScalewaySite
+from tests.integration.clouds.site import Site
 from tests.integration.cluster.conftest import start_machine  # noqa: F401 - a fixture
 from tests.integration.ssh.conftest import (  # noqa: F401 - fixtures
     connect,
@@ -29,7 +29,7 @@ MakeDisk = Callable[..., LoopDisk]
 SITES: tuple[type[Site], ...] = (HetznerSite, AWSSite, ScalewaySite)
 
 
-@pytest.fixture(params=SITES, ids=lambda site: site.__name__.removesuffix("Site").lower())
+@pytest.fixture(params=SITES, ids=lambda site: site.title.lower())
 def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     """Each cloud in turn."""
     made: Site = request.param()

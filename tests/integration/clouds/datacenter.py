@@ -6,136 +6,17 @@ address here, unless it is one of 127.0.0.0/8: ``~/.ssh/config`` of who deploys 
 
 from __future__ import annotations
 
-import copy
-import ipaddress
 import threading
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from nvoi.config.schema import Application
-from nvoi.providers import Provider
-from tests.fakes.clouds.server import FIRST_ADDRESS, Cloud, Json, Project
 from tests.integration.clouds.rented_machine import RentedMachine
+from tests.integration.clouds.site import FIRST_PLACE, Site
 from tests.integration.cluster.fleet import Fleet
 from tests.ports import find_port
 from tests.waiting import PATIENCE
 
-#: More servers than a test ever makes.
-MOST_SERVERS = 100
 LOOK_SECONDS = 0.05
-#: Where the first server is on this machine.
-FIRST_PLACE = ipaddress.ip_address("127.77.0.1")
-
-
-Labels = dict[str, str]
-
-
-@dataclass(frozen=True)
-class Attached:
-    """A volume that a server is to see as ``device``; ``size`` in GB."""
-
-    server: str
-    device: str
-    size: int
-
-
-class Site(ABC):
-    """A cloud with one account, as the tests that all clouds share see each of them.
-
-    Attributes:
-        calls: of a deploy that changes nothing.
-        provider: ``compute_provider`` of the config.
-        environ: what leads nvoi to the stand-in.
-        first_address: the public one of the first server.
-    """
-
-    calls: ClassVar[int]
-    first_address = FIRST_ADDRESS
-    cloud: Cloud
-    provider: Mapping[str, Any]
-    environ: Mapping[str, str]
-
-    @abstractmethod
-    def connect(self, datacenter: Datacenter) -> None:
-        """Have servers run as they start for the first time, and end as they are deleted."""
-
-    def list_addresses(self) -> Iterable[str]:
-        """The public addresses that servers get, one after the other."""
-        return [str(self.first_address + number) for number in range(MOST_SERVERS)]
-
-    @abstractmethod
-    def list_attached(self) -> Iterable[Attached]:
-        """The volumes that servers have now."""
-
-    @abstractmethod
-    def list_open_ports(self) -> set[int]:
-        """The TCP ports that everybody may reach."""
-
-    @abstractmethod
-    def list_all(self) -> dict[str, list[str]]:
-        """The names of all there is in the account, by kind; kinds of nothing are left out."""
-
-    # Apps of which only the account is looked at
-
-    @abstractmethod
-    def read(self, servers: str) -> Application:
-        """An app by its ``servers``, as YAML."""
-
-    @abstractmethod
-    def open(self, application: Application, *, in_haste: bool = False) -> Provider:
-        """A provider as a new run has it; one that is in haste waits for nobody."""
-
-    @abstractmethod
-    def show(self) -> object:
-        """All there is, to be compared."""
-
-    @abstractmethod
-    def add(self, kind: str, name: str, labels: Labels) -> None:
-        """Have something be there that others have made."""
-
-    @abstractmethod
-    def relabel(self, labels: Labels) -> None:
-        """Have all that bears a label of nvoi's bear these labels alone."""
-
-    @abstractmethod
-    def list_labels(self, kind: str) -> list[Labels]:
-        """The labels of all there is of a kind."""
-
-    @property
-    def name(self) -> str:
-        return type(self).__name__.removesuffix("Site").lower()
-
-    def begin(self, application: Application) -> Provider:
-        """A run that has its servers."""
-        provider = self.open(application)
-        provider.ensure_servers(application)
-        return provider
-
-
-class ProjectSite(Site):
-    """One project; its background actions take a look or two."""
-
-    cloud: Project
-
-    def connect(self, datacenter: Datacenter) -> None:
-        self.cloud.on_start = lambda server: datacenter.boot(
-            server["name"], *self.read_boot(server)
-        )
-        self.cloud.on_delete = lambda server: datacenter.end(server["name"])
-
-    @abstractmethod
-    def read_boot(self, server: Json) -> tuple[str, str, str]:
-        """A server's public and private address, and its user data."""
-
-    def list_all(self) -> dict[str, list[str]]:
-        names = {kind: self.cloud.list_names(kind) for kind in self.cloud.kinds}
-        return {kind: found for kind, found in names.items() if found}
-
-    def show(self) -> object:
-        return copy.deepcopy(self.cloud.show_all())
 
 
 class Datacenter:
@@ -157,7 +38,7 @@ class Datacenter:
         self._ended = threading.Event()
         self._booting: list[threading.Thread] = []
         folder.mkdir(parents=True)
-        site.connect(self)
+        site.connect(self.boot, self.end)
         self._watch = threading.Thread(target=self._attach_all, daemon=True)
         self._watch.start()
 

@@ -1,24 +1,71 @@
-"""Hetzner for tests of the whole way."""
+"""Hetzner for the kill table, and for the tests that all clouds share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
 
+from nvoi.account import Pace
 from nvoi.config.schema import Application
-from nvoi.providers import Provider
-from tests.fakes.clouds.hetzner import FIREWALLS, SERVERS, TOKEN, VOLUMES, Hetzner
+from nvoi.providers.hetzner import Hetzner as Provider
+from nvoi.providers.hetzner.api import ENDPOINT_VARIABLE
+from nvoi.ssh.routes import Routes
+from tests.fakes.clouds.hetzner import FIREWALLS, KEYS, SERVERS, TOKEN, VOLUMES, Hetzner
 from tests.fakes.clouds.server import Json
-from tests.integration.clouds.datacenter import Attached, Labels, ProjectSite
-from tests.integration.clouds.hetzner_case import PACE, build_config, build_provider
+from tests.integration.clouds.site import Attached, Labels, ProjectSite
+from tests.unit.config.texts import parse
+from tests.waiting import PATIENCE
+
+#: Whoever answers does so in the end, however busy the machine is.
+PACE = Pace(pause=0.01, poll=0.005, longest_poll=0.05, deadline=PATIENCE)
+#: The same where some answers never come.
+BRISK = replace(PACE, answer=0.4, patience=20.0)
+CONFIG = """\
+application:
+  name: shop
+  compute_provider:
+    hetzner:
+      api_token: {token}
+      server_type: {type}
+      server_location: {location}
+      architecture: {architecture}
+  ssh_keys: {{private_key: $PRIVATE_KEY, public_key: $PUBLIC_KEY}}
+  servers: {servers}
+  app: {{web: {{servers: [main]}}}}
+"""
+SERVER_GROUPS = "{main: {master: true, volumes: {data: {size: 20}}}, work: {type: cx33}}"
+
+
+def build_config(
+    servers: str = SERVER_GROUPS,
+    *,
+    token: str = TOKEN,
+    type_: str = "cx23",
+    location: str = "fsn1",
+    architecture: str = "x86",
+) -> Application:
+    text = CONFIG.format(
+        servers=servers, token=token, type=type_, location=location, architecture=architecture
+    )
+    return parse(text).application
+
+
+def build_provider(cloud: Hetzner, application: Application, pace: Pace = PACE) -> Provider:
+    """A provider as a new run has it."""
+    return Provider(application, Routes(), {ENDPOINT_VARIABLE: cloud.url}, pace)
 
 
 class HetznerSite(ProjectSite):
+    title = "Hetzner"
     calls = 4
+    groups = SERVER_GROUPS
+    # More of each kind than an answer has.
+    others = 300
+    stand_in = Hetzner
     cloud: Hetzner
 
-    def __init__(self) -> None:
-        self.cloud = Hetzner(polls=1)
+    def __init__(self, cloud: Hetzner | None = None) -> None:
+        super().__init__(cloud)
         self.provider = {
             "hetzner": {
                 "api_token": TOKEN,
@@ -29,27 +76,48 @@ class HetznerSite(ProjectSite):
         }
         self.environ = {"HCLOUD_ENDPOINT": self.cloud.url}
 
+    def is_apps(self, thing: Json) -> bool:
+        return thing["labels"].get("app") == "shop" or "shop" in thing["name"]
+
+    def name_parts(self, servers: list[str], volumes: list[str]) -> list[str]:
+        return [
+            "firewalls nvoi-shop-firewall",
+            "networks nvoi-shop-network",
+            *(f"servers {name}" for name in servers),
+            f"{KEYS} nvoi-shop",
+            *(f"volumes {name}" for name in volumes),
+        ]
+
+    def check_server(self, name: str) -> Labels:
+        server = self.cloud.get(SERVERS, name)
+        assert server["status"] == "running", server["status"]
+        assert len(server["private_net"]) == 1
+        assert len(server["public_net"]["firewalls"]) == 1
+        return dict(server["labels"])
+
     def read_boot(self, server: Json) -> tuple[str, str, str]:
         (private,) = server["private_net"]
         address, data = server["public_net"]["ipv4"]["ip"], self.cloud.user_data[server["id"]]
         return address, private["ip"], data
 
     def list_open_ports(self) -> set[int]:
-        walls = self.cloud.things[FIREWALLS].values()
-        return {int(rule["port"]) for wall in walls for rule in wall["rules"]}
+        wall = self.cloud.get(FIREWALLS, "nvoi-shop-firewall")
+        return {int(rule["port"]) for rule in wall["rules"]}
 
     def list_attached(self) -> Iterator[Attached]:
         servers = self.cloud.things[SERVERS]
         for volume in list(self.cloud.things[VOLUMES].values()):
             server = servers.get(volume["server"])
             if server is not None:
-                yield Attached(server["name"], volume["linux_device"], volume["size"])
+                device, size = volume["linux_device"], volume["size"]
+                yield Attached(volume["name"], server["name"], device, size)
 
     def read(self, servers: str) -> Application:
         return build_config(servers)
 
     def open(self, application: Application, *, in_haste: bool = False) -> Provider:
-        pace = replace(PACE, patience=0.1) if in_haste else PACE
+        pace = BRISK if self.cloud.has_faults else PACE
+        pace = replace(PACE, patience=0.1) if in_haste else pace
         return build_provider(self.cloud, application, pace)
 
     def add(self, kind: str, name: str, labels: Labels) -> None:

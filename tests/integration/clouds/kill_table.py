@@ -13,7 +13,6 @@ broken run. What is of others stays as it is.
 
 from __future__ import annotations
 
-import copy
 import logging
 import os
 import sys
@@ -27,12 +26,14 @@ from itertools import product
 from nvoi.config.schema import Application
 from nvoi.errors import NvoiError
 from tests.fakes.clouds.server import Cloud, Fault, Refused
-from tests.integration.clouds import aws_case, cloudflare_case, hetzner_case, scaleway_case
-from tests.integration.clouds.case import Case
+from tests.integration.clouds.aws_site import AWSSite
+from tests.integration.clouds.cloudflare_case import CloudflareCase
+from tests.integration.clouds.hetzner_site import HetznerSite
+from tests.integration.clouds.scaleway_site import ScalewaySite
+from tests.integration.clouds.site import Case, start
 
-CASES = {
-    case.name.lower(): case
-    for case in (hetzner_case.CASE, cloudflare_case.CASE, aws_case.CASE, scaleway_case.CASE)
+CASES: dict[str, type[Case]] = {
+    case.title.lower(): case for case in (HetznerSite, CloudflareCase, AWSSite, ScalewaySite)
 }
 RUNS = DEPLOY, CHANGE, DELETE = "deploy", "change", "delete"
 
@@ -68,28 +69,27 @@ class Cell:
         return f"{self.cloud} {self.operation} {self.number} {self.fault}"
 
 
-def count_calls(case: Case) -> dict[str, int]:
+def count_calls(kind: type[Case]) -> dict[str, int]:
     """The calls of a deploy into an empty account, of a delete after it, and of a change."""
-    with case.start() as cloud:
-        with cloud.record() as calls:
-            case.deploy(cloud, case.whole)
-        case.check_whole(cloud, case.whole)
-        with cloud.record() as deletions:
-            case.delete(cloud, case.whole)
-        assert not case.list_left(cloud)
-    with case.start() as cloud:
-        case.deploy(cloud, case.before)
-        case.check_whole(cloud, case.before)
-        with cloud.record() as changes:
-            case.change(cloud, case.after)
-        case.check_whole(cloud, case.after)
+    with start(kind) as case:
+        with case.cloud.record() as calls:
+            case.deploy(case.whole)
+        case.check_whole(case.whole)
+        with case.cloud.record() as deletions:
+            delete(case, case.whole)
+    with start(kind) as case:
+        case.deploy(case.before)
+        case.check_whole(case.before)
+        with case.cloud.record() as changes:
+            case.change(case.after)
+        case.check_whole(case.after)
     return {DEPLOY: len(calls), CHANGE: len(changes), DELETE: len(deletions)}
 
 
-def list_cells(case: Case) -> Iterator[Cell]:
-    for operation, count in count_calls(case).items():
+def list_cells(kind: type[Case]) -> Iterator[Cell]:
+    for operation, count in count_calls(kind).items():
         for number, fault in product(range(1, count + 1), FAULTS):
-            yield Cell(case.name.lower(), operation, number, fault)
+            yield Cell(kind.title.lower(), operation, number, fault)
 
 
 def sample(cells: Sequence[Cell], count: int, turn: int) -> list[Cell]:
@@ -104,53 +104,38 @@ def sample(cells: Sequence[Cell], count: int, turn: int) -> list[Cell]:
 
 def play(cell: Cell) -> None:
     """Play a cell through; raises AssertionError or the error of a run where it does not heal."""
-    case = CASES[cell.cloud]
+    kind = CASES[cell.cloud]
     if cell.operation == DELETE:
-        with start(case) as (cloud, others):
-            case.deploy(cloud, case.whole)
-            break_run(partial(case.delete, cloud, case.whole), cloud, cell)
-            finish(case, cloud, case.whole, others)
+        with start(kind) as case:
+            case.deploy(case.whole)
+            break_run(case, partial(case.delete, case.whole), cell)
+            delete(case, case.whole)
         return
-    is_change = cell.operation == CHANGE
-    run, app = (case.change, case.after) if is_change else (case.deploy, case.whole)
     for is_repeated in (True, False):
-        with start(case) as (cloud, others):
-            if is_change:
-                case.deploy(cloud, case.before)
-            break_run(partial(run, cloud, app), cloud, cell)
+        with start(kind) as case:
+            run, app = case.deploy, case.whole
+            if cell.operation == CHANGE:
+                case.deploy(case.before)
+                run, app = case.change, case.after
+            break_run(case, partial(run, app), cell)
             if is_repeated:
-                run(cloud, app)
-                case.check_whole(cloud, app)
-            finish(case, cloud, app, others)
+                run(app)
+                case.check_whole(app)
+            delete(case, app)
 
 
-class start:  # noqa: N801 - reads as what it does
-    """A stand-in, and what of others is in it."""
-
-    def __init__(self, case: Case) -> None:
-        self.case = case
-
-    def __enter__(self) -> tuple[Cloud, object]:
-        self.cloud = self.case.start()
-        return self.cloud, copy.deepcopy(self.case.show_others(self.cloud))
-
-    def __exit__(self, *_: object) -> None:
-        self.cloud.close()
-
-
-def break_run(run: Callable[[], None], cloud: Cloud, cell: Cell) -> None:
+def break_run(case: Case, run: Callable[[], None], cell: Cell) -> None:
     """A run that meets the fault, whether it gets over it by itself or fails in nvoi's words."""
-    FAULTS[cell.fault](cloud, cell.number)
+    FAULTS[cell.fault](case.cloud, cell.number)
     with suppress(NvoiError):
         run()
-    cloud.heal()
+    case.cloud.heal()
 
 
-def finish(case: Case, cloud: Cloud, app: Application, others: object) -> None:
-    case.delete(cloud, app)
-    left = case.list_left(cloud)
+def delete(case: Case, app: Application) -> None:
+    case.delete(app)
+    left = case.list_left()
     assert not left, f"left: {', '.join(left)}"
-    assert case.show_others(cloud) == others, "what is of others was touched"
 
 
 def judge(cell: Cell) -> str | None:
@@ -162,10 +147,10 @@ def judge(cell: Cell) -> str | None:
     return None
 
 
-def build_row(case: Case, operation: str, cells: Sequence[Cell], failed: int) -> str:
+def build_row(case: type[Case], operation: str, cells: Sequence[Cell], failed: int) -> str:
     calls = len(cells) // len(FAULTS)
     healed = f"{len(cells) - failed} of {len(cells)}"
-    return f"| {case.name} | {operation} | {calls} | {len(FAULTS)} | {healed} | {failed} |"
+    return f"| {case.title} | {operation} | {calls} | {len(FAULTS)} | {healed} | {failed} |"
 
 
 def main(names: Sequence[str]) -> int:

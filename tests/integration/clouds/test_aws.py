@@ -40,8 +40,7 @@ OWN = {"managed-by": "nvoi", "app": "shop", "environment": "production"}
 
 
 def test_what_is_made_is_as_the_documentation_says(aws_cloud: StrictAWS, aws_account: Any) -> None:
-    app = build_app(ONE_SERVER)
-    [main] = build_aws(aws_cloud, app).ensure_servers(app)
+    [main] = build_aws(aws_cloud, build_app(ONE_SERVER)).ensure_servers()
     [vpc] = [one for one in aws_account.describe_vpcs()["Vpcs"] if not one["IsDefault"]]
     inside = [{"Name": "vpc-id", "Values": [vpc["VpcId"]]}]
     [subnet] = aws_account.describe_subnets(Filters=inside)["Subnets"]
@@ -88,7 +87,7 @@ def test_what_others_have_changed_is_put_right(
 ) -> None:
     app = build_app("servers: {main: {}}")
     aws = build_aws(aws_cloud, app)
-    aws.ensure_servers(app)
+    aws.ensure_servers()
     group = get_group(aws_account)
     rule = {"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432}
     other = {**rule, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
@@ -109,12 +108,12 @@ def test_what_others_have_changed_is_put_right(
     aws_account.modify_instance_attribute(InstanceId=server, Groups=[made["GroupId"]])
     aws_account.modify_instance_metadata_options(InstanceId=server, HttpTokens="optional")
     aws = build_aws(aws_cloud, app)
-    assert [line for line in aws.describe(app) if "firewall" in line] == [
+    assert [line for line in aws.describe() if "firewall" in line] == [
         "lets in tcp 22 from 0.0.0.0/0 by firewall nvoi-shop-firewall",
         "ends that firewall nvoi-shop-firewall lets in tcp 5432 from 0.0.0.0/0",
         "ends that firewall nvoi-shop-firewall lets in tcp 5432 from ::/0",
     ]
-    aws.ensure_servers(app)
+    aws.ensure_servers()
     assert list_rules(aws_account) == {("tcp", 22, "0.0.0.0/0"), ("-1", None, "10.0.0.0/16")}
     instance = get_instance(aws_account, "shop-main-1")
     [interface] = instance["NetworkInterfaces"]
@@ -128,11 +127,11 @@ def test_an_arm_server_starts_from_an_image_for_arm_and_again_where_it_was_stopp
 ) -> None:
     aws_cloud.polls = 2
     app = build_app("servers: {main: {}}", instance_type="t4g.small", architecture="arm64")
-    build_aws(aws_cloud, app).ensure_servers(app)
+    build_aws(aws_cloud, app).ensure_servers()
     assert get_instance(aws_account, "shop-main-1")["ImageId"] == ARM64
     server = get_instance(aws_account, "shop-main-1")["InstanceId"]
     aws_account.stop_instances(InstanceIds=[server])
-    build_aws(aws_cloud, app).ensure_servers(app)
+    build_aws(aws_cloud, app).ensure_servers()
     assert get_instance(aws_account, "shop-main-1")["State"]["Name"] == "running"
 
 
@@ -142,26 +141,25 @@ def test_a_volume_that_was_kept_comes_to_the_next_servers_which_are_in_its_zone(
     aws_cloud.polls = 2
     app = build_app(ONE_SERVER.replace("main: {", "main: {location: eu-central-1b, "))
     aws = build_aws(aws_cloud, app)
-    aws.ensure_servers(app)
-    aws.delete_servers(app, with_volumes=False)
+    aws.ensure_servers()
+    aws.delete_servers(with_volumes=False)
     [kept] = aws_account.describe_volumes()["Volumes"]
     # Another zone is told before anything is made; a deletion finds it all the same.
     moved = build_app(ONE_SERVER.replace("main: {", "main: {location: eu-central-1a, "))
     aws = build_aws(aws_cloud, moved)
     with pytest.raises(ConfigError) as raised:
-        aws.ensure_servers(moved)
+        aws.ensure_servers()
     [fault] = raised.value.faults
     assert fault.path == "application.servers.main.location"
     assert fault.message.startswith("must be eu-central-1b: volume shop-main-data (")
-    assert aws.delete_servers(moved, with_volumes=False) == ["shop-main-data"]
+    assert aws.delete_servers(with_volumes=False) == ["shop-main-data"]
     assert list_all(aws_account) == {"volume": ["shop-main-data"]}
     # The zone follows from the volume, where the config does not say it.
-    app = build_app(ONE_SERVER)
-    [main] = build_aws(aws_cloud, app).ensure_servers(app)
+    [main] = build_aws(aws_cloud, build_app(ONE_SERVER)).ensure_servers()
     assert main.disks[0].device.endswith(kept["VolumeId"].replace("-", ""))
     placement = get_instance(aws_account, "shop-main-1")["Placement"]
     assert placement["AvailabilityZone"] == "eu-central-1b"
-    assert aws.delete_servers(moved, with_volumes=True) == []
+    assert aws.delete_servers(with_volumes=True) == []
     assert list_all(aws_account) == {}
 
 
@@ -171,22 +169,22 @@ def test_a_volume_that_was_kept_in_another_region_is_told(
     aws_cloud.regions.add(OTHER_REGION)
     before, moved = build_app(ONE_SERVER), build_app(ONE_SERVER, region=OTHER_REGION)
     aws = build_aws(aws_cloud, before)
-    aws.ensure_servers(before)
+    aws.ensure_servers()
     told = "in eu-central-1 already, and the config says eu-west-1"
     with pytest.raises(NvoiError, match=told):
-        build_aws(aws_cloud, moved).ensure_servers(moved)
-    aws.delete_servers(before, with_volumes=False)
+        build_aws(aws_cloud, moved).ensure_servers()
+    aws.delete_servers(with_volumes=False)
     # Volumes alone say it too: the app would begin with an empty one elsewhere.
     with pytest.raises(NvoiError, match=f"{told}: volume shop-main-data"):
-        build_aws(aws_cloud, moved).ensure_servers(moved)
+        build_aws(aws_cloud, moved).ensure_servers()
     with pytest.raises(NvoiError, match=r"left at AWS: volume shop-main-data .* in eu-central-1"):
-        build_aws(aws_cloud, moved).delete_servers(moved, with_volumes=True)
-    [line] = build_aws(aws_cloud, moved).describe_deletion(moved, with_volumes=True)
+        build_aws(aws_cloud, moved).delete_servers(with_volumes=True)
+    [line] = build_aws(aws_cloud, moved).describe_deletion(with_volumes=True)
     assert line.startswith("leaves volume shop-main-data (")
     assert list_all(aws_account) == {"volume": ["shop-main-data"]}
     assert list_all(build_client(aws_cloud.moto, OTHER_REGION)) == {}
     aws_cloud.disabled = {OTHER_REGION}
-    assert aws.delete_servers(before, with_volumes=True) == []
+    assert aws.delete_servers(with_volumes=True) == []
     assert "is not known" not in caplog.text
 
 
@@ -197,11 +195,11 @@ def test_a_region_that_cannot_be_asked_is_told_and_no_hindrance(
     aws_cloud.closed = {OTHER_REGION}
     app = build_app("servers: {main: {}}")
     aws = build_aws(aws_cloud, app)
-    aws.ensure_servers(app)
+    aws.ensure_servers()
     told = "Whether the app is in {} is not known: the credentials may not do ec2:Describe"
     assert told.format(OTHER_REGION) + "Vpcs" in caplog.text
     aws_cloud.forbidden = {"ec2:DescribeRegions"}
-    assert aws.delete_servers(app, with_volumes=True) == []
+    assert aws.delete_servers(with_volumes=True) == []
     assert told.format("other regions") + "Regions" in caplog.text
     assert list_all(aws_account) == {}
 
@@ -211,7 +209,7 @@ def test_a_volume_that_is_on_a_server_of_others_is_not_taken(
 ) -> None:
     app = build_app(SERVERS.replace("count: 2", ""))
     aws = build_aws(aws_cloud, app)
-    aws.ensure_servers(app)
+    aws.ensure_servers()
     [volume] = [
         one
         for one in aws_account.describe_volumes()["Volumes"]
@@ -223,7 +221,7 @@ def test_a_volume_that_is_on_a_server_of_others_is_not_taken(
     other = get_instance(aws_account, "shop-work-1")["InstanceId"]
     aws_account.attach_volume(VolumeId=volume["VolumeId"], InstanceId=other, Device="/dev/sdz")
     with pytest.raises(NvoiError, match=r"shop-main-data .* is attached to server shop-work-1"):
-        build_aws(aws_cloud, app).ensure_servers(app)
+        build_aws(aws_cloud, app).ensure_servers()
 
 
 CREATED = [
@@ -248,9 +246,8 @@ def test_a_request_whose_answer_was_lost_makes_nothing_twice(
     aws_cloud.lag = 1
     for action in CREATED:
         aws_cloud.fail_on("POST", f"/ec2/{action}$", Fault(acts=True))
-    app = build_app(ONE_SERVER)
     # Time for more than one look at what was made.
-    build_aws(aws_cloud, app, replace(PACE, settle=30.0)).ensure_servers(app)
+    build_aws(aws_cloud, build_app(ONE_SERVER), replace(PACE, settle=30.0)).ensure_servers()
     assert not aws_cloud.has_faults
     assert list_all(aws_account) == WHOLE_OF_ONE
 
@@ -264,21 +261,21 @@ def test_two_runs_at_once_make_nothing_twice(
     aws_cloud.lag = 1
     make_as_another_run(build_client(aws_cloud.url), kind)
     with pytest.raises(NvoiError, match=r"another run makes .* at the same time") as raised:
-        build_aws(aws_cloud, app).ensure_servers(app)
+        build_aws(aws_cloud, app).ensure_servers()
     assert "deploy again once it has ended" in str(raised.value)
     assert list_all(aws_account)[kind] == WHOLE[kind]
-    build_aws(aws_cloud, app).ensure_servers(app)
+    build_aws(aws_cloud, app).ensure_servers()
     assert list_all(aws_account) == {**WHOLE_OF_ONE, "volume": ["shop-main-1"]}
 
 
 def test_two_networks_of_the_app_are_told(aws_cloud: StrictAWS, aws_account: Any) -> None:
     app = build_app("servers: {main: {}}")
     aws = build_aws(aws_cloud, app)
-    aws.ensure_servers(app)
+    aws.ensure_servers()
     make_as_another_run(aws_account, "vpc")
     with pytest.raises(NvoiError, match="two runs at once may have made them"):
-        build_aws(aws_cloud, app).ensure_servers(app)
-    aws.delete_servers(app, with_volumes=True)
+        build_aws(aws_cloud, app).ensure_servers()
+    aws.delete_servers(with_volumes=True)
     assert list_all(aws_account) == {}
 
 
@@ -297,13 +294,13 @@ def test_a_server_that_has_ended_is_made_again_though_its_token_is_known(
 ) -> None:
     app = build_app("servers: {main: {}}")
     aws = build_aws(aws_cloud, app)
-    before = aws.ensure_servers(app)
+    before = aws.ensure_servers()
     server = get_instance(aws_account, "shop-main-1")["InstanceId"]
     for _ in range(2):
         aws_account.terminate_instances(
             InstanceIds=[get_instance(aws_account, "shop-main-1")["InstanceId"]]
         )
-        [after] = build_aws(aws_cloud, app).ensure_servers(app)
+        [after] = build_aws(aws_cloud, app).ensure_servers()
     assert after.host.host_keys != before[0].host.host_keys
     assert get_instance(aws_account, "shop-main-1")["InstanceId"] != server
     assert "IdempotentParameterMismatch" in aws_cloud.refused
@@ -313,7 +310,7 @@ def test_what_has_lost_its_tags_is_taken_over_and_nothing_is_made_beside_it(
     aws_cloud: StrictAWS, aws_account: Any
 ) -> None:
     app = build_app(ONE_SERVER)
-    build_aws(aws_cloud, app).ensure_servers(app)
+    build_aws(aws_cloud, app).ensure_servers()
     before = list_items(aws_account)
     vpc, volume = before["vpc"][0]["VpcId"], find_volume(before)["VolumeId"]
     tags = [{"Key": key} for key in OWN]
@@ -321,19 +318,40 @@ def test_what_has_lost_its_tags_is_taken_over_and_nothing_is_made_beside_it(
     aws_account.delete_tags(Resources=[vpc], Tags=tags)
     aws = build_aws(aws_cloud, app)
     told = f"VPC nvoi-shop-network ({vpc})"
-    assert aws.list_unlabelled(app) == [told]
-    assert aws.describe(app)[:-1] == [f"takes over {told}, and labels it"]
-    [server] = aws.ensure_servers(app)
+    assert aws.list_unlabelled() == [told]
+    assert aws.describe()[:-1] == [f"takes over {told}, and labels it"]
+    [server] = aws.ensure_servers()
     assert [disk.name for disk in server.disks] == ["shop-main-data"]
-    assert not aws.list_unlabelled(app)
+    assert not aws.list_unlabelled()
     after = list_items(aws_account)
     assert list_all(aws_account) == WHOLE_OF_ONE
     assert OWN.items() <= read_tags(after["vpc"][0]).items()
     assert read_tags(find_volume(after)) == read_tags(find_volume(before))
     aws_account.delete_tags(Resources=[vpc], Tags=tags)
     with pytest.raises(NvoiError, match=r"VPC nvoi-shop-network.*: no tag says whose they are"):
-        build_aws(aws_cloud, app).delete_servers(app, with_volumes=True)
+        build_aws(aws_cloud, app).delete_servers(with_volumes=True)
     assert list_all(aws_account) == {"vpc": ["nvoi-shop-network"]}
+
+
+@pytest.mark.parametrize("with_volumes", [False, True])
+def test_a_delete_waits_for_nothing_that_was_not_asked_to_go(
+    aws_cloud: StrictAWS, aws_account: Any, *, with_volumes: bool
+) -> None:
+    """Neither for a volume without the tag of its group, nor for a disk left by its server."""
+    app = build_app(ONE_SERVER)
+    build_aws(aws_cloud, app).ensure_servers()
+    volume = find_volume(list_items(aws_account))["VolumeId"]
+    aws_account.delete_tags(Resources=[volume], Tags=[{"Key": "group"}])
+    server = get_instance(aws_account, "shop-main-1")
+    disk = {"DeviceName": server["RootDeviceName"], "Ebs": {"DeleteOnTermination": False}}
+    aws_account.modify_instance_attribute(
+        InstanceId=server["InstanceId"], BlockDeviceMappings=[disk]
+    )
+    kept = [] if with_volumes else ["shop-main-data"]
+    told = build_aws(aws_cloud, app).describe_deletion(with_volumes=with_volumes)
+    assert any("volume shop-main-data" in line for line in told)
+    assert build_aws(aws_cloud, app).delete_servers(with_volumes=with_volumes) == kept
+    assert list_all(aws_account) == ({"volume": kept} if kept else {})
 
 
 def find_volume(items: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
@@ -345,8 +363,7 @@ def test_where_many_have_a_name_what_is_free_is_taken_over_and_what_is_anothers_
 ) -> None:
     add_volume(aws_account, "shop-main-data", {"managed-by": "terraform"})
     add_volume(aws_account, "shop-main-data", {})
-    app = build_app(ONE_SERVER)
-    build_aws(aws_cloud, app).ensure_servers(app)
+    build_aws(aws_cloud, build_app(ONE_SERVER)).ensure_servers()
     named = [one for one in list_items(aws_account)["volume"] if is_named(one, "shop-main-data")]
     assert [read_tags(one)["managed-by"] for one in named] == ["terraform", "nvoi"]
     add_volume(aws_account, "shop-main-more", {"managed-by": "me"})
@@ -354,7 +371,7 @@ def test_where_many_have_a_name_what_is_free_is_taken_over_and_what_is_anothers_
     more = build_app(ONE_SERVER.replace("{data", "{more: {}, data"))
     # Also where the delete fails.
     with pytest.raises(NvoiError, match="TerminateInstances"):
-        build_aws(aws_cloud, more).delete_servers(more, with_volumes=True)
+        build_aws(aws_cloud, more).delete_servers(with_volumes=True)
     assert "it bears the tag managed-by=me, and stays" in caplog.text
 
 
@@ -374,14 +391,13 @@ def is_named(item: dict[str, Any], name: str) -> bool:
 def test_a_deletion_goes_on_past_what_cannot_be_deleted_and_names_it(
     aws_cloud: StrictAWS, aws_account: Any
 ) -> None:
-    app = build_app(ONE_SERVER)
-    aws = build_aws(aws_cloud, app)
-    aws.ensure_servers(app)
+    aws = build_aws(aws_cloud, build_app(ONE_SERVER))
+    aws.ensure_servers()
     vpc = get_instance(aws_account, "shop-main-1")["VpcId"]
     aws_account.create_subnet(VpcId=vpc, CidrBlock="10.0.7.0/24")
     aws_cloud.forbidden.add("ec2:DeleteVolume")
     with pytest.raises(NvoiError) as raised:
-        aws.delete_servers(app, with_volumes=True)
+        aws.delete_servers(with_volumes=True)
     assert "volume shop-main-data" in raised.value.message
     assert "the credentials may not do ec2:DeleteVolume" in raised.value.message
     assert f"VPC nvoi-shop-network ({vpc}): AWS: DeleteVpc: DependencyViolation" in str(
@@ -392,23 +408,22 @@ def test_a_deletion_goes_on_past_what_cannot_be_deleted_and_names_it(
 
 
 def test_a_dry_run_reads_the_account_and_says_what_it_costs(aws_cloud: StrictAWS) -> None:
-    app = build_app()
-    aws = build_aws(aws_cloud, app)
-    lines = aws.describe(app)
+    aws = build_aws(aws_cloud, build_app())
+    lines = aws.describe()
     assert lines[0].startswith("makes VPC nvoi-shop-network (10.0.0.0/16) with a subnet")
     assert "makes server shop-main-1, a t3.small in eu-central-1a" in lines
     assert "makes volume shop-main-data, 10 GB in eu-central-1a" in lines
     # Three t3.small at 0.024 an hour with 30 GB and an address each, and 10 GB beside them.
     whole = 3 * (730 * (0.024 + 0.005) + 30 * 0.1) + 10 * 0.1
     assert lines[-1] == f"costs USD {whole:.2f} a month afterwards, USD 0.00 now"
-    aws.describe_deletion(app, with_volumes=True)
+    aws.describe_deletion(with_volumes=True)
     assert all(call.is_reading for call in aws_cloud.calls)
-    aws.ensure_servers(app)
-    assert aws.describe(app) == [
+    aws.ensure_servers()
+    assert aws.describe() == [
         "has all that the config names, as it is to be",
         f"costs USD {whole:.2f} a month, as now",
     ]
-    told = aws.describe_deletion(app, with_volumes=False)
+    told = aws.describe_deletion(with_volumes=False)
     assert [line.partition(" (")[0] for line in told if "volume" in line] == [
         "keeps volume shop-main-data"
     ]
@@ -420,13 +435,13 @@ def test_where_prices_cannot_be_read_the_pages_that_have_them_are_told(
 ) -> None:
     app = build_app()
     aws_cloud.forbidden.add("pricing:GetProducts")
-    [*lines, costs] = build_aws(aws_cloud, app).describe(app)
+    [*lines, costs] = build_aws(aws_cloud, app).describe()
     assert "makes volume shop-main-data, 10 GB in eu-central-1a" in lines
     assert costs.startswith("costs: the credentials may not do pricing:GetProducts (docs/")
     assert "https://aws.amazon.com/ec2/pricing/on-demand/" in costs
     aws_cloud.forbidden.clear()
     aws_cloud.products = [one for one in aws_cloud.products if "t3.small" not in str(one)]
-    costs = build_aws(aws_cloud, app).describe(app)[-1]
+    costs = build_aws(aws_cloud, app).describe()[-1]
     assert costs.startswith("costs: AWS' price list lacks t3.small; https://aws.amazon.com/")
 
 
@@ -437,13 +452,12 @@ def test_the_policy_of_the_documentation_is_what_nvoi_needs_and_no_more(
     statements = json.loads(block.text)["Statement"]
     actions = [action for one in statements for action in one["Action"]]
     aws_cloud.allowed = {*actions}
-    app = build_app(ONE_SERVER)
-    aws = build_aws(aws_cloud, app)
-    [server, *_] = aws.ensure_servers(app)
+    aws = build_aws(aws_cloud, build_app(ONE_SERVER))
+    [server, *_] = aws.ensure_servers()
     aws.keep_host_keys(server, [generate_host_key().public])
-    aws.delete_servers(app, with_volumes=True)
+    aws.delete_servers(with_volumes=True)
     assert list_all(aws_account) == {}
-    assert aws.describe(app)[-1].startswith("costs USD ")
+    assert aws.describe()[-1].startswith("costs USD ")
     assert "UnauthorizedOperation" not in aws_cloud.refused
     assert "AccessDeniedException" not in aws_cloud.refused
     needed = {f"ec2:{one}" for one in find_operations(aws_account)}

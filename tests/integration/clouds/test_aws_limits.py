@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -11,8 +10,7 @@ from typing import Any
 import pytest
 
 from nvoi.config.schema import Application
-from nvoi.errors import ConfigError, ExtraError, NvoiError
-from nvoi.providers import get_provider
+from nvoi.errors import ConfigError, NvoiError
 from nvoi.providers.aws.refusals import EC2Error
 from tests.fakes.clouds.aws_proxy import KEY, StrictAWS
 from tests.fakes.clouds.aws_quotas import DISKS, NETWORKS, STANDARD
@@ -25,7 +23,6 @@ from tests.integration.clouds.aws_account import (
     WHOLE_OF_ONE,
     build_app,
     build_aws,
-    get_instance,
     list_all,
     name_it,
 )
@@ -36,7 +33,7 @@ ACCOUNT = "application.compute_provider.aws"
 def refuse(cloud: StrictAWS, app: Application) -> str:
     """The one fault of a config that the account cannot have; nothing was made."""
     with pytest.raises(ConfigError) as raised:
-        build_aws(cloud, app).ensure_servers(app)
+        build_aws(cloud, app).ensure_servers()
     assert all(call.is_reading for call in cloud.calls)
     [fault] = raised.value.faults
     return f"{fault.path}: {fault.message}"
@@ -58,14 +55,14 @@ def test_a_region_that_is_not_enabled(aws_cloud: StrictAWS) -> None:
 
 def test_what_no_account_can_have_is_found_before_anybody_is_asked(aws_cloud: StrictAWS) -> None:
     app = build_app(region="eu-centrl-1")
-    [fault] = build_aws(aws_cloud, app).find_faults(app)
+    [fault] = build_aws(aws_cloud, app).find_faults()
     assert fault.path == f"{ACCOUNT}.region"
     assert "no region of AWS; did you mean eu-central-1?: " in fault.message
     assert "us-east-1" in fault.message
     app = build_app(
         "servers: {main: {master: true, location: fsn1}, work: {location: eu-central-1b}}"
     )
-    faults = build_aws(aws_cloud, app).find_faults(app)
+    faults = build_aws(aws_cloud, app).find_faults()
     assert [fault.path for fault in faults] == [
         "application.servers.main.location",
         "application.servers.work.location",
@@ -109,7 +106,7 @@ def test_a_type_that_is_sold_out_names_the_nearest(aws_cloud: StrictAWS, aws_acc
     aws_cloud.sold_out = {"eu-central-1a": {"t3.small"}}
     app = build_app("servers: {main: {}}")
     with pytest.raises(NvoiError) as raised:
-        build_aws(aws_cloud, app).ensure_servers(app)
+        build_aws(aws_cloud, app).ensure_servers()
     told = str(raised.value)
     assert "InsufficientInstanceCapacity" in told
     assert "t3.small may be had in eu-central-1b, eu-central-1c (location)" in told
@@ -117,7 +114,7 @@ def test_a_type_that_is_sold_out_names_the_nearest(aws_cloud: StrictAWS, aws_acc
     assert "t3a.small (2 vCPU, 2 GiB, USD 22.42 a month)" in told
     assert "made so far, and taken up by the next run: VPC nvoi-shop-network" in told
     aws_cloud.sold_out.clear()
-    build_aws(aws_cloud, app).ensure_servers(app)
+    build_aws(aws_cloud, app).ensure_servers()
     assert list_all(aws_account)["vpc"] == ["nvoi-shop-network"]
 
 
@@ -131,7 +128,7 @@ def test_quotas_that_are_too_small_are_told_before_anything_is_made(
     aws_cloud.quotas = {STANDARD: 7, NETWORKS: 1, DISKS: 0.09}
     app = build_app()
     with pytest.raises(ConfigError) as raised:
-        build_aws(aws_cloud, app).ensure_servers(app)
+        build_aws(aws_cloud, app).ensure_servers()
     assert raised.value.exit_code == 2
     console = "https://eu-central-1.console.aws.amazon.com/servicequotas/home/services"
     cores, networks, disks = (f"{fault.path}: {fault.message}" for fault in raised.value.faults)
@@ -151,18 +148,17 @@ def test_quotas_that_are_too_small_are_told_before_anything_is_made(
     assert disks.endswith(f"{console}/ebs/quotas/L-7A658B76")
     # A dry run fails likewise.
     with pytest.raises(ConfigError):
-        build_aws(aws_cloud, app).describe(app)
+        build_aws(aws_cloud, app).describe()
     assert all(call.is_reading for call in aws_cloud.calls)
     aws_cloud.quotas = {STANDARD: 8, NETWORKS: 2, DISKS: 0.1}
-    build_aws(aws_cloud, app).ensure_servers(app)
+    build_aws(aws_cloud, app).ensure_servers()
     # What is there already needs nothing, and is not asked for; what grows is.
     aws_cloud.quotas.clear()
     with aws_cloud.record() as calls:
-        build_aws(aws_cloud, app).ensure_servers(app)
+        build_aws(aws_cloud, app).ensure_servers()
     assert [call for call in calls if "quotas" in call.path] == []
-    larger = build_app(SERVERS.replace("size: 10", "size: 20"))
     with pytest.raises(ConfigError, match=r"0\.0098 more asked for"):
-        build_aws(aws_cloud, larger).ensure_servers(larger)
+        build_aws(aws_cloud, build_app(SERVERS.replace("size: 10", "size: 20"))).ensure_servers()
 
 
 @pytest.mark.parametrize("fault", [None, Fault(Refused(503, "ServiceUnavailable", "x"))])
@@ -175,7 +171,7 @@ def test_quotas_that_cannot_be_read_are_no_hindrance(
         aws_cloud.forbidden = {"servicequotas:GetServiceQuota"}
     app = build_app("servers: {main: {}}")
     with caplog.at_level(logging.INFO):
-        build_aws(aws_cloud, app, replace(PACE, patience=0.1)).ensure_servers(app)
+        build_aws(aws_cloud, app, replace(PACE, patience=0.1)).ensure_servers()
     reason = "AWS: GetServiceQuota" if fault else "the credentials may not do servicequotas:GetServ"
     told = f"Whether the account's quotas are enough is not known: {reason}"
     assert caplog.text.count(told) == caplog.text.count("quotas are enough") == 1
@@ -186,11 +182,11 @@ def test_a_quota_that_is_reached_all_the_same(aws_cloud: StrictAWS, aws_account:
     aws_cloud.fail_on("POST", "/ec2/RunInstances", Fault(refusal), times=3)
     app = build_app(ONE_SERVER)
     with pytest.raises(NvoiError) as raised:
-        build_aws(aws_cloud, app).ensure_servers(app)
+        build_aws(aws_cloud, app).ensure_servers()
     assert "RunInstances: VcpuLimitExceeded: You have requested more" in str(raised.value)
     assert "ask for more: Service Quotas, Amazon EC2" in str(raised.value)
     aws_cloud.heal()
-    build_aws(aws_cloud, app).ensure_servers(app)
+    build_aws(aws_cloud, app).ensure_servers()
     assert list_all(aws_account) == WHOLE_OF_ONE
 
 
@@ -202,22 +198,21 @@ def test_credentials_without_a_right(aws_cloud: StrictAWS, aws_account: Any) -> 
     for action in ("RunInstances", "CreateVolume", "CreateTags", "CreateSubnet", "AttachVolume"):
         aws_cloud.forbidden = {f"ec2:{action}"}
         with aws_cloud.record() as calls, pytest.raises(NvoiError) as raised:
-            build_aws(aws_cloud, app).ensure_servers(app)
+            build_aws(aws_cloud, app).ensure_servers()
         changes = [call for call in calls if not call.is_reading]
         assert bool(changes) == (action not in {"RunInstances", "CreateVolume"})
         assert f"the credentials may not do ec2:{action}" in str(raised.value)
         assert "docs/providers.md has the policy" in str(raised.value)
         assert "AQIDBAUGBwgJ" not in str(raised.value)
     aws_cloud.forbidden.clear()
-    build_aws(aws_cloud, app).ensure_servers(app)
+    build_aws(aws_cloud, app).ensure_servers()
     assert list_all(aws_account) == WHOLE_OF_ONE
 
 
 def test_a_clock_that_is_wrong(aws_cloud: StrictAWS) -> None:
     aws_cloud.skew = timedelta(minutes=20)
-    app = build_app()
     with pytest.raises(EC2Error) as raised:
-        build_aws(aws_cloud, app).ensure_servers(app)
+        build_aws(aws_cloud, build_app()).ensure_servers()
     assert "this machine's clock is 20 minutes behind AWS' own" in str(raised.value)
     assert "set the clock" in str(raised.value)
 
@@ -233,9 +228,8 @@ def test_what_passes_is_asked_again(aws_cloud: StrictAWS, aws_account: Any) -> N
             fault = Fault(Refused(status, code, "it may pass"))
             method = "GET" if action.startswith("Describe") else "POST"
             aws_cloud.fail_on(method, f"/ec2/{action}$", fault, times=2)
-    app = build_app(ONE_SERVER)
     # What is made is seen at once here: nothing has to be looked for long.
-    build_aws(aws_cloud, app, replace(PACE, settle=0.1)).ensure_servers(app)
+    build_aws(aws_cloud, build_app(ONE_SERVER), replace(PACE, settle=0.1)).ensure_servers()
     assert not aws_cloud.has_faults
     assert list_all(aws_account) == WHOLE_OF_ONE
 
@@ -243,9 +237,8 @@ def test_what_passes_is_asked_again(aws_cloud: StrictAWS, aws_account: Any) -> N
 def test_what_does_not_pass_is_asked_once(aws_cloud: StrictAWS) -> None:
     refusal = Refused(400, "InvalidParameterValue", "it is wrong")
     aws_cloud.fail_on("POST", "/ec2/CreateVpc", Fault(refusal))
-    app = build_app()
     with pytest.raises(NvoiError, match="InvalidParameterValue: it is wrong"):
-        build_aws(aws_cloud, app).ensure_servers(app)
+        build_aws(aws_cloud, build_app()).ensure_servers()
     asked = [call for call in aws_cloud.calls if call.path == "/ec2/CreateVpc"]
     # The first one asked for the right alone.
     assert [call.is_reading for call in asked] == [True, False]
@@ -258,62 +251,25 @@ def test_a_network_that_overlaps(aws_cloud: StrictAWS, aws_account: Any) -> None
     with pytest.raises(
         NvoiError, match=r"has the addresses 172\.16\.0\.0/16, and 10\.0\.0\.0/16 are"
     ):
-        build_aws(aws_cloud, app).ensure_servers(app)
+        build_aws(aws_cloud, app).ensure_servers()
     aws_account.delete_vpc(VpcId=other["Vpc"]["VpcId"])
     vpc = aws_account.create_vpc(CidrBlock="10.0.0.0/16", TagSpecifications=tags)
     aws_account.create_subnet(VpcId=vpc["Vpc"]["VpcId"], CidrBlock="10.0.0.0/20")
     with pytest.raises(NvoiError, match=r"CreateSubnet: InvalidSubnet\.Conflict: .*10\.0\.1\.0/24"):
-        build_aws(aws_cloud, app).ensure_servers(app)
-
-
-def test_a_thousand_other_things_are_not_touched_however_many_pages_they_have(
-    aws_cloud: StrictAWS, aws_account: Any
-) -> None:
-    aws_cloud.page = 300
-    # Each has many disks beside its own: those are made sooner than servers.
-    disks = [{"DeviceName": f"/dev/sd{n}", "Ebs": {"VolumeSize": 1}} for n in range(100)]
-    start = {"ImageId": X86, "InstanceType": "t3.micro", "BlockDeviceMappings": disks}
-    aws_account.run_instances(MinCount=10, MaxCount=10, **start)
-    [reservation] = aws_account.describe_instances()["Reservations"]
-    disks_of = [one["BlockDeviceMappings"] for one in reservation["Instances"]]
-    others = {one["InstanceId"] for one in reservation["Instances"]}
-    others |= {one["Ebs"]["VolumeId"] for disks in disks_of for one in disks}
-    assert len(others) >= 1000
-    app = build_app("servers: {main: {}}")
-    aws = build_aws(aws_cloud, app)
-    aws.ensure_servers(app)
-    assert get_instance(aws_account, "shop-main-1")["State"]["Name"] == "running"
-    assert aws.delete_servers(app, with_volumes=True) == []
-    changes = [call for call in aws_cloud.calls if not call.is_reading]
-    assert not others & {value for call in changes for one in call.query.values() for value in one}
-    assert len(aws_account.describe_instances()["Reservations"][0]["Instances"]) == 10
+        build_aws(aws_cloud, app).ensure_servers()
 
 
 def test_the_types_of_others_machines_do_not_matter_to_servers_that_are_there(
     aws_cloud: StrictAWS, aws_account: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    app = build_app("servers: {main: {}}")
-    build_aws(aws_cloud, app).ensure_servers(app)
-    other = build_app("servers: {main: {type: t3.gone}}")
+    build_aws(aws_cloud, build_app("servers: {main: {}}")).ensure_servers()
     with caplog.at_level(logging.WARNING):
-        build_aws(aws_cloud, other).ensure_servers(other)
+        build_aws(aws_cloud, build_app("servers: {main: {type: t3.gone}}")).ensure_servers()
     assert "shop-main-1 is a t3.small and stays one: to have a t3.gone, stop it" in caplog.text
 
 
-def test_without_boto3_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith("nvoi.providers.aws")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "boto3", None)
-    with pytest.raises(ExtraError) as raised:
-        get_provider(build_app())
-    assert "boto3 is not installed, which `aws` needs" in str(raised.value)
-    assert ".[aws]" in raised.value.hint
-    assert raised.value.exit_code == 2
-
-
 def test_a_secret_is_in_no_error(aws_cloud: StrictAWS) -> None:
-    app = build_app(access_key_id="AKIAUNKNOWN")
     with pytest.raises(ConfigError) as raised:
-        build_aws(aws_cloud, app).ensure_servers(app)
+        build_aws(aws_cloud, build_app(access_key_id="AKIAUNKNOWN")).ensure_servers()
     assert "s3cr3t" not in str(raised.value)
     assert KEY not in str(raised.value)

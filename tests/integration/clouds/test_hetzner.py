@@ -11,8 +11,7 @@ from dataclasses import replace
 import pytest
 from ruamel.yaml import YAML
 
-from nvoi.errors import ConfigError, ExtraError, NvoiError
-from nvoi.providers import get_provider
+from nvoi.errors import ConfigError, NvoiError
 from nvoi.providers.hetzner import Hetzner as Provider
 from nvoi.providers.host_keys import decode_host_key
 from tests.fakes.clouds.hetzner import (
@@ -25,15 +24,14 @@ from tests.fakes.clouds.hetzner import (
     Hetzner,
 )
 from tests.fakes.clouds.server import Answer, Call, Fault, Refused, route
-from tests.integration.clouds.case import deploy_servers
-from tests.integration.clouds.hetzner_case import (
+from tests.integration.clouds.hetzner_site import (
     BRISK,
-    CASE,
     PACE,
+    HetznerSite,
     build_config,
     build_provider,
-    check_whole,
 )
+from tests.integration.clouds.site import deploy_servers
 
 ONE = "{main: {master: true}}"
 DISK = "{main: {master: true, volumes: {data: {size: 20}}}}"
@@ -47,18 +45,16 @@ def cloud() -> Iterator[Hetzner]:
 
 def ensure(cloud: Hetzner, servers: str = ONE, **options: str) -> Provider:
     """A run that has made all that the config names."""
-    application = build_config(servers, **options)
-    provider = build_provider(cloud, application)
-    provider.ensure_servers(application)
+    provider = build_provider(cloud, build_config(servers, **options))
+    provider.ensure_servers()
     return provider
 
 
 def refuse(cloud: Hetzner, servers: str = ONE, **options: str) -> str:
     """The error of a run whose config the account cannot have, which has made nothing."""
-    application = build_config(servers, **options)
     before = cloud.show_all()
     with pytest.raises(ConfigError) as caught:
-        build_provider(cloud, application).ensure_servers(application)
+        build_provider(cloud, build_config(servers, **options)).ensure_servers()
     assert cloud.show_all() == before
     return caught.value.message
 
@@ -73,8 +69,8 @@ def list_changes(calls: list[Call]) -> list[str]:
 def test_an_empty_project_gets_all_that_the_config_names(cloud: Hetzner) -> None:
     cloud.polls = 2
     application = build_config()
-    deploy_servers(build_provider(cloud, application), application)
-    check_whole(cloud, application)
+    deploy_servers(build_provider(cloud, application))
+    HetznerSite(cloud).check_whole(application)
     network = cloud.get(NETWORKS, "nvoi-shop-network")
     assert network["ip_range"] == "10.0.0.0/16"
     subnet = {key: network["subnets"][0][key] for key in ("type", "ip_range", "network_zone")}
@@ -90,7 +86,7 @@ def test_an_empty_project_gets_all_that_the_config_names(cloud: Hetzner) -> None
 
 def test_a_server_starts_with_the_user_and_a_host_key_that_its_label_names(cloud: Hetzner) -> None:
     application = build_config(ONE)
-    [server] = build_provider(cloud, application).ensure_servers(application)
+    [server] = build_provider(cloud, application).ensure_servers()
     record = cloud.get(SERVERS, "shop-main-1")
     data = YAML(typ="safe").load(cloud.user_data[record["id"]])
     assert application.ssh_keys
@@ -150,25 +146,13 @@ def test_servers_are_made_side_by_side(cloud: Hetzner) -> None:
 # What is found
 
 
-def test_of_a_thousand_other_resources_none_is_touched(cloud: Hetzner) -> None:
-    cloud.add_others(1000)
-    before = repr(CASE.show_others(cloud))
-    application = build_config()
-    deploy_servers(build_provider(cloud, application), application)
-    check_whole(cloud, application)
-    assert build_provider(cloud, application).delete_servers(application, with_volumes=True) == ()
-    assert CASE.list_left(cloud) == []
-    assert repr(CASE.show_others(cloud)) == before
-
-
 def test_an_app_of_another_name_with_the_same_key_shares_the_key_alone(cloud: Hetzner) -> None:
     ensure(cloud)
     branch = replace(build_config(ONE), name="shop-blue")
-    build_provider(cloud, branch).ensure_servers(branch)
+    build_provider(cloud, branch).ensure_servers()
     assert cloud.list_names(SERVERS) == ["shop-blue-main-1", "shop-main-1"]
     assert len(cloud.show_all()["ssh_keys"]) == 1
-    application = build_config(ONE)
-    build_provider(cloud, application).delete_servers(application, with_volumes=True)
+    build_provider(cloud, build_config(ONE)).delete_servers(with_volumes=True)
     assert cloud.list_names(SERVERS) == ["shop-blue-main-1"]
 
 
@@ -221,9 +205,8 @@ def test_what_is_out_of_stock_is_told_with_the_nearest_and_its_price(cloud: Hetz
 def test_stock_that_ran_out_meanwhile_is_told_likewise(cloud: Hetzner) -> None:
     refusal = Refused(412, "resource_unavailable", "server type is not available")
     cloud.fail_on("POST", "/servers$", Fault(refusal))
-    application = build_config(ONE)
     with pytest.raises(NvoiError, match="server shop-main-1: cx23 is out of stock") as caught:
-        build_provider(cloud, application).ensure_servers(application)
+        build_provider(cloud, build_config(ONE)).ensure_servers()
     assert "cx33 in fsn1 for EUR 7.74 a month" in caught.value.message
     assert "made so far, which the next run goes on from: network nvoi-shop-" in caught.value.hint
     ensure(cloud)
@@ -243,11 +226,11 @@ def test_a_full_project_is_told_with_what_was_made(cloud: Hetzner) -> None:
     cloud.limits[SERVERS] = 1
     application = build_config("{main: {master: true, count: 2}}")
     with pytest.raises(NvoiError, match="servers limit exceeded") as caught:
-        build_provider(cloud, application).ensure_servers(application)
+        build_provider(cloud, application).ensure_servers()
     assert "under Limits" in caught.value.hint
     assert "server shop-main-" in caught.value.hint
     cloud.limits.clear()
-    build_provider(cloud, application).ensure_servers(application)
+    build_provider(cloud, application).ensure_servers()
     assert cloud.list_names(SERVERS) == ["shop-main-1", "shop-main-2"]
 
 
@@ -262,16 +245,15 @@ def test_a_network_that_overlaps_is_an_error_that_names_it(cloud: Hetzner) -> No
     network["subnets"][0]["ip_range"] = "10.0.0.0/23"
     application = build_config(ONE)
     with pytest.raises(NvoiError, match=r"10\.0\.0\.0/23, which overlaps 10\.0\.1\.0/24"):
-        build_provider(cloud, application).ensure_servers(application)
+        build_provider(cloud, application).ensure_servers()
     network.update(ip_range="192.168.0.0/16", subnets=[])
     with pytest.raises(NvoiError, match=r"has 192\.168\.0\.0/16, of which 10\.0\.1\.0/24 is no"):
-        build_provider(cloud, application).ensure_servers(application)
+        build_provider(cloud, application).ensure_servers()
 
 
 def test_a_volume_elsewhere_is_a_fault_that_names_it(cloud: Hetzner) -> None:
     ensure(cloud, DISK)
-    application = build_config(DISK)
-    build_provider(cloud, application).delete_servers(application, with_volumes=False)
+    build_provider(cloud, build_config(DISK)).delete_servers(with_volumes=False)
     text = refuse(cloud, DISK, location="nbg1")
     assert "volumes.data: the volume is in fsn1, and its server in nbg1" in text
     ensure(cloud, "{main: {master: true}}")
@@ -282,7 +264,7 @@ def test_a_volume_elsewhere_is_a_fault_that_names_it(cloud: Hetzner) -> None:
 def test_volumes_that_hetzner_has_not_are_told_without_asking(cloud: Hetzner) -> None:
     text = "{main: {master: true, volumes: {data: {size: 9}, " + "v" * 60 + ": {}}}}"
     application = build_config(text)
-    faults = build_provider(cloud, application).find_faults(application)
+    faults = build_provider(cloud, application).find_faults()
     told = [f"{fault.path}: {fault.message}" for fault in faults]
     path = "application.servers.main.volumes"
     assert told[0] == f"{path}.data.size: Hetzner has volumes of 10 to 10240 GB"
@@ -319,8 +301,7 @@ def test_what_passes_is_waited_for(cloud: Hetzner, fault: Fault) -> None:
 def test_an_answer_that_was_lost_makes_nothing_twice(cloud: Hetzner) -> None:
     for path in ("/networks$", "/firewalls$", "/ssh_keys$", "/servers$", "/volumes$", "/attach$"):
         cloud.fail_on("POST", path, Fault(acts=True, hangs=path == "/servers$"))
-    application = build_config(DISK)
-    build_provider(cloud, application, BRISK).ensure_servers(application)
+    build_provider(cloud, build_config(DISK), BRISK).ensure_servers()
     assert [len(things) for things in cloud.show_all().values()] == [1, 1, 1, 1, 1]
 
 
@@ -333,10 +314,9 @@ def test_an_action_that_fails_is_tried_again(cloud: Hetzner, command: str) -> No
 
 def test_an_action_that_never_ends_is_told_with_its_last_state(cloud: Hetzner) -> None:
     cloud.polls = 1_000_000
-    application = build_config(ONE)
     pace = replace(PACE, deadline=0.3)
     with pytest.raises(NvoiError, match=r"create_server \(50 %\)") as caught:
-        build_provider(cloud, application, pace).ensure_servers(application)
+        build_provider(cloud, build_config(ONE), pace).ensure_servers()
     assert "server shop-main-1" in caught.value.hint
     cloud.polls = 0
     for _ in range(2):
@@ -348,9 +328,8 @@ def test_an_action_that_never_ends_is_told_with_its_last_state(cloud: Hetzner) -
 def test_one_that_fails_again_and_again_is_told_after_all(cloud: Hetzner) -> None:
     refusal = Refused(500, "server_error", "something went wrong")
     cloud.fail_on("POST", "/firewalls$", Fault(refusal), times=1000)
-    application = build_config(ONE)
     with pytest.raises(NvoiError, match="firewall nvoi-shop-firewall: HTTP 500") as caught:
-        build_provider(cloud, application).ensure_servers(application)
+        build_provider(cloud, build_config(ONE)).ensure_servers()
     assert "network nvoi-shop-network" in caught.value.hint
 
 
@@ -361,20 +340,18 @@ class Forgetful(Hetzner):
 
 
 def test_what_is_taken_and_never_done_is_told_after_all() -> None:
-    application = build_config(ONE)
     with Forgetful() as cloud:
         ensure(cloud)
         cloud.get(FIREWALLS, "nvoi-shop-firewall")["rules"].clear()
         with pytest.raises(NvoiError, match="does not do it: corrects firewall nvoi-shop-fire"):
-            build_provider(cloud, application).ensure_servers(application)
+            build_provider(cloud, build_config(ONE)).ensure_servers()
 
 
 def test_the_token_is_in_no_line(cloud: Hetzner, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     cloud.fail_on("POST", "/servers$", Fault(Refused(400, "invalid_input", "no")))
-    application = build_config(ONE)
     with pytest.raises(NvoiError) as caught:
-        build_provider(cloud, application).ensure_servers(application)
+        build_provider(cloud, build_config(ONE)).ensure_servers()
     assert TOKEN not in caplog.text
     assert TOKEN not in str(caught.value)
 
@@ -387,21 +364,20 @@ def test_a_delete_goes_on_past_a_failure_and_names_what_is_left(cloud: Hetzner) 
     cloud.get(SERVERS, "shop-work-1")["protection"]["delete"] = True
     application = build_config(ONE)
     with pytest.raises(NvoiError, match="left at Hetzner: server shop-work-1") as caught:
-        build_provider(cloud, application).delete_servers(application, with_volumes=True)
+        build_provider(cloud, application).delete_servers(with_volumes=True)
     assert "server shop-work-1: HTTP 403: resource is protected" in caught.value.message
     assert "it is protected: lift that" in caught.value.hint
     assert cloud.list_names(SERVERS) == ["shop-work-1"]
     cloud.get(SERVERS, "shop-work-1")["protection"]["delete"] = False
-    build_provider(cloud, application).delete_servers(application, with_volumes=True)
-    assert CASE.list_left(cloud) == []
+    build_provider(cloud, application).delete_servers(with_volumes=True)
+    assert HetznerSite(cloud).list_left() == []
 
 
 # What is shown beforehand
 
 
 def test_a_plan_names_what_would_be_made_and_what_it_costs(cloud: Hetzner) -> None:
-    application = build_config(DISK)
-    lines = build_provider(cloud, application).describe(application)
+    lines = build_provider(cloud, build_config(DISK)).describe()
     assert lines[0] == "makes network nvoi-shop-network, 10.0.0.0/16 with 10.0.1.0/24"
     assert lines[1] == "makes firewall nvoi-shop-firewall, which lets in tcp/22"
     assert "makes server shop-main-1, a cx23 in fsn1" in lines
@@ -414,25 +390,25 @@ def test_a_plan_names_what_would_be_made_and_what_it_costs(cloud: Hetzner) -> No
 def test_a_plan_names_what_would_be_changed_and_removed(cloud: Hetzner) -> None:
     ensure(cloud, "{main: {master: true}, work: {volumes: {data: {}}}}")
     application = build_config(ONE)
-    assert build_provider(cloud, application).describe(application) == [
+    assert build_provider(cloud, application).describe() == [
         "deletes server shop-work-1, which the config no longer names",
         "keeps volume shop-work-data; --delete-volumes deletes it",
         "costs EUR 5.83 a month afterwards, EUR 11.19 now",
     ]
-    assert build_provider(cloud, application).describe(application, with_volumes=True)[1:] == [
+    assert build_provider(cloud, application).describe(with_volumes=True)[1:] == [
         "deletes volume shop-work-data with all its data",
         "costs EUR 5.36 a month afterwards, EUR 11.19 now",
     ]
     cloud.get(FIREWALLS, "nvoi-shop-firewall")["rules"].clear()
-    lines = build_provider(cloud, application).describe(application)
+    lines = build_provider(cloud, application).describe()
     assert lines[0] == "corrects firewall nvoi-shop-firewall, which lets in tcp/22"
-    lines = build_provider(cloud, application).describe_deletion(application, with_volumes=False)
+    lines = build_provider(cloud, application).describe_deletion(with_volumes=False)
     assert "deletes server shop-main-1, a cx23 in fsn1" in lines
     assert lines[-2:] == [
         "keeps volume shop-work-data; --delete-volumes deletes it",
         "costs EUR 0.48 a month afterwards, EUR 11.19 now",
     ]
-    lines = build_provider(cloud, application).describe_deletion(application, with_volumes=True)
+    lines = build_provider(cloud, application).describe_deletion(with_volumes=True)
     assert "deletes volume shop-work-data with all its data" in lines
     assert lines[-1] == "costs EUR 0.00 a month afterwards, EUR 11.19 now"
 
@@ -446,12 +422,3 @@ def test_the_library_is_imported_only_where_it_is_used() -> None:
         "sys.exit('hcloud' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_a_library_that_lacks_is_told_with_the_way_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith("nvoi.providers.hetzner")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "hcloud", None)
-    with pytest.raises(ExtraError, match="hcloud") as caught:
-        get_provider(build_config(ONE))
-    assert "[hetzner]" in caught.value.hint

@@ -6,8 +6,7 @@ import pytest
 
 from nvoi.errors import NvoiError
 from tests.fakes.clouds.server import Fault, Refused
-from tests.integration.clouds.case import open_to_public
-from tests.integration.clouds.datacenter import Site
+from tests.integration.clouds.site import Site, open_to_public
 
 #: The calls by which something is let in no more.
 CLOSING = {
@@ -26,18 +25,18 @@ def test_ports_stay_open_until_the_release_is_reached_without_them(site: Site) -
     application = site.read("{main: {}}")
     site.begin(open_to_public(application))
     assert site.list_open_ports() == {22, 80, 443}
-    planned = site.open(application).describe(application)
+    planned = site.open(application).describe()
     closes = f"closes tcp/80 and tcp/443 of {PLACES[site.name]}, once the new release serves"
     assert [line for line in planned if "firewall" in line] == [closes]
     first = site.begin(application)
     site.cloud.fail_on(*CLOSING[site.name], Fault(Refused(403, "forbidden", "not now")))
     with pytest.raises(NvoiError, match="not now"):
-        first.close_ports(application)
+        first.close_ports()
     assert site.list_open_ports() == {22, 80, 443}
     # The next run goes on from there.
     second = site.begin(application)
-    second.close_ports(application)
+    second.close_ports()
     assert site.list_open_ports() == {22}
     with site.cloud.record() as calls:
-        second.close_ports(application)
+        second.close_ports()
     assert calls == []

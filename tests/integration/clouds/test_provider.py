@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import pytest
 
-from nvoi.errors import ConfigError, NvoiError
+from nvoi.config.schema import Application
+from nvoi.errors import ConfigError, ExtraError, NvoiError
+from nvoi.providers import CLOUDS, get_provider
 from nvoi.providers.host_keys import generate_host_key
 from tests.fakes.clouds.server import FOREVER, Fault, Refused
-from tests.integration.clouds.case import deploy_servers
-from tests.integration.clouds.datacenter import Site
+from tests.integration.clouds.aws_account import build_app
+from tests.integration.clouds.conftest import SITES
+from tests.integration.clouds.hetzner_site import build_config
+from tests.integration.clouds.site import Site, deploy_servers, start
 
 ONE = "{main: {master: true}}"
 DISK = "{main: {master: true, volumes: {data: {size: 20}}}}"
@@ -30,9 +35,9 @@ OWNERS = (
 
 def test_a_deploy_with_nothing_to_change_asks_little_and_changes_nothing(site: Site) -> None:
     application = site.read(DISK)
-    deploy_servers(site.open(application), application)
+    deploy_servers(site.open(application))
     with site.cloud.record() as calls:
-        deploy_servers(site.open(application), application)
+        deploy_servers(site.open(application))
     assert [str(call) for call in calls if not call.is_reading] == []
     assert len(calls) == site.calls
 
@@ -40,14 +45,14 @@ def test_a_deploy_with_nothing_to_change_asks_little_and_changes_nothing(site: S
 def test_host_keys_are_noted_and_met_again_by_every_later_run(site: Site) -> None:
     application = site.read(DISK)
     provider = site.open(application)
-    [server] = provider.ensure_servers(application)
+    [server] = provider.ensure_servers()
     [first], following = server.host.host_keys, generate_host_key().public
     assert server.is_new
     for keys in ((first, following), (following,)):
         server = provider.keep_host_keys(server, keys)
         assert (server.host.host_keys, server.is_new) == (keys, len(keys) > 1)
         for run in (provider, site.open(application)):
-            assert run.list_servers(application) == (server,)
+            assert run.list_servers() == (server,)
     [labels] = site.list_labels("server")
     assert {"host-key", "group"} <= labels.keys()
     assert "host-key-first" not in labels
@@ -57,10 +62,10 @@ def test_a_volume_grows_with_the_config_and_never_shrinks(site: Site) -> None:
     site.begin(site.read(DISK))
     larger = site.read(DISK.replace("20", "30"))
     provider = site.open(larger)
-    [line] = [one for one in provider.describe(larger) if "shop-main-data" in one]
+    [line] = [one for one in provider.describe() if "shop-main-data" in one]
     assert "from 20" in line
     assert line.endswith("to 30 GB")
-    [main] = provider.ensure_servers(larger)
+    [main] = provider.ensure_servers()
     assert [disk.size for disk in main.disks] == [30]
     before = site.show()
     with pytest.raises(ConfigError) as raised:
@@ -77,7 +82,7 @@ def test_what_the_config_no_longer_names_is_given_back_and_volumes_where_that_is
     site.begin(site.read(MORE))
     smaller = site.read(ONE)
     provider = site.open(smaller)
-    surplus = provider.list_surplus(smaller)
+    surplus = provider.list_surplus()
     assert [(one.name, one.group) for one in surplus] == [
         ("shop-work-1", "work"),
         ("shop-work-2", "work"),
@@ -85,33 +90,33 @@ def test_what_the_config_no_longer_names_is_given_back_and_volumes_where_that_is
     assert [disk.name for disk in surplus[0].disks] == ["shop-work-cache"]
     assert surplus[0].volumes == ("/opt/nvoi/volumes/shop-work-cache",)
     for with_volumes, verb in ((False, "keeps"), (True, "deletes")):
-        text = "\n".join(provider.describe(smaller, with_volumes=with_volumes))
+        text = "\n".join(provider.describe(with_volumes=with_volumes))
         assert "deletes server shop-work-2" in text
         assert f"{verb} volume shop-work-cache" in text
         assert f"{verb} volume shop-main-data" in text
     for one in reversed(surplus):
-        provider.delete_surplus(smaller, [one], with_volumes=False)
-    assert provider.list_surplus(smaller) == ()
+        provider.delete_surplus([one], with_volumes=False)
+    assert provider.list_surplus() == ()
     assert site.list_all()["servers"] == ["shop-main-1"]
     assert {"shop-main-data", "shop-work-cache"} <= {*site.list_all()["volumes"]}
     # One of them leaves a server that stays.
-    provider.delete_surplus(smaller, [], with_volumes=True)
+    provider.delete_surplus([], with_volumes=True)
     assert not {"shop-main-data", "shop-work-cache"} & {*site.list_all().get("volumes", [])}
-    [server] = provider.ensure_servers(smaller)
+    [server] = provider.ensure_servers()
     assert server.disks == ()
 
 
 def test_volumes_stay_until_their_deletion_is_asked_for(site: Site) -> None:
     application = site.read(DISK)
     provider = site.open(application)
-    [before] = provider.ensure_servers(application)
-    told = site.open(application).describe_deletion(application, with_volumes=False)
+    [before] = provider.ensure_servers()
+    told = site.open(application).describe_deletion(with_volumes=False)
     assert any(line.startswith("keeps volume shop-main-data") for line in told)
-    assert [*provider.delete_servers(application, with_volumes=False)] == ["shop-main-data"]
+    assert [*provider.delete_servers(with_volumes=False)] == ["shop-main-data"]
     assert site.list_all() == {"volumes": ["shop-main-data"]}
-    [after] = provider.ensure_servers(application)
+    [after] = provider.ensure_servers()
     assert after.disks == before.disks
-    assert [*provider.delete_servers(application, with_volumes=True)] == []
+    assert [*provider.delete_servers(with_volumes=True)] == []
     assert site.list_all() == {}
 
 
@@ -123,11 +128,11 @@ def test_servers_of_another_environment_are_none_of_this_one(
     before, other = site.show(), replace(application, environment="staging")
     provider = site.open(other)
     # Nothing reaches them either, be it to remove what they run.
-    assert provider.list_servers(other) == provider.list_surplus(other) == ()
-    assert not provider.delete_servers(other, with_volumes=True)
+    assert provider.list_servers() == provider.list_surplus() == ()
+    assert not provider.delete_servers(with_volumes=True)
     assert "environment=production, and stays" in caplog.text
     with pytest.raises(NvoiError, match="is not this app's"):
-        provider.ensure_servers(other)
+        provider.ensure_servers()
     assert site.show() == before
 
 
@@ -139,8 +144,8 @@ def test_a_name_that_another_has_is_an_error_that_names_it(
     before, application = site.show(), site.read(DISK)
     for run in ("ensure_servers", "describe"):
         with pytest.raises(NvoiError, match=f"{name}.* is not this app's: it bears .* {owner}"):
-            getattr(site.open(application), run)(application)
-    assert not site.open(application).delete_servers(application, with_volumes=True)
+            getattr(site.open(application), run)()
+    assert not site.open(application).delete_servers(with_volumes=True)
     assert site.show() == before
 
 
@@ -151,31 +156,58 @@ def test_what_the_gem_made_is_taken_over_and_nothing_is_doubled(site: Site) -> N
     names = site.list_all()
     site.relabel({"team": "a"})
     provider = site.open(application)
-    told = "\n".join(provider.list_unlabelled(application))
-    plan = provider.describe(application)
+    told = "\n".join(provider.list_unlabelled())
+    plan = provider.describe()
     for name in ("server shop-main-1", "volume shop-main-data", "nvoi-shop-network"):
         assert name in told
         assert any(line.startswith("takes over ") and name in line for line in plan)
-    assert [one.is_labelled for one in provider.list_servers(application)] == [False]
-    provider.ensure_servers(application)
+    assert [one.is_labelled for one in provider.list_servers()] == [False]
+    provider.ensure_servers()
     assert site.list_all() == names
     again = site.open(application)
-    assert not again.list_unlabelled(application)
-    [server] = again.list_servers(application)
+    assert not again.list_unlabelled()
+    [server] = again.list_servers()
     assert (server.is_labelled, server.is_new, server.host.host_keys) == (True, False, ())
     for kind in ("server", "network"):
         [labels] = site.list_labels(kind)
         assert labels.items() >= {"team": "a", "managed-by": "nvoi", "app": "shop"}.items()
     # All of it is the app's now, so that a delete takes all but a key that others may use.
-    assert not again.delete_servers(application, with_volumes=True)
+    assert not again.delete_servers(with_volumes=True)
     assert site.list_all().keys() <= {"ssh_keys"}
+
+
+@pytest.mark.parametrize("kind", SITES)
+def test_of_a_thousand_other_resources_none_is_touched(kind: type[Site]) -> None:
+    with start(kind, 1000) as site:
+        application = site.read(ONE)
+        [server] = site.begin(application).list_servers()
+        assert server.name == "shop-main-1"
+        site.delete(application)
+        assert site.list_left() == []
+
+
+@pytest.mark.parametrize(
+    ("library", "application"), [("hcloud", build_config()), ("boto3", build_app())]
+)
+def test_a_library_that_lacks_is_told_with_the_way_to_it(
+    monkeypatch: pytest.MonkeyPatch, library: str, application: Application
+) -> None:
+    cloud, _ = CLOUDS[type(application.compute_provider)]
+    for name in [name for name in sys.modules if name.startswith(f"nvoi.providers.{cloud}")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, library, None)
+    told = f"{library} is not installed, which `{cloud}` needs"
+    with pytest.raises(ExtraError, match=told) as raised:
+        get_provider(application)
+    assert f".[{cloud}]" in raised.value.hint
+    assert raised.value.exit_code == 2
 
 
 def test_a_delete_leaves_what_nobody_says_whose_it_is_and_tells(site: Site) -> None:
     site.add("server", "shop-main-1", {})
     application = site.read(ONE)
     with pytest.raises(NvoiError, match=r"shop-main-1.* says whose (it|they)") as raised:
-        site.open(application).delete_servers(application, with_volumes=True)
+        site.open(application).delete_servers(with_volumes=True)
     assert "`nvoi deploy --adopt`" in str(raised.value)
     assert site.list_all()["servers"] == ["shop-main-1"]
 
@@ -184,20 +216,20 @@ def test_an_api_that_is_down_is_told_and_a_plan_shows_the_rest(site: Site) -> No
     application = site.read(DISK)
     down = Fault(Refused(503, "unavailable", "not now"))
     site.cloud.fail_on("GET", "/", down, times=FOREVER)
-    [told, *_] = site.open(application, in_haste=True).describe(application)
+    [told, *_] = site.open(application, in_haste=True).describe()
     assert told.startswith("cannot ask what there is: ")
     site.cloud.close()
     provider = site.open(application, in_haste=True)
     beginning, remedy = SILENCE[site.name]
     with pytest.raises(NvoiError) as raised:
-        provider.ensure_servers(application)
+        provider.ensure_servers()
     assert raised.value.message.startswith(beginning)
     assert remedy in raised.value.hint
-    [told, server, volume] = provider.describe(application)
+    [told, server, volume] = provider.describe()
     assert told.startswith(f"cannot ask what there is: {beginning}")
     assert server.startswith("needs server shop-main-1, a ")
     assert volume == "needs volume shop-main-data, 20 GB"
-    [told] = provider.describe_deletion(application, with_volumes=True)
+    [told] = provider.describe_deletion(with_volumes=True)
     assert told.startswith("cannot ask what there is: ")
 
 
@@ -208,4 +240,4 @@ def test_a_plan_fails_where_the_api_refuses_to_say_what_there_is(site: Site) -> 
     for describe in ("describe", "describe_deletion"):
         provider = site.open(application, in_haste=True)
         with pytest.raises(NvoiError, match="not for you"):
-            getattr(provider, describe)(application, with_volumes=False)
+            getattr(provider, describe)(with_volumes=False)

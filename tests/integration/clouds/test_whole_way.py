@@ -18,9 +18,10 @@ from nvoi.kubernetes.isolation import INGRESS
 from nvoi.naming import VOLUMES_FOLDER
 from nvoi.targets.cluster.boot import KEY_FILE
 from tests.integration.clouds.conftest import SITES
-from tests.integration.clouds.datacenter import Datacenter, RentedFleet, Site
+from tests.integration.clouds.datacenter import Datacenter, RentedFleet
 from tests.integration.clouds.internet import NAME, Internet
 from tests.integration.clouds.scaleway_site import ScalewaySite
+from tests.integration.clouds.site import Site
 from tests.integration.cluster.machine import IS_ROOT
 
 #: That a deploy with nothing to change may make.

@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 
 from nvoi.providers.aws.api import EC2
-from nvoi.providers.aws.description import Costly, describe_costs
-from nvoi.providers.aws.prices import Prices, read_prices
+from nvoi.providers.aws.description import describe_costs
+from nvoi.providers.rented import WantedServer
 from tests.fakes.clouds.aws_prices import build_product
 
 ADDRESS = {"instanceType": "t3.micro", "usagetype": "EUC1-PublicIPv4:InUseAddress"}
@@ -36,10 +36,11 @@ class List:
 
 
 def describe(page: dict[str, Any]) -> str:
-    def read(types: set[str]) -> Prices:
-        return read_prices(cast("EC2", List(page)), types)
-
-    return describe_costs(read, Costly((), 0), Costly(("t3.micro",), 0))
+    server = WantedServer("shop-main-1", "main", type="t3.micro")
+    ec2 = cast("EC2", List(page))
+    return describe_costs(
+        ec2, [server], lambda tariff: tariff.describe([], [], tariff.server(server.type, ""))
+    )
 
 
 def change(work: Callable[[Any, Any], object]) -> dict[str, Any]:

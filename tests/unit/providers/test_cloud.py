@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from nvoi import parallel
-from nvoi.config.schema import Application
 from nvoi.providers.cloud import RentedServers
 from nvoi.providers.host_keys import generate_host_key
 from nvoi.providers.inventory import Inventory
@@ -31,6 +30,8 @@ class Thing:
     name: str
     labels: dict[str, str] = field(compare=False)
     size: int = 10
+    type: str = ""
+    place: str = ""
 
     @property
     def is_server(self) -> bool:
@@ -50,12 +51,12 @@ class SlowInventory(Inventory[Thing]):
 class Cloud(RentedServers[SlowInventory]):
     """One whose account has all that the config names, and counts the things of each kind."""
 
-    def _read(self, application: Application) -> SlowInventory:
-        labels = build_labels(application)
-        numbers = range(1, 1 + application.servers["main"].count)
+    def _read(self) -> SlowInventory:
+        labels = build_labels(self.application)
+        numbers = range(1, 1 + self.application.servers["main"].count)
         servers = [Thing("server", one, f"shop-main-{one}", labels) for one in numbers]
         volume = Thing("volume", 1, "shop-main-data", labels)
-        return SlowInventory(application, (*servers, volume))
+        return SlowInventory(self.application, (*servers, volume))
 
     def _build_server(self, seen: SlowInventory, wanted: WantedServer, found: Thing) -> Server:
         address = f"127.0.0.{found.id}"
@@ -65,24 +66,27 @@ class Cloud(RentedServers[SlowInventory]):
     def _relabel(self, found: Thing, labels: dict[str, str]) -> Thing:
         return replace(found, labels=labels)
 
-    def _describe(self, application: Application, *, with_volumes: bool) -> list[str]:
+    def _delete_own(self, seen: SlowInventory, *, with_volumes: bool) -> list[str]:
         raise NotImplementedError
 
-    def _describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
+    def _describe(self, *, with_volumes: bool) -> list[str]:
+        raise NotImplementedError
+
+    def _describe_deletion(self, *, with_volumes: bool) -> list[str]:
         raise NotImplementedError
 
 
 def test_keys_of_servers_that_are_worked_on_side_by_side_are_all_seen_afterwards() -> None:
-    cloud = Cloud(Routes(), None)
-    keys = {one: generate_host_key().public for one in cloud.list_servers(APP)}
+    cloud = Cloud(APP, Routes(), None)
+    keys = {one: generate_host_key().public for one in cloud.list_servers()}
     parallel.work_on_all([*keys], lambda one: cloud.keep_host_keys(one, [keys[one]]))
-    after = cloud.list_servers(APP)
+    after = cloud.list_servers()
     assert [one.host.host_keys for one in after] == [(key,) for key in keys.values()]
 
 
 def test_a_server_and_a_volume_of_one_number_are_two() -> None:
-    cloud = Cloud(Routes(), None)
-    [first, *_] = cloud.list_servers(APP)
+    cloud = Cloud(APP, Routes(), None)
+    [first, *_] = cloud.list_servers()
     cloud.keep_host_keys(first, [generate_host_key().public])
-    [again, *_] = cloud.list_servers(APP)
+    [again, *_] = cloud.list_servers()
     assert [disk.name for disk in again.disks] == ["shop-main-data"]

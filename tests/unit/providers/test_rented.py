@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from decimal import Decimal
-
 import pytest
 
 from nvoi.providers.cloud_init import LARGEST_USER_DATA, build_user_data
@@ -14,7 +12,6 @@ from nvoi.providers.rented import (
     list_name_faults,
     list_wanted,
 )
-from nvoi.providers.wording import Costs
 from tests.unit.config.texts import hetzner, parse
 
 SERVERS = """\
@@ -81,12 +78,6 @@ def test_labels_of_others_tell_their_owner() -> None:
     assert find_other_owner({"managed-by": "terraform"}, own) == "managed-by=terraform"
     tool = {"app.kubernetes.io/managed-by": "helm"}
     assert find_other_owner(tool, own) == "app.kubernetes.io/managed-by=helm"
-
-
-def test_costs_are_told_now_and_afterwards() -> None:
-    told = str(Costs("EUR", Decimal("4.5"), Decimal("9.001")))
-    assert told == "costs EUR 9.00 a month afterwards, EUR 4.50 now"
-    assert str(Costs("EUR", Decimal(4), Decimal(4))) == "costs EUR 4.00 a month, as now"
 
 
 def test_the_user_data_are_small_enough_for_every_cloud() -> None:

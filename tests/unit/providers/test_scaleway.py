@@ -66,7 +66,7 @@ def rent(cloud: Cloud, application: Application, pace: Pace = PACE) -> Scaleway:
 
 
 def deploy(cloud: Cloud, application: Application) -> None:
-    rent(cloud, application).ensure_servers(application)
+    rent(cloud, application).ensure_servers()
 
 
 def add(cloud: Cloud, kind: str, name: str, tags: list[str] | None = None, **shape: object) -> Json:
@@ -85,8 +85,7 @@ def list_changes(calls: list[Call]) -> list[str]:
 
 
 def test_servers_are_made_with_all_they_need_and_found_by_name_and_tags(cloud: Cloud) -> None:
-    application = read()
-    main, *work = rent(cloud, application).ensure_servers(application)
+    main, *work = rent(cloud, read()).ensure_servers()
     assert [one.name for one in (main, *work)] == ["shop-main-1", "shop-work-1", "shop-work-2"]
     assert cloud.list_names(SERVERS) == ["shop-main-1", "shop-work-1", "shop-work-2"]
     assert cloud.list_names(VOLUMES) == [
@@ -117,8 +116,7 @@ def test_servers_are_made_with_all_they_need_and_found_by_name_and_tags(cloud: C
 
 
 def test_a_new_server_starts_once_it_knows_who_logs_in(cloud: Cloud) -> None:
-    application = read("servers: {main: {}}")
-    (server,) = rent(cloud, application).ensure_servers(application)
+    (server,) = rent(cloud, read("servers: {main: {}}")).ensure_servers()
     changes = list_changes(cloud.calls)
     (data,) = [place for place, one in enumerate(changes) if one.endswith("user_data/cloud-init")]
     starts = [place for place, one in enumerate(changes) if one.endswith("/action")]
@@ -136,11 +134,11 @@ def test_two_runs_at_once_make_nothing_twice(cloud: Cloud) -> None:
     for app in (application, more):
         late = rent(cloud, app)
         # It looks, and another run makes all of it then.
-        late.list_servers(app)
+        late.list_servers()
         deploy(cloud, app)
         names = {kind: cloud.list_names(kind) for kind in KINDS}
         with pytest.raises(NvoiError, match=r"another run makes .* at the same time") as caught:
-            late.ensure_servers(app)
+            late.ensure_servers()
         assert "deploy again once it has ended" in caught.value.hint
         assert {kind: cloud.list_names(kind) for kind in KINDS} == names
         deploy(cloud, app)
@@ -148,15 +146,15 @@ def test_two_runs_at_once_make_nothing_twice(cloud: Cloud) -> None:
 
 def test_a_volume_that_is_called_like_the_disk_of_a_server_is_told_from_it(cloud: Cloud) -> None:
     application = read("servers: {main: {master: true}, main-1: {volumes: {root: {size: 7}}}}")
-    first = rent(cloud, application).ensure_servers(application)
+    first = rent(cloud, application).ensure_servers()
     assert cloud.list_names(VOLUMES) == [
         "shop-main-1-1-root",
         "shop-main-1-root",
         "shop-main-1-root",
     ]
     assert [[disk.size for disk in one.disks] for one in first] == [[], [7]]
-    assert rent(cloud, application).ensure_servers(application) == first
-    rent(cloud, application).delete_servers(application, with_volumes=True)
+    assert rent(cloud, application).ensure_servers() == first
+    rent(cloud, application).delete_servers(with_volumes=True)
     assert not any(cloud.show_all().values())
 
 
@@ -171,7 +169,7 @@ def test_a_server_that_was_never_given_user_data_gets_it_with_a_key_that_is_note
     with pytest.raises(NvoiError, match="give the server shop-main-1 in fr-par-1 its user data"):
         deploy(cloud, application)
     assert cloud.get(SERVERS, "shop-main-1")["state"] == "stopped"
-    (server,) = rent(cloud, application).ensure_servers(application)
+    (server,) = rent(cloud, application).ensure_servers()
     (values,) = cloud.user_data.values()
     assert server.host.host_keys[0] in values["cloud-init"]
     assert cloud.get(SERVERS, "shop-main-1")["state"] == "running"
@@ -179,10 +177,10 @@ def test_a_server_that_was_never_given_user_data_gets_it_with_a_key_that_is_note
 
 def test_a_server_that_was_stopped_starts_and_keeps_its_host_key(cloud: Cloud) -> None:
     application = read("servers: {main: {}}")
-    before = rent(cloud, application).ensure_servers(application)
+    before = rent(cloud, application).ensure_servers()
     cloud.get(SERVERS, "shop-main-1")["state"] = "stopped"
     with cloud.record() as calls:
-        assert rent(cloud, application).ensure_servers(application) == before
+        assert rent(cloud, application).ensure_servers() == before
     assert [one.rpartition("/")[2] for one in list_changes(calls)] == ["action"]
 
 
@@ -195,8 +193,7 @@ MADE = (
 def test_what_was_made_though_no_answer_came_is_used_and_not_made_twice(cloud: Cloud) -> None:
     for path in MADE:
         cloud.fail_on("POST", f"{path}$", Fault(acts=True))
-    application = read("servers: {main: {volumes: {data: {}}}}")
-    (server,) = rent(cloud, application).ensure_servers(application)
+    (server,) = rent(cloud, read("servers: {main: {volumes: {data: {}}}}")).ensure_servers()
     assert not cloud.has_faults
     assert len(server.disks) == 1
     counts = {kind: len(cloud.things[kind]) for kind in KINDS}
@@ -205,16 +202,43 @@ def test_what_was_made_though_no_answer_came_is_used_and_not_made_twice(cloud: C
 
 
 def test_what_is_busy_or_limited_for_a_moment_is_asked_again(cloud: Cloud) -> None:
-    application = read("servers: {main: {}}")
     busy = Refused(409, "transient_state", "resource is in a transient state")
     limited = Refused(429, "too_many_requests", "slow down")
     limited.headers["Retry-After"] = "0"
     cloud.fail_on("POST", "/private_nics$", Fault(busy))
     cloud.fail_on("POST", "/servers$", Fault(limited))
     cloud.fail_on("GET", "/volumes$", Fault(Refused(503, "unavailable", "later")), times=2)
-    deploy(cloud, application)
+    deploy(cloud, read("servers: {main: {}}"))
     assert not cloud.has_faults
     assert len(cloud.things[SERVERS]) == 1
+
+
+def test_the_address_of_a_server_of_the_gem_is_taken_over_with_it_wherever_a_run_is_killed(
+    cloud: Cloud,
+) -> None:
+    application = read("servers: {main: {}}")
+
+    def make_as_the_gem() -> None:
+        deploy(cloud, application)
+        for things in cloud.show_all().values():
+            for one in things:
+                one["tags"] = []
+        address = next(iter(cloud.things[ADDRESSES].values()))["address"]
+        told = rent(cloud, application).list_unlabelled()
+        assert f"the address {address} in fr-par-1" in told
+
+    make_as_the_gem()
+    with cloud.record() as calls:
+        deploy(cloud, application)
+    for number in [place for place, one in enumerate(calls, 1) if not one.is_reading]:
+        rent(cloud, application).delete_servers(with_volumes=True)
+        assert not any(cloud.show_all().values())
+        make_as_the_gem()
+        cloud.stop_at(number, Fault(acts=True))
+        with suppress(NvoiError):
+            deploy(cloud, application)
+        cloud.heal()
+        deploy(cloud, application)
 
 
 # Changed
@@ -230,9 +254,7 @@ def test_a_security_group_that_was_changed_is_put_right(cloud: Cloud) -> None:
     opened = {**good, "dest_port_from": 6443, "dest_port_to": 6444}
     cloud.rules[group["id"]] = [opened]
     group["inbound_default_policy"] = "accept"
-    (line,) = [
-        one for one in rent(cloud, application).describe(application) if "security group" in one
-    ]
+    (line,) = [one for one in rent(cloud, application).describe() if "security group" in one]
     assert "opens TCP port 22 for all" in line
     assert "no longer accepts inbound TCP ports 6443-6444 for all" in line
     assert "inbound_default_policy is drop again" in line
@@ -252,26 +274,25 @@ def test_a_server_is_behind_the_security_group_and_in_the_network_again(cloud: C
     address = next(iter(cloud.things[ADDRESSES].values()))
     address.update(server=None, state="detached")
     # It is there all the same, and no other one is made.
-    (lost,) = rent(cloud, application).list_servers(application)
+    (lost,) = rent(cloud, application).list_servers()
     assert lost.host.address == server["id"]
-    (found,) = rent(cloud, application).ensure_servers(application)
+    (found,) = rent(cloud, application).ensure_servers()
     assert server["security_group"]["name"] == "nvoi-shop-firewall"
     assert found.private_ip == "10.0.1.2"
     assert found.host.address == address["address"]
     # The same where it lacks nothing else.
     address.update(server=None, state="detached")
-    (found,) = rent(cloud, application).ensure_servers(application)
+    (found,) = rent(cloud, application).ensure_servers()
     assert found.host.address == address["address"]
 
 
 def test_a_plan_names_what_it_costs(cloud: Cloud) -> None:
     deploy(cloud, read("servers: {main: {master: true}, work: {count: 2, volumes: {data: {}}}}"))
-    smaller = read("servers: {main: {}}")
-    provider = rent(cloud, smaller)
+    provider = rent(cloud, read("servers: {main: {}}"))
     costs = "costs EUR {} a month afterwards, EUR 30.86 now, without public addresses"
-    assert provider.describe(smaller)[-1] == costs.format("10.86")
-    assert provider.describe(smaller, with_volumes=True)[-1] == costs.format("10.00")
-    told = provider.describe_deletion(smaller, with_volumes=False)
+    assert provider.describe()[-1] == costs.format("10.86")
+    assert provider.describe(with_volumes=True)[-1] == costs.format("10.00")
+    told = provider.describe_deletion(with_volumes=False)
     assert told[-1] == costs.format("0.86")
 
 
@@ -283,8 +304,8 @@ def test_an_address_that_a_killed_change_left_is_given_back_by_the_next_deploy(
 
     def change() -> None:
         provider = rent(cloud, after)
-        provider.ensure_servers(after)
-        provider.delete_surplus(after, provider.list_surplus(after), with_volumes=False)
+        provider.ensure_servers()
+        provider.delete_surplus(provider.list_surplus(), with_volumes=False)
 
     deploy(cloud, before)
     with cloud.record() as calls:
@@ -327,11 +348,10 @@ def test_an_address_goes_where_its_server_was_to_be_in_another_zone(cloud: Cloud
     add(cloud, ADDRESSES, "", ["server=shop-main-1"])
     (address, other) = cloud.things[ADDRESSES].values()
     address.update(server=None, state="detached")
-    moved = read("servers: {main: {}}", zone="fr-par-2")
-    provider = rent(cloud, moved)
+    provider = rent(cloud, read("servers: {main: {}}", zone="fr-par-2"))
     told = f"deletes the address {address['address']} in fr-par-1, which leads nowhere"
-    assert told in provider.describe(moved)
-    (server,) = provider.ensure_servers(moved)
+    assert told in provider.describe()
+    (server,) = provider.ensure_servers()
     kept, new = cloud.things[ADDRESSES].values()
     assert kept == other
     assert server.host.address == new["address"]
@@ -339,45 +359,29 @@ def test_an_address_goes_where_its_server_was_to_be_in_another_zone(cloud: Cloud
 
 def test_a_volume_that_cannot_leave_its_server_is_named_with_the_reason(cloud: Cloud) -> None:
     deploy(cloud, read("servers: {main: {volumes: {old: {}}}}"))
-    smaller = read("servers: {main: {}}")
     refused = Refused(403, "permissions_denied", "insufficient permissions")
     cloud.fail_on("POST", "/detach-volume$", Fault(refused))
     with pytest.raises(NvoiError, match="cannot detach the volume shop-main-old"):
-        rent(cloud, smaller, HASTE).delete_surplus(smaller, [], with_volumes=True)
+        rent(cloud, read("servers: {main: {}}"), HASTE).delete_surplus([], with_volumes=True)
 
 
 def test_a_type_that_the_config_says_in_vain_is_told(cloud: Cloud) -> None:
     deploy(cloud, read("servers: {main: {}}"))
-    other = read("servers: {main: {type: DEV1-M}}")
-    lines = rent(cloud, other).describe(other)
+    lines = rent(cloud, read("servers: {main: {type: DEV1-M}}")).describe()
     assert any("keeps its type DEV1-S, though the config says DEV1-M" in one for one in lines)
 
 
 # Given back
 
 
-def test_all_is_given_back_and_only_what_is_the_apps(cloud: Cloud) -> None:
-    """Among 1,000 resources of others, over many pages."""
-    cloud.add_others(1000)
-    others = cloud.show_all()
-    application = read()
-    provider = rent(cloud, application)
-    provider.ensure_servers(application)
-    assert provider.delete_servers(application, with_volumes=True) == []
-    assert cloud.show_all() == others
-    assert cloud.things[PRIVATE_IPS] == {}
-    lists = [call for call in cloud.calls if call.is_reading and call.path.endswith("-1/servers")]
-    assert {call.find("page") for call in lists} == {"1", "2"}
-
-
 def test_pages_that_are_shorter_than_what_was_asked_for_are_all_read(cloud: Cloud) -> None:
     cloud.largest_page = 2
     application = read()
-    rent(cloud, application).ensure_servers(application)
-    found = rent(cloud, application).list_servers(application)
+    rent(cloud, application).ensure_servers()
+    found = rent(cloud, application).list_servers()
     assert [one.name for one in found] == ["shop-main-1", "shop-work-1", "shop-work-2"]
     assert found[0].disks
-    rent(cloud, application).delete_servers(application, with_volumes=True)
+    rent(cloud, application).delete_servers(with_volumes=True)
     assert not any(cloud.show_all().values())
 
 
@@ -387,13 +391,13 @@ def test_delete_goes_on_past_what_stays_and_names_it(cloud: Cloud) -> None:
     deploy(cloud, application)
     cloud.get(SERVERS, "shop-work-2")["protected"] = True
     with pytest.raises(NvoiError) as raised:
-        provider.delete_servers(application, with_volumes=True)
+        provider.delete_servers(with_volumes=True)
     assert "the server shop-work-2 in fr-par-1: Scaleway cannot delete" in raised.value.message
     assert "the server is protected" in raised.value.message
     assert cloud.list_names(SERVERS) == ["shop-work-2"]
     assert cloud.list_names(VOLUMES) == ["shop-work-2-root"]
     cloud.get(SERVERS, "shop-work-2")["protected"] = False
-    rent(cloud, application).delete_servers(application, with_volumes=True)
+    rent(cloud, application).delete_servers(with_volumes=True)
     assert not any(cloud.show_all().values())
 
 
@@ -404,7 +408,7 @@ def test_delete_takes_what_a_broken_run_left_of_a_server(cloud: Cloud) -> None:
     with pytest.raises(NvoiError, match="no"):
         deploy(cloud, application)
     assert cloud.list_names(VOLUMES) == ["Ubuntu 24.04 Noble Numbat_sbs_volume_0"]
-    rent(cloud, application).delete_servers(application, with_volumes=True)
+    rent(cloud, application).delete_servers(with_volumes=True)
     assert not any(cloud.show_all().values())
 
 
@@ -413,10 +417,10 @@ def test_a_zone_that_is_changed_doubles_nothing_and_leaves_nothing(cloud: Cloud)
     names = {kind: cloud.list_names(kind) for kind in KINDS}
     moved = read("servers: {main: {volumes: {data: {size: 20}}}}", zone="fr-par-2")
     provider = rent(cloud, moved)
-    assert [one.name for one in provider.list_surplus(moved)] == ["shop-work-1", "shop-work-2"]
-    provider.ensure_servers(moved)
+    assert [one.name for one in provider.list_surplus()] == ["shop-work-1", "shop-work-2"]
+    provider.ensure_servers()
     assert {kind: cloud.list_names(kind) for kind in KINDS} == names
-    rent(cloud, moved).delete_servers(moved, with_volumes=True)
+    rent(cloud, moved).delete_servers(with_volumes=True)
     assert not any(cloud.show_all().values())
 
 
@@ -427,11 +431,11 @@ def test_delete_finds_the_app_in_another_region_than_that_of_the_config(cloud: C
     application = read("servers: {main: {volumes: {data: {}}}}")
     with pytest.raises(NvoiError, match="in nl-ams already, and the config says fr-par"):
         deploy(cloud, application)
-    assert rent(cloud, before).delete_servers(before, with_volumes=False) == ["shop-main-data"]
+    assert rent(cloud, before).delete_servers(with_volumes=False) == ["shop-main-data"]
     # Volumes alone say it too: the app would begin with an empty one elsewhere.
     with pytest.raises(NvoiError, match="in nl-ams already, and the config says fr-par"):
         deploy(cloud, application)
-    kept = rent(cloud, application).delete_servers(application, with_volumes=False)
+    kept = rent(cloud, application).delete_servers(with_volumes=False)
     assert kept == ["shop-main-data"]
-    rent(cloud, application).delete_servers(application, with_volumes=True)
+    rent(cloud, application).delete_servers(with_volumes=True)
     assert not any(cloud.show_all().values())

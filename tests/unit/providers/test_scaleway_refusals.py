@@ -75,7 +75,7 @@ def test_what_nobody_can_have_is_a_fault_that_needs_no_call(
     cloud: Cloud, text: str, fault: str
 ) -> None:
     application = parse(text).application
-    (found,) = rent(cloud, application).find_faults(application)
+    (found,) = rent(cloud, application).find_faults()
     assert f"{found.path}: {found.message}".startswith(fault)
     assert cloud.calls == []
 
@@ -235,7 +235,7 @@ def test_a_subnet_that_overlaps_another_of_the_vpc_is_told(cloud: Cloud) -> None
 def test_a_volume_in_another_zone_than_its_server_is_a_fault(cloud: Cloud) -> None:
     deploy(cloud, read("servers: {main: {volumes: {data: {}}}}"))
     application = read("servers: {main: {volumes: {data: {}}}}")
-    rent(cloud, application).delete_servers(application, with_volumes=False)
+    rent(cloud, application).delete_servers(with_volumes=False)
     moved = read("servers: {main: {location: fr-par-2, volumes: {data: {}}}}")
     path, message = find_fault(cloud, moved)
     assert path == "application.servers.main.volumes.data"
@@ -243,11 +243,10 @@ def test_a_volume_in_another_zone_than_its_server_is_a_fault(cloud: Cloud) -> No
 
 
 def test_a_volume_that_another_server_has_is_told(cloud: Cloud) -> None:
-    application = read("servers: {main: {volumes: {data: {}}}}")
     reference = {"product_resource_type": "instance_server", "product_resource_id": "of-mine"}
     add(cloud, VOLUMES, "shop-main-data", references=[reference], status="in_use")
     with pytest.raises(NvoiError, match="is attached to another server than shop-main-1: of-mine"):
-        deploy(cloud, application)
+        deploy(cloud, read("servers: {main: {volumes: {data: {}}}}"))
 
 
 # What goes on in the background
@@ -257,7 +256,7 @@ def test_what_takes_too_long_is_told_with_its_last_state(cloud: Cloud) -> None:
     cloud.polls = 30
     application = read("servers: {main: {volumes: {data: {}}}}")
     with pytest.raises(NvoiError, match=r"not ready after 0 s: shop-main-data is creating"):
-        rent(cloud, application, HASTE).ensure_servers(application)
+        rent(cloud, application, HASTE).ensure_servers()
     deploy(cloud, application)
     assert cloud.list_names(VOLUMES) == ["shop-main-1-root", "shop-main-data"]
 
@@ -265,8 +264,12 @@ def test_what_takes_too_long_is_told_with_its_last_state(cloud: Cloud) -> None:
 def test_a_server_that_scaleway_has_locked_is_told(cloud: Cloud) -> None:
     deploy(cloud, read(ONE))
     cloud.get(SERVERS, "shop-main-1")["state"] = "locked"
-    with pytest.raises(NvoiError, match="Scaleway has locked the server shop-main-1 in fr-par-1"):
+    told = "Scaleway has locked the server shop-main-1 in fr-par-1"
+    with pytest.raises(NvoiError, match=told):
         deploy(cloud, read(ONE))
+    # Nothing that would never come is waited for.
+    with pytest.raises(NvoiError, match=f"left at Scaleway: .*: {told}"):
+        rent(cloud, read(ONE)).delete_servers(with_volumes=True)
 
 
 def test_a_volume_that_scaleway_failed_to_make_is_told(cloud: Cloud) -> None:
@@ -287,9 +290,9 @@ def test_a_delete_ends_where_the_api_has_gone(cloud: Cloud) -> None:
     cloud.fail_on("GET", "/ips$", Fault(), times=2)
     cloud.fail_on("GET", "/volumes$", Fault(), times=1000)
     with pytest.raises(RequestError, match="does not answer, and cannot list volumes in fr-par-"):
-        provider.delete_servers(application, with_volumes=True)
+        provider.delete_servers(with_volumes=True)
     cloud.heal()
-    rent(cloud, application).delete_servers(application, with_volumes=True)
+    rent(cloud, application).delete_servers(with_volumes=True)
     assert not any(cloud.show_all().values())
 
 
@@ -298,7 +301,7 @@ def test_delete_asks_again_where_the_api_fails_for_a_moment(cloud: Cloud) -> Non
     deploy(cloud, application)
     for method, path in (("POST", "/action$"), ("DELETE", "/volumes/"), ("DELETE", "/vpcs/")):
         cloud.fail_on(method, path, Fault(Refused(500, "internal", "")))
-    rent(cloud, application, PACE).delete_servers(application, with_volumes=True)
+    rent(cloud, application, PACE).delete_servers(with_volumes=True)
     assert not any(cloud.show_all().values())
     assert not cloud.has_faults
 
@@ -333,7 +336,7 @@ def test_a_quota_that_is_too_small_is_told_before_anything_is_made(
     )
     assert "https://console.scaleway.com/organization/quotas" in message
     with pytest.raises(ConfigError, match="cp_servers_type_DEV1_S"):
-        rent(cloud, application).describe(application)
+        rent(cloud, application).describe()
     assert cloud.show_all() == before
     # What is there already needs no more of it.
     cloud.quotas = {("DEV1-S", "fr-par-1"): 3}
@@ -356,7 +359,7 @@ def test_quotas_that_nobody_tells_hold_up_no_deploy(
     else:
         cloud.fail_on("GET", "/iam/", Fault(), times=2)
     application = read(ONE)
-    lines = [one for one in rent(cloud, application).describe(application) if "quota" in one]
+    lines = [one for one in rent(cloud, application).describe() if "quota" in one]
     with caplog.at_level("INFO"):
         deploy(cloud, application)
     (line,) = [one.getMessage() for one in caplog.records if "quota" in one.getMessage()]

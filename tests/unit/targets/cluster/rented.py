@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from nvoi.command import Command
-from nvoi.config.schema import Application
 from nvoi.errors import Fault, NvoiError
 from nvoi.providers.disks import build_volumes
 from nvoi.providers.provider import Disk, Server
@@ -70,26 +69,26 @@ class Account:
         if self.error is not None:
             raise self.error
 
-    def find_faults(self, application: Application) -> list[Fault]:
+    def find_faults(self) -> list[Fault]:
         return []
 
-    def list_servers(self, application: Application) -> tuple[Server, ...]:
+    def list_servers(self) -> tuple[Server, ...]:
         self._ask()
         return self.servers
 
-    def ensure_servers(self, application: Application) -> tuple[Server, ...]:
+    def ensure_servers(self) -> tuple[Server, ...]:
         self._ask()
         return self.servers
 
-    def close_ports(self, application: Application) -> None:
+    def close_ports(self) -> None:
         self._ask()
         self.close()
 
-    def list_unlabelled(self, application: Application) -> Sequence[str]:
+    def list_unlabelled(self) -> Sequence[str]:
         self._ask()
         return self.unlabelled
 
-    def list_surplus(self, application: Application) -> tuple[Server, ...]:
+    def list_surplus(self) -> tuple[Server, ...]:
         self._ask()
         return self.surplus
 
@@ -105,22 +104,20 @@ class Account:
     def build_volumes_removal(self, server: Server) -> Command | None:
         return None
 
-    def delete_surplus(
-        self, application: Application, servers: Sequence[Server], *, with_volumes: bool
-    ) -> None:
+    def delete_surplus(self, servers: Sequence[Server], *, with_volumes: bool) -> None:
         self._ask()
         self.deleted += [server.name for server in servers]
         self.deleted += ["volumes"] * with_volumes
 
-    def delete_servers(self, application: Application, *, with_volumes: bool) -> Sequence[str]:
+    def delete_servers(self, *, with_volumes: bool) -> Sequence[str]:
         self._ask()
         self.deleted.append("all")
         return () if with_volumes else self.kept
 
-    def describe(self, application: Application, *, with_volumes: bool = False) -> list[str]:
+    def describe(self, *, with_volumes: bool = False) -> list[str]:
         self.asked += 1
         return ["makes server shop-main-1"]
 
-    def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
+    def describe_deletion(self, *, with_volumes: bool) -> list[str]:
         self.asked += 1
         return ["deletes server shop-main-1"]

@@ -18,6 +18,7 @@ from nvoi.kubernetes.releases import build_record
 from nvoi.operation import Request
 from nvoi.providers.ssh import OwnServers
 from nvoi.ssh.connections import build_connections
+from nvoi.ssh.routes import Routes
 from nvoi.targets.cluster.context import ClusterContext, Rollout
 from nvoi.targets.cluster.state import State
 from tests.unit.config.texts import parse, ssh
@@ -153,7 +154,7 @@ def see(live: Iterable[Any], *, text: str = WEB, stamp: str | None = None) -> Cl
     config: Config = parse(ssh(text))
     context = ClusterContext(
         request=Request(config, Path(), Path(), "run", stamp=stamp),
-        provider=OwnServers(),
+        provider=OwnServers(config.application, Routes()),
         connections=build_connections(config.application.ssh_keys, Path(), {}),
         stack=ExitStack(),
         moment=datetime.now(UTC),
