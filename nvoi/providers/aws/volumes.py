@@ -179,8 +179,8 @@ def plan_attachments(
         used = {one["DeviceName"] for one in there.item.get("BlockDeviceMappings", ())}
         free = [device for device in DEVICES if device not in used]
         if len(free) < len(server.volumes):
-            wanted = format_count(len(server.volumes), "volume")
-            raise NvoiError(f"{there} has no place for {wanted}")
+            needed = format_count(len(server.volumes), "volume")
+            raise NvoiError(f"{there} has no place for {needed}")
         for volume, device in zip(server.volumes, free, strict=False):
             yield Attachment(volume, there, device)
 
