@@ -33,7 +33,6 @@ from nvoi.dashboard.requests import (
 )
 from nvoi.dashboard.sessions import IDLE, LONGEST_WAIT, Guesses, Sessions
 from nvoi.dashboard.workers import Writer
-from nvoi.log.rendering import format_count
 from nvoi.secret import Secret
 
 #: A path of this server. A browser takes `//` and `/\` for the beginning of a host's name.
@@ -301,5 +300,4 @@ def choose_next(path: str) -> str:
 def _describe(wait: float) -> str:
     if not wait:
         return "That is not the password."
-    seconds = format_count(math.ceil(wait), "second")
-    return f"Too many passwords are being tried. Please try again in {seconds}."
+    return f"Too many passwords are being tried. Please try again in {math.ceil(wait)} s."

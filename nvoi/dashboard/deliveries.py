@@ -18,7 +18,6 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 from msgspec import Meta, Struct
 
-from nvoi.log.rendering import format_count
 from nvoi.protocol import (
     APP,
     COMMAND,
@@ -216,9 +215,7 @@ def _parse_sequence(headers: Mapping[str, str], lines: int) -> int | None:
         return None
     first, last = int(match[1]), int(match[2])
     if last - first + 1 != lines:
-        raise ProtocolViolation(
-            SEQUENCE, f"it does not count the body's {format_count(lines, 'line')}"
-        )
+        raise ProtocolViolation(SEQUENCE, f"it does not count the lines of the body: {lines}")
     return first
 
 
