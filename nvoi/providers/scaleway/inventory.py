@@ -81,8 +81,10 @@ class Inventory(inventory.Inventory[Resource]):
 
     def get_server_name(self, resource: Resource) -> str:
         """The name of the server that it is, or is a part of; empty for all else."""
-        name = resource.name if resource.is_server else resource.labels.get(OF_SERVER)
-        return name or ""
+        if resource.is_server:
+            return resource.name
+        # Whoever has a volume with data may have given it any tag.
+        return "" if resource.is_data else resource.labels.get(OF_SERVER, "")
 
     def list_orphans(self) -> tuple[Resource, ...]:
         """The disks that servers started from which are gone."""

@@ -154,7 +154,8 @@ def test_what_the_gem_made_is_taken_over_and_nothing_is_doubled(site: Site) -> N
     application = site.read(DISK)
     site.begin(application)
     names = site.list_all()
-    site.relabel({"team": "a"})
+    # Whoever has a volume may call a label of it as nvoi calls that of a disk of its servers.
+    site.relabel({"team": "a", "server": "mine"})
     provider = site.open(application)
     told = "\n".join(provider.list_unlabelled())
     plan = provider.describe()
@@ -171,6 +172,7 @@ def test_what_the_gem_made_is_taken_over_and_nothing_is_doubled(site: Site) -> N
     for kind in ("server", "network"):
         [labels] = site.list_labels(kind)
         assert labels.items() >= {"team": "a", "managed-by": "nvoi", "app": "shop"}.items()
+    assert [*again.delete_servers(with_volumes=False)] == ["shop-main-data"]
     # All of it is the app's now, so that a delete takes all but a key that others may use.
     assert not again.delete_servers(with_volumes=True)
     assert site.list_all().keys() <= {"ssh_keys"}

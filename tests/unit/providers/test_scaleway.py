@@ -324,6 +324,14 @@ def test_an_address_that_a_killed_change_left_is_given_back_by_the_next_deploy(
     assert 1 in left
 
 
+def test_a_volume_has_data_whatever_tags_its_owner_has_given_it(cloud: Cloud) -> None:
+    deploy(cloud, read("servers: {main: {master: true}, work: {volumes: {data: {}}}}"))
+    cloud.get(VOLUMES, "shop-work-data")["tags"].append("server=shop-work-1")
+    provider = rent(cloud, read("servers: {main: {}}"))
+    provider.delete_surplus(provider.list_surplus(), with_volumes=False)
+    assert cloud.list_names(VOLUMES) == ["shop-main-1-root", "shop-work-data"]
+
+
 def test_an_address_that_cannot_be_given_back_holds_up_no_deploy(
     cloud: Cloud, caplog: pytest.LogCaptureFixture
 ) -> None:
