@@ -201,7 +201,9 @@ def read_resources(
     # Only a server tells which addresses the gem has made for it.
     known = {one.id for one in apps}
     parts = (part for one in found.strangers if one.is_server for part in list_addresses(one))
-    return found.replace([part for part in parts if part.id not in known])
+    # One of another's stays what it is, whichever server it leads to.
+    free = (part for part in parts if found.find_owner(part) is None)
+    return found.replace([part for part in free if part.id not in known])
 
 
 def list_names(application: Application) -> dict[str, set[str]]:

@@ -241,6 +241,22 @@ def test_the_address_of_a_server_of_the_gem_is_taken_over_with_it_wherever_a_run
         deploy(cloud, application)
 
 
+def test_an_address_of_another_stays_whichever_server_it_leads_to(cloud: Cloud) -> None:
+    application = read("servers: {main: {}}")
+    deploy(cloud, application)
+    for things in cloud.show_all().values():
+        for one in things:
+            one["tags"] = []
+    (address,) = cloud.things[ADDRESSES].values()
+    address["tags"] = ["managed-by=terraform"]
+    told = rent(cloud, application).list_unlabelled()
+    assert [one for one in told if "address" in one] == []
+    deploy(cloud, application)
+    rent(cloud, application).delete_servers(with_volumes=True)
+    assert [*cloud.things[ADDRESSES].values()] == [address]
+    assert (address["tags"], address["server"]) == (["managed-by=terraform"], None)
+
+
 # Changed
 
 
