@@ -214,6 +214,14 @@ def test_a_delete_leaves_what_nobody_says_whose_it_is_and_tells(site: Site) -> N
     assert site.list_all()["servers"] == ["shop-main-1"]
 
 
+def test_a_volume_that_stays_is_told_also_where_nobody_says_whose_it_is(site: Site) -> None:
+    site.add("volume", "shop-main-data", {})
+    provider = site.open(site.read(DISK))
+    assert provider.delete_servers(with_volumes=False) == ["shop-main-data"]
+    with pytest.raises(NvoiError, match=r"shop-main-data.* says whose they are"):
+        provider.delete_servers(with_volumes=True)
+
+
 def test_an_api_that_is_down_is_told_and_a_plan_shows_the_rest(site: Site) -> None:
     application = site.read(DISK)
     down = Fault(Refused(503, "unavailable", "not now"))
