@@ -124,11 +124,13 @@ class RentedServers(ABC, Generic[S]):
             kept = self._delete_own(seen, with_volumes=with_volumes)
         except NvoiError as error:
             errors.append(error)
-        if strangers := [one for one in seen.strangers if with_volumes or not one.is_data]:
+        spared = [one for one in seen.strangers if one.is_data and not with_volumes]
+        if strangers := [one for one in seen.strangers if one not in spared]:
             errors.append(build_strangers_error(self.title, strangers, seen.word, self.console))
         if errors:
             raise errors[0] if len(errors) == 1 else HostsError(errors)
-        return kept
+        # These cost money too, whoever has made them.
+        return [*kept, *(one.name for one in spared)]
 
     def describe(self, *, with_volumes: bool = False) -> list[str]:
         self._hurry()

@@ -204,6 +204,15 @@ def find_other_owner(labels: Mapping[str, str], own: Mapping[str, str]) -> str |
     return None
 
 
+def is_first_disk(labels: Mapping[str, str]) -> bool:
+    """Whether these are of a disk that a server starts from.
+
+    nvoi labels it without a group. Every other disk may have data, also where its owner has given
+    it labels of these names.
+    """
+    return OF_SERVER in labels and MANAGED_BY[0] in labels and GROUP not in labels
+
+
 def build_server(
     application: Application,
     wanted: WantedServer,

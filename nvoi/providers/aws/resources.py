@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nvoi.providers.rented import OF_SERVER
+from nvoi.providers.rented import is_first_disk
 
 Item = dict[str, Any]
 
@@ -55,7 +55,7 @@ class Resource:
 
     @property
     def is_data(self) -> bool:
-        return self.kind == "volume" and OF_SERVER not in self.tags
+        return self.kind == "volume" and not is_first_disk(self.tags)
 
     @property
     def type(self) -> str:

@@ -17,7 +17,7 @@ from nvoi.account import build_client, get_endpoint
 from nvoi.errors import RequestError
 from nvoi.http import NO_TEXTS, Answer, list_objects
 from nvoi.providers.cloud import log
-from nvoi.providers.rented import OF_SERVER
+from nvoi.providers.rented import is_first_disk
 from nvoi.providers.scaleway.refusals import explain, is_lost, is_transient, may_pass
 from nvoi.secret import Secret
 
@@ -95,7 +95,7 @@ class Resource:
 
     @property
     def is_data(self) -> bool:
-        return self.kind is VOLUME and OF_SERVER not in self.labels
+        return self.kind is VOLUME and not is_first_disk(self.labels)
 
     @property
     def type(self) -> str:

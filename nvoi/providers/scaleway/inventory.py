@@ -81,8 +81,10 @@ class Inventory(inventory.Inventory[Resource]):
 
     def get_server_name(self, resource: Resource) -> str:
         """The name of the server that it is, or is a part of; empty for all else."""
-        name = resource.name if resource.is_server else resource.labels.get(OF_SERVER)
-        return name or ""
+        if resource.is_server:
+            return resource.name
+        # Whoever has a volume with data may have given it any tag.
+        return "" if resource.is_data else resource.labels.get(OF_SERVER, "")
 
     def list_orphans(self) -> tuple[Resource, ...]:
         """The disks that servers started from which are gone."""
@@ -199,7 +201,9 @@ def read_resources(
     # Only a server tells which addresses the gem has made for it.
     known = {one.id for one in apps}
     parts = (part for one in found.strangers if one.is_server for part in list_addresses(one))
-    return found.replace([part for part in parts if part.id not in known])
+    # One of another's stays what it is, whichever server it leads to.
+    free = (part for part in parts if found.find_owner(part) is None)
+    return found.replace([part for part in free if part.id not in known])
 
 
 def list_names(application: Application) -> dict[str, set[str]]:

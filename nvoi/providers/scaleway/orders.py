@@ -38,7 +38,8 @@ class Order:
         server = inventory.find_server(self.wanted.name)
         if server is None:
             raise AssertionError(f"there is no server {self.wanted.name}")
-        check_lock(server)
+        if lock := find_lock(server):
+            raise lock
         return server
 
     def list_volumes(self, inventory: Inventory) -> list[Resource]:
@@ -98,11 +99,12 @@ def find_nic_state(server: Resource, network: Resource) -> str:
     return MISSING
 
 
-def check_lock(server: Resource) -> None:
-    """Raise an error where Scaleway has locked a server: nothing can be done with it."""
-    if server.data["state"] == "locked":
-        hint = "their support says why, and unlocks it"
-        raise NvoiError(f"Scaleway has locked {server}", hint=hint)
+def find_lock(server: Resource) -> NvoiError | None:
+    """Why nothing can be done with a server that Scaleway has locked."""
+    if server.data["state"] != "locked":
+        return None
+    hint = "their support says why, and unlocks it"
+    return NvoiError(f"Scaleway has locked {server}", hint=hint)
 
 
 def is_stopped(server: Resource) -> bool:

@@ -32,13 +32,15 @@ from nvoi.providers.scaleway.inventory import (
     find_root,
     list_attached,
 )
-from nvoi.providers.scaleway.orders import check_lock, is_stopped
+from nvoi.providers.scaleway.orders import find_lock, is_stopped
 from nvoi.providers.scaleway.refusals import find_type, is_lost
 from nvoi.waiting import NotReadyError
 
 #: The order in which kinds go; all of one kind go side by side. While the disk that a server has
 #: started from is there, a deploy looks for its address too.
 KINDS = (SERVER, ADDRESS, VOLUME, FIREWALL, NETWORK, VPC)
+#: Those of which each has one server: others' may go where some servers stay.
+OF_ONE = (ADDRESS, VOLUME)
 #: How often something is asked to go where the answer gets lost.
 TRIES = 3
 #: What the API says of something that still has users; of security groups in words alone.
@@ -110,11 +112,16 @@ class Remover:
 
     def _delete_kind(self, kind: Kind, resources: Sequence[Resource]) -> None:
         going = {one.id: one for one in resources}
+        # Where its users stay, it stays too.
+        stay = [one for one in self.left.values() if one.kind is SERVER]
+        for held in going.keys() & {disk for one in stay for disk in list_attached(one)}:
+            self.left[held] = going.pop(held)
+            self.reasons.setdefault(held, NvoiError("its server stays"))
         if not going:
             return
         pace = self._api.pace
-        # Where its users stay, it stays too.
-        seconds = 0.0 if self.left else pace.deadline if kind is SERVER else pace.release
+        release = pace.release if kind in OF_ONE or not self.left else 0.0
+        seconds = pace.deadline if kind is SERVER else release
         try:
             self._api.wait(
                 lambda: self._look(kind, going), f"{kind.nouns} at Scaleway to go", seconds
@@ -142,9 +149,11 @@ class Remover:
 
     def _try(self, resource: Resource) -> bool:
         """Ask it to go; whether it may, or has to be asked again."""
+        if resource.kind is SERVER and (lock := find_lock(resource)):
+            self.reasons[resource.id] = lock
+            return False
         try:
             if resource.kind is SERVER:
-                check_lock(resource)
                 self._delete_server(resource)
             elif resource.data.get("status") not in {"in_use", "deleting", "updating"}:
                 self._api.delete(resource)
@@ -153,9 +162,6 @@ class Remover:
             self._tries[resource.id] += is_lost(error)
             may_pass = is_lost(error) and self._tries[resource.id] < TRIES
             return may_pass or is_in_use(error)
-        except NvoiError as error:
-            self.reasons[resource.id] = error
-            return False
         return True
 
     def _delete_server(self, server: Resource) -> None:

@@ -10,6 +10,7 @@ import ipaddress
 import itertools
 import uuid
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from tests.fakes.clouds.scaleway_catalog import (
@@ -396,7 +397,7 @@ class Scaleway(Project):
         """It leaves its disks and addresses behind."""
         for key in list(server["volumes"]):
             volume = self.things[VOLUMES][server["volumes"][key]["id"]]
-            volume.update(references=[], status="available")
+            self._begin(partial(volume.update, references=[], status="available"))
         for address in self._list(ADDRESSES, server["zone"]):
             if address["server"] == server["id"]:
                 address.update(server=None, state="detached")

@@ -128,9 +128,12 @@ class AWSSite(Site):
         self.cloud.on_end = lambda server: end(self._names.pop(server))
 
     def list_open_ports(self) -> set[int]:
-        rules = list_rules(self._account)
-        assert ("-1", None, "10.0.0.0/16") in rules
-        return {port for protocol, port, _ in rules if protocol == "tcp" and port is not None}
+        rules, inside = list_rules(self._account), ("-1", None, "10.0.0.0/16")
+        assert inside in rules
+        public = rules - {inside}
+        # Nothing is let in beside them.
+        assert {(protocol, source) for protocol, _, source in public} == {("tcp", "0.0.0.0/0")}
+        return {port for _, port, _ in public if port is not None}
 
     def list_attached(self) -> Iterator[Attached]:
         for volume, server in list(self.cloud.attached.items()):

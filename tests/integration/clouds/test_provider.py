@@ -154,7 +154,8 @@ def test_what_the_gem_made_is_taken_over_and_nothing_is_doubled(site: Site) -> N
     application = site.read(DISK)
     site.begin(application)
     names = site.list_all()
-    site.relabel({"team": "a"})
+    # Whoever has a volume may call a label of it as nvoi calls that of a disk of its servers.
+    site.relabel({"team": "a", "server": "mine"})
     provider = site.open(application)
     told = "\n".join(provider.list_unlabelled())
     plan = provider.describe()
@@ -171,6 +172,7 @@ def test_what_the_gem_made_is_taken_over_and_nothing_is_doubled(site: Site) -> N
     for kind in ("server", "network"):
         [labels] = site.list_labels(kind)
         assert labels.items() >= {"team": "a", "managed-by": "nvoi", "app": "shop"}.items()
+    assert [*again.delete_servers(with_volumes=False)] == ["shop-main-data"]
     # All of it is the app's now, so that a delete takes all but a key that others may use.
     assert not again.delete_servers(with_volumes=True)
     assert site.list_all().keys() <= {"ssh_keys"}
@@ -206,10 +208,18 @@ def test_a_library_that_lacks_is_told_with_the_way_to_it(
 def test_a_delete_leaves_what_nobody_says_whose_it_is_and_tells(site: Site) -> None:
     site.add("server", "shop-main-1", {})
     application = site.read(ONE)
-    with pytest.raises(NvoiError, match=r"shop-main-1.* says whose (it|they)") as raised:
+    with pytest.raises(NvoiError, match=r"shop-main-1.* says whose they are") as raised:
         site.open(application).delete_servers(with_volumes=True)
     assert "`nvoi deploy --adopt`" in str(raised.value)
     assert site.list_all()["servers"] == ["shop-main-1"]
+
+
+def test_a_volume_that_stays_is_told_also_where_nobody_says_whose_it_is(site: Site) -> None:
+    site.add("volume", "shop-main-data", {})
+    provider = site.open(site.read(DISK))
+    assert provider.delete_servers(with_volumes=False) == ["shop-main-data"]
+    with pytest.raises(NvoiError, match=r"shop-main-data.* says whose they are"):
+        provider.delete_servers(with_volumes=True)
 
 
 def test_an_api_that_is_down_is_told_and_a_plan_shows_the_rest(site: Site) -> None:

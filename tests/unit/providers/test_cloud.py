@@ -7,7 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+import pytest
+
 from nvoi import parallel
+from nvoi.errors import NvoiError
 from nvoi.providers.cloud import RentedServers
 from nvoi.providers.host_keys import generate_host_key
 from nvoi.providers.inventory import Inventory
@@ -90,3 +93,24 @@ def test_a_server_and_a_volume_of_one_number_are_two() -> None:
     cloud.keep_host_keys(first, [generate_host_key().public])
     [again, *_] = cloud.list_servers()
     assert [disk.name for disk in again.disks] == ["shop-main-data"]
+
+
+class Stubborn(Cloud):
+    """One of whose servers is nobody's, and which does not give the others back."""
+
+    title, console = "Cloud", "there"
+
+    def _read(self) -> SlowInventory:
+        return super()._read().replace([Thing("server", 1, "shop-main-1", {})])
+
+    def _delete_own(self, seen: SlowInventory, *, with_volumes: bool) -> list[str]:
+        raise NvoiError("left at Cloud: shop-main-2")
+
+
+def test_a_delete_names_what_is_nobodys_also_where_something_is_left() -> None:
+    with pytest.raises(NvoiError) as raised:
+        Stubborn(APP, Routes(), None).delete_servers(with_volumes=False)
+    left, nobodys = raised.value.message.splitlines()
+    assert left == "left at Cloud: shop-main-2"
+    assert "shop-main-1" in nobodys
+    assert "no label says whose they are" in nobodys

@@ -241,6 +241,22 @@ def test_the_address_of_a_server_of_the_gem_is_taken_over_with_it_wherever_a_run
         deploy(cloud, application)
 
 
+def test_an_address_of_another_stays_whichever_server_it_leads_to(cloud: Cloud) -> None:
+    application = read("servers: {main: {}}")
+    deploy(cloud, application)
+    for things in cloud.show_all().values():
+        for one in things:
+            one["tags"] = []
+    (address,) = cloud.things[ADDRESSES].values()
+    address["tags"] = ["managed-by=terraform"]
+    told = rent(cloud, application).list_unlabelled()
+    assert [one for one in told if "address" in one] == []
+    deploy(cloud, application)
+    rent(cloud, application).delete_servers(with_volumes=True)
+    assert [*cloud.things[ADDRESSES].values()] == [address]
+    assert (address["tags"], address["server"]) == (["managed-by=terraform"], None)
+
+
 # Changed
 
 
@@ -322,6 +338,14 @@ def test_an_address_that_a_killed_change_left_is_given_back_by_the_next_deploy(
         change()
         assert len(cloud.things[ADDRESSES]) == len(cloud.things[SERVERS]) == 1
     assert 1 in left
+
+
+def test_a_volume_has_data_whatever_tags_its_owner_has_given_it(cloud: Cloud) -> None:
+    deploy(cloud, read("servers: {main: {master: true}, work: {volumes: {data: {}}}}"))
+    cloud.get(VOLUMES, "shop-work-data")["tags"].append("server=shop-work-1")
+    provider = rent(cloud, read("servers: {main: {}}"))
+    provider.delete_surplus(provider.list_surplus(), with_volumes=False)
+    assert cloud.list_names(VOLUMES) == ["shop-main-1-root", "shop-work-data"]
 
 
 def test_an_address_that_cannot_be_given_back_holds_up_no_deploy(

@@ -272,6 +272,18 @@ def test_a_server_that_scaleway_has_locked_is_told(cloud: Cloud) -> None:
         rent(cloud, read(ONE)).delete_servers(with_volumes=True)
 
 
+def test_a_delete_takes_all_of_other_servers_where_one_is_locked(cloud: Cloud) -> None:
+    deploy(cloud, read())
+    cloud.get(SERVERS, "shop-main-1")["state"] = "locked"
+    # Disks are in use for a while after their servers have gone.
+    cloud.polls = 3
+    with pytest.raises(NvoiError) as raised:
+        rent(cloud, read()).delete_servers(with_volumes=True)
+    assert cloud.list_names(VOLUMES) == ["shop-main-1-root", "shop-main-data"]
+    assert "the volume shop-main-data in fr-par-1: its server stays" in raised.value.message
+    assert "shop-work" not in raised.value.message
+
+
 def test_a_volume_that_scaleway_failed_to_make_is_told(cloud: Cloud) -> None:
     application = read("servers: {main: {volumes: {data: {}}}}")
     deploy(cloud, application)
