@@ -475,6 +475,20 @@ def test_braces_without_a_name_are_refused(value: str) -> None:
             "4:48: application.app.w.port",
             "$EMPTY is empty in the environment",
         ),
+        ("let_in: [$EMPTY]", "4:12: application.let_in.0", "$EMPTY is empty in the environment"),
+        ("app: {w: {servers: [$EMPTY]}}", "4:23: application.app.w.servers.0", "$EMPTY is empty"),
+        ("servers: {m: {hosts: [a.b, $EMPTY ]}}", "4:30: application.servers.m.hosts.1", "$EMPTY"),
+        ("app: {w: {mounts: {v: $EMPTY}}}", "4:25: application.app.w.mounts.v", "$EMPTY is empty"),
+        (
+            "servers: {m: {host_keys: [$EMPTY $B]}}",
+            "4:29: application.servers.m.host_keys.0",
+            "must be a public host key, such as ssh-ed25519 AAAA…; $EMPTY is empty in",
+        ),
+        (
+            "app: {w: {port: 1, healthcheck: {interval: 5$EMPTY.}}}",
+            "4:46: application.app.w.healthcheck.interval",
+            "such as 10s, 500ms or 1m; $EMPTY is empty in the environment",
+        ),
     ],
 )
 def test_what_must_not_be_empty_names_the_variable_that_is(
