@@ -164,15 +164,19 @@ class Section:
             self.reading.report(path, "must be a list, such as [one, two]", node.place)
             return ()
         _, _, (value,) = take_apart(type_)
-        values = []
+        values: dict[Any, None] = {}
         for index, item in enumerate(node.items):
-            self.reading.places[f"{path}.{index}"] = item.place
             empty = self.describe_empty(item, secret=False)
             try:
-                values.append(parse(value, self.resolve(item), empty))
+                found = parse(value, self.resolve(item), empty)
             except RejectedError as rejected:
                 self.reading.report(f"{path}.{index}", str(rejected), item.place)
-        return tuple(dict.fromkeys(values))
+                continue
+            # Whoever finds fault with it later counts those that are left.
+            if found not in values:
+                self.reading.places[f"{path}.{len(values)}"] = item.place
+                values[found] = None
+        return tuple(values)
 
     def read_mapping(self, key: str, name_type: Any, type_: Any) -> Mapping[str, Any]:
         """What is under ``key``, by names that the user chose."""

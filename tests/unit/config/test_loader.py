@@ -503,6 +503,15 @@ def test_what_must_not_be_empty_names_the_variable_that_is(
     assert message in str(caught.value)
 
 
+def test_an_item_that_is_no_group_is_shown_where_it_stands() -> None:
+    extra = "servers: {m: {}}\napp: {w: {servers: [$EMPTY, m, m, other]}}"
+    with pytest.raises(ConfigError) as caught:
+        parse(local(extra), EMPTY="")
+    first, second = caught.value.faults
+    assert (first.column, first.message) == (23, "$EMPTY is empty in the environment")
+    assert (second.column, second.message[:29]) == (37, "there is no such server group")
+
+
 def test_what_may_be_empty_may_come_from_an_empty_variable() -> None:
     extra = 'env: {A: $E}\nsecrets: {B: "", C: $$}\nenvironment: $E'
     config = parse(f"callback_url: $E\n{local(extra)}", E="")
