@@ -39,10 +39,12 @@ LARGE: Mapping[str, Mapping[str, str]] = {
     "letters": {".env": f"A=1{fill('abcdefghijklmnopqrst')}\n"},
     "a word": {"Dockerfile": f"FROM a\nEXPOSE 80\nCMD {fill('a')}\n"},
     "flags": {"Dockerfile": f"FROM a\nCOPY --{fill('a')}\nCOPY {fill('--a ')}\n"},
-    "here-documents": {"Dockerfile": f"FROM a\nRUN {fill('<<A ')}\n{fill(chr(65) + chr(10))}"},
+    "here-documents": {
+        "Dockerfile": f"FROM a\nRUN {fill('<<A ') * 6}\n{fill(chr(65) + chr(10)) * 6}"
+    },
     "blank lines": {"requirements.txt": f"flask\n{fill(chr(10))}"},
     "an annotation": {"requirements.txt": "flask", "app.py": f"a:{fill(' ')}"},
-    "a route": {"requirements.txt": "flask", "app.py": f"x.get{fill(' ')}"},
+    "a route": {"app.py": f"x.get{fill(' ')}"},
     "a start script": {"package.json": f'{{"scripts": {{"start": "node {fill("a") * 6}"}}}}'},
     "a command": {"compose.yaml": f"{COMPOSE}    command: {fill('a')}\n"},
     "addresses": {"compose.yaml": f"{UNPORTED}    command: {fill('-b=')}\n"},
@@ -51,7 +53,7 @@ LARGE: Mapping[str, Mapping[str, str]] = {
         f"[processes]\nweb = '{fill('a')}'\n"
     },
     "a dotted key": {"fly.toml": f"app = 'a'\n{fill('a.')}a = 1\n"},
-    "keys": {"fly.toml": f"app = 'a'\n[env]\n{count(chr(65) + '{i} = 1' + chr(10))}"},
+    "keys": {"app.json": '{"env": {' + count('"\\u0041{i}": "x", ') + '"B": "x"}}'},
     "Ruby that is open": {"config/deploy.yml": f"{KAMAL}# {fill('<%')}"},
     "Ruby": {"config/deploy.yml": KAMAL + fill("# <% x %>\n")},
     "a variable in Ruby": {"config/deploy.yml": f"{KAMAL}# <%= ENV['A'{fill(' ')}"},
