@@ -27,8 +27,15 @@ ROUTE = re.compile(
         ["'](?:GET\ )?(?P<path>/?)["']""",
     re.VERBOSE,
 )
+#: What stands in quotes in TOML, and its comments; their end may be missing.
+QUOTED = re.compile(
+    r"""
+    "{3}(?:\\.|[^\\])*?(?:"{3}|\Z) | '{3}.*?(?:'{3}|\Z)
+    | "(?:\\.|[^"\\\n])*+"? | '[^'\n]*+'? | \#[^\n]*+""",
+    re.VERBOSE | re.DOTALL,
+)
 #: A key of more parts than anybody nests.
-LONG_KEY = re.compile(r"(?<![\w\"'-])(?:[\w\"'-]+[ \t]*\.[ \t]*){50}")
+LONG_KEY = re.compile(r'(?<![\w"-])(?:[\w"-]+[ \t]*\.[ \t]*){50}')
 
 
 def read_text(path: Path) -> str:
@@ -50,7 +57,7 @@ def load_toml(text: str) -> dict[str, Any]:
         RecursionError: it is nested too deep. A key of n parts alone costs tomllib n² steps.
         ValueError: it has a number of thousands of digits.
     """
-    if LONG_KEY.search(text):
+    if LONG_KEY.search(QUOTED.sub('"', text)):
         raise RecursionError
     return tomllib.loads(text)
 

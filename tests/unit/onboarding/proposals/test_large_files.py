@@ -53,6 +53,8 @@ LARGE: Mapping[str, Mapping[str, str]] = {
         f"[processes]\nweb = '{fill('a')}'\n"
     },
     "a dotted key": {"fly.toml": f"app = 'a'\n{fill('a.')}a = 1\n"},
+    "a dotted key in quotes": {"fly.toml": "app = 'a'\n" + fill('"!".') + "a = 1\n"},
+    "quotes": {"fly.toml": "a = " + fill('"""\\')},
     "keys": {"app.json": '{"env": {' + count('"\\u0041{i}": "x", ') + '"B": "x"}}'},
     "Ruby that is open": {"config/deploy.yml": f"{KAMAL}# {fill('<%')}"},
     "Ruby": {"config/deploy.yml": KAMAL + fill("# <% x %>\n")},
