@@ -123,9 +123,9 @@ def read_kamal(reading: Reading, file: str) -> Proposal:
     reading.is_local = False
     text = expand_erb(reading, reading.read_text(file), file)
     section = Section(reading.notes, "", read_tree(text, file, reading.notes))
-    for key in ("servers", "accessories"):
+    for key, what in (("servers", "roles"), ("accessories", "accessories")):
         count = len(list_entries(find_node(section.node, key)))
-        check_count(file, count, MOST_SERVICES, key)
+        check_count(file, count, MOST_SERVICES, what)
     name = build_slug(section.text("service"))
     plan = Plan(reading, name, Servers(), dict(read_secrets(reading, file)))
     apps, variables = read_roles(plan, section)
