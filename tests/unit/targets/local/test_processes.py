@@ -20,8 +20,6 @@ from nvoi.targets.local.processes import (
     stop_processes,
 )
 
-LAST_NUMBER = Path("/proc/sys/kernel/ns_last_pid")
-
 
 @pytest.fixture
 def port() -> Iterator[int]:
@@ -57,28 +55,22 @@ def test_nothing_but_a_run_on_this_machine_needs_the_extra() -> None:
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def start_as(pid: int) -> subprocess.Popen[bytes]:
-    """A process with this number, which others may be given before."""
-    while True:
-        LAST_NUMBER.write_text(str(pid - 1))
-        process = subprocess.Popen(["sleep", "1000"])
-        if process.pid == pid:
-            return process
-        process.kill()
-        process.wait()
-
-
-@pytest.mark.skipif(not os.access(LAST_NUMBER, os.W_OK), reason="numbers cannot be chosen here")
-def test_a_later_process_with_the_number_of_one_that_has_ended_is_another() -> None:
-    """pid_namespaces(7): the number after ns_last_pid is given next, unless it is taken."""
-    with subprocess.Popen(["sleep", "1000"]) as first:
-        earlier = find_running(first.pid)
-        first.kill()
-    assert earlier
-    with start_as(first.pid) as later:
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has processes as files")
+def test_a_later_process_with_the_number_of_one_that_has_ended_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """proc_pid_stat(5): the 22nd field says when a process began."""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as later:
+        fields = Path(f"/proc/{later.pid}/stat").read_text().split(" ")
+        fields[21] = "1"
+        (tmp_path / f"{later.pid}").mkdir()
+        (tmp_path / f"{later.pid}" / "stat").write_text(" ".join(fields))
+        with monkeypatch.context() as patch:
+            patch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+            earlier = find_running(later.pid)
+        assert earlier
         assert find_running(later.pid)
         look_for_end([earlier])
-        later.kill()
     stop_processes([later.pid], what="nothing")
 
 
