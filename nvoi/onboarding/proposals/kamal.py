@@ -204,7 +204,7 @@ def expand_erb(reading: Reading, text: str, file: str) -> str:
     lines, rows = Lines(expanded), expanded.split("\n")
     # Behind the last end nothing is to be found, however often it begins.
     end = expanded.rfind("%>") + len("%>")
-    return ERB.sub(tell, expanded[:end]) + expanded[end:] if "%>" in expanded else expanded
+    return ERB.sub(tell, expanded[:end]) + expanded[end:]
 
 
 def read_secrets(reading: Reading, file: str) -> Iterator[tuple[str, str]]:
