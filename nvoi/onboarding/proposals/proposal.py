@@ -92,7 +92,7 @@ class Reading:
         value = self.variables.get(name)
         self.gained += len(value or "")
         if self.gained > MOST_GAINED:
-            message = "its variables make a text of more than 10 MiB of it"
+            message = "with the values of its variables it is longer than 10 MiB"
             raise ConfigError(file, [Fault(0, 0, "", message)])
         return value
 

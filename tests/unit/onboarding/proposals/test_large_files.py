@@ -118,7 +118,7 @@ TOO_MANY: Mapping[str, tuple[str, Mapping[str, str]]] = {
             "Procfile": count("p{i}: run\n", 200),
         },
     ),
-    "its variables make a text of more than 10 MiB": (
+    "with the values of its variables it is longer than 10 MiB": (
         "compose.yaml",
         {"compose.yaml": f"{COMPOSE}    command: '{fill('$A')}'\n", ".env": f"A={'a' * 1000}\n"},
     ),
