@@ -137,14 +137,29 @@ def holds_key(
     path: Path, identities: set[tuple[int, int]], texts: Sequence[Sequence[bytes]]
 ) -> bool:
     """Whether ``path`` is one of the files, or has all words of one of the ``texts`` in it."""
-    if identities and find_identity(path) in identities:
-        return True
+    if not identities and not texts:
+        return False
     try:
-        is_searched = texts and path.is_file() and path.stat().st_size <= SEARCHED_BYTES
-        content = path.read_bytes() if is_searched else b""
+        status = path.stat()
+        if (status.st_dev, status.st_ino) in identities:
+            return True
+        if not texts or not stat.S_ISREG(status.st_mode) or status.st_size > SEARCHED_BYTES:
+            return False
+        content = read_beginning(path)
     except OSError:
         return False
-    return any(all(word in content for word in words) for words in texts)
+    is_whole = len(content) <= SEARCHED_BYTES
+    return is_whole and any(all(word in content for word in words) for words in texts)
+
+
+def read_beginning(path: Path) -> bytes:
+    """As much of a file as is searched, and a byte more where there is one.
+
+    What stands there by now may be larger than it was, or a pipe: neither is waited for.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(SEARCHED_BYTES + 1) or b""
 
 
 def find_identity(path: Path) -> tuple[int, int] | None:

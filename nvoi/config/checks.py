@@ -100,7 +100,8 @@ def check_hosts(path: str, group: ServerGroup, reading: Reading) -> None:
     """A group of servers that one already has names each of them."""
     if not group.hosts:
         if not reading.is_faulty(f"{path}.host", below=True):
-            reading.report(path, "`host`, or a list of `hosts`, is required with ssh")
+            message = "`host`, or a list of `hosts`, is required with ssh"
+            reading.report_missing(f"{path}.host", message, at=path)
         return
     if group.count != len(group.hosts):
         reading.report(f"{path}.count", "must be the number of hosts; it may be left out")

@@ -8,6 +8,8 @@ import io
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Mapping as AnyMapping
+from types import MappingProxyType
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -42,7 +44,8 @@ Value = str | int | bool | list[str] | dict[str, str]
 # Words that stay text without quotes for readers of YAML 1.1 and 1.2 alike.
 SAFE_TEXT = re.compile(r"[A-Za-z/][A-Za-z0-9_./@-]*")
 YAML_11_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
-BLOCK_LINE = re.compile(r"\S(?:[\x20-\x7e]*[\x21-\x7e])?")
+#: A text of several lines that a block keeps as it is: none but its last ends in spaces or so.
+BLOCK = re.compile(r"(?=.*\n)[^\s][^\r\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]*[^\s]\n?", re.DOTALL)
 # Wide enough that no line is ever folded anew.
 WIDTH = 1 << 20
 EDIT_HINT = "change it with nvoi credentials edit"
@@ -317,12 +320,31 @@ def to_text(value: Value) -> Any:
     return value if isinstance(value, list | dict) else str(value)
 
 
-def style(value: Value, style_string: Callable[[str], str]) -> str | list[str] | dict[str, str]:
+def write_data(data: AnyMapping[str, Any], comments: AnyMapping[str, str]) -> str:
+    """A new document, with a comment above each path that has one, and a blank line above that."""
+    return dump(build_writer(), style(data, style_text, comments))
+
+
+def style(
+    value: Any,
+    style_string: Callable[[str], str],
+    comments: AnyMapping[str, str] = MappingProxyType({}),
+    path: str = "",
+) -> Any:
     """``value`` as it is written, every string in the style that is asked for."""
     if isinstance(value, dict):
-        return CommentedMap({key: style_string(text) for key, text in value.items()})
+        section = CommentedMap()
+        for key, item in value.items():
+            place = f"{path}{key}"
+            section[style_text(key)] = style(item, style_string, comments, f"{place}.")
+            if place in comments:
+                above = f"\n{comments[place]}"
+                section.yaml_set_comment_before_after_key(key, above, path.count(".") * 2)
+        return section
     if isinstance(value, list):
-        return [style_string(item) for item in value]
+        items = CommentedSeq(map(style_string, value))
+        items.fa.set_flow_style()
+        return items
     return style_string(value) if isinstance(value, str) else plain(str(value).lower())
 
 
@@ -336,7 +358,6 @@ def style_text(text: str) -> str:
     """``text`` in the style in which it is read best and by every reader as text."""
     if SAFE_TEXT.fullmatch(text) and text.lower() not in YAML_11_WORDS:
         return plain(text)
-    *lines, end = text.split("\n")
-    block = not end and len(lines) > 1 and all(BLOCK_LINE.fullmatch(line) for line in lines)
-    styled: str = LiteralScalarString(text) if block else DoubleQuotedScalarString(text)
+    is_block = BLOCK.fullmatch(text)
+    styled: str = LiteralScalarString(text) if is_block else DoubleQuotedScalarString(text)
     return styled

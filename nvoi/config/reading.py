@@ -135,13 +135,13 @@ class Section:
             if value.blank:
                 self.reading.report(path, 'has no value; write "" for an empty one')
             return None
+        empty = "" if value.for_shell else self.describe_empty(node, secret=is_secret)
         try:
             text = self.resolve(node, for_shell=value.for_shell, secret=is_secret)
-            empty = "" if value.for_shell else self.describe_empty(node, secret=is_secret)
             if empty and is_secret and value.blank:
                 self.reading.report(path, f'{empty}; write "" for an empty value', node.place)
                 return None
-            found = value.parse(text) if value.blank or text.strip() else None
+            found = parse(value, text, empty) if value.blank or text.strip() else None
         except RejectedError as rejected:
             self.reading.report(path, str(rejected), node.place)
             return None
@@ -164,14 +164,19 @@ class Section:
             self.reading.report(path, "must be a list, such as [one, two]", node.place)
             return ()
         _, _, (value,) = take_apart(type_)
-        values = []
+        values: dict[Any, None] = {}
         for index, item in enumerate(node.items):
-            self.reading.places[f"{path}.{index}"] = item.place
+            empty = self.describe_empty(item, secret=False)
             try:
-                values.append(value.parse(self.resolve(item)))
+                found = parse(value, self.resolve(item), empty)
             except RejectedError as rejected:
                 self.reading.report(f"{path}.{index}", str(rejected), item.place)
-        return tuple(dict.fromkeys(values))
+                continue
+            # Whoever finds fault with it later counts those that are left.
+            if found not in values:
+                self.reading.places[f"{path}.{len(values)}"] = item.place
+                values[found] = None
+        return tuple(values)
 
     def read_mapping(self, key: str, name_type: Any, type_: Any) -> Mapping[str, Any]:
         """What is under ``key``, by names that the user chose."""
@@ -228,7 +233,7 @@ class Section:
         environ = self.reading.environ
         if environ is None or not isinstance(node, Scalar):
             return ""
-        names = [name for name in list_variables(node.text) if not environ.get(name)]
+        names = [name for name in list_variables(node.text) if environ.get(name) == ""]
         return describe_variables(names, node.text, "empty", secret=secret)
 
     def report_unknown_keys(self) -> None:
@@ -240,6 +245,16 @@ class Section:
             shown = "" if is_null(entry.value) and "mean" not in suggestion else key
             path = join_path(self.path, shown)
             self.reading.report(path, f"unknown key{suggestion}", entry.key.place)
+
+
+def parse(value: Value, text: str, empty: str) -> Any:
+    """What ``text`` stands for; where it is refused, ``empty`` may say why it is as it is."""
+    if empty and not (value.blank or text.strip()):
+        raise RejectedError(empty)
+    try:
+        return value.parse(text)
+    except RejectedError as rejected:
+        raise RejectedError("; ".join(filter(None, [str(rejected), empty]))) from None
 
 
 def read_record(section: Section, record: type[Any]) -> Any:

@@ -13,6 +13,7 @@ import posixpath
 import re
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
@@ -26,7 +27,7 @@ from nvoi.source import Source, copy_entry, is_key_name
 
 INSTRUCTION = re.compile(r"\s*([A-Za-z]+)\s+(.*)", re.DOTALL)
 HEREDOC = re.compile(r"<<-?([\"']?)(\w+)\1")
-FLAG = re.compile(r"--(\w+)\S*\s+")
+FLAG = re.compile(r"--(\w++)\S*+\s+")
 
 #: In the order in which they are looked for. ``-f`` makes every engine take either.
 NAMES = ("Dockerfile", "Containerfile")
@@ -72,12 +73,13 @@ class Instruction(NamedTuple):
 
 def find_instructions(text: str) -> Iterator[Instruction]:
     """Each instruction of a Dockerfile, without the lines of its here-documents."""
-    ends: list[str] = []
+    ends: deque[str] = deque()
     parts: list[str] = []
     first = 0
     for number, line in enumerate([*text.splitlines(), ""], 1):
         if ends:
-            ends = ends[1:] if line.lstrip("\t") == ends[0] else ends
+            if line.lstrip("\t") == ends[0]:
+                ends.popleft()
             continue
         if line.lstrip().startswith("#"):
             continue
@@ -88,7 +90,7 @@ def find_instructions(text: str) -> Iterator[Instruction]:
         whole = " ".join(parts)
         parts = []
         if match := INSTRUCTION.fullmatch(whole):
-            ends = [word for _, word in HEREDOC.findall(whole)]
+            ends.extend(word for _, word in HEREDOC.findall(whole))
             yield Instruction(first, match[1].upper(), match[2].strip())
 
 
@@ -107,10 +109,12 @@ def check_copies(dockerfile: Path, source: Source) -> None:
 
 def _find_copied(arguments: str) -> list[str]:
     """What ``COPY`` or ``ADD`` takes from the build's context, from its root on."""
-    while flag := FLAG.match(arguments):
+    begin = 0
+    while flag := FLAG.match(arguments, begin):
         if flag[1].lower() == "from":
             return []
-        arguments = arguments[flag.end() :]
+        begin = flag.end()
+    arguments = arguments[begin:]
     try:
         words = json.loads(arguments) if arguments.startswith("[") else arguments.split()
     except (ValueError, RecursionError):

@@ -38,6 +38,12 @@ HOST_NAME = re.compile(
     r"(?:HOST|HOSTS|HOSTNAME|SERVER|SERVERS|ADDR|ADDRESS|BROKER|BROKERS|ENDPOINT|NODES)$"
 )
 
+#: A host in a value: behind `://` or `@`; or first or behind a comma, in front of a port.
+HOST = re.compile(
+    r"(?:(?<=://)|(?<=@))[^\s:/,?@]+(?=[:/,?]|$)"
+    r"|(?:^|(?<=,))[^\s:/,?@]+(?=:\d+(?:[/,]|$))"
+)
+
 Mounting = AppService | AuxiliaryService
 Service = TypeVar("Service", AppService, AuxiliaryService)
 
@@ -244,16 +250,14 @@ def rename_all(variables: Mapping[str, str], addresses: Mapping[str, str]) -> di
 def rename_hosts(variable: str, value: str, addresses: Mapping[str, str]) -> str:
     """A variable's value with other names for the hosts in it.
 
-    A host is all of a value whose variable is called after one; or stands behind ``://``, ``@``
-    or a comma, or first, and in front of a port, a path or the end.
+    A host is all of a value whose variable is called after one, or what :data:`HOST` finds.
     """
     if HOST_NAME.search(variable) and value in addresses:
         return addresses[value]
-    names = "|".join(map(re.escape, sorted(addresses, key=len, reverse=True)))
-    if not names:
-        return value
-    in_url = rf"(?:(?<=://)|(?<=@))(?P<url>{names})(?=[:/,?]|$)"
-    in_list = rf"(?:^|(?<=,))(?P<list>{names})(?=:\d+(?:[/,]|$))"
-    return re.sub(
-        rf"{in_url}|{in_list}", lambda found: addresses[found["url"] or found["list"]], value
-    )
+    return HOST.sub(lambda found: addresses.get(found[0], found[0]), value)
+
+
+def list_hosts(variable: str, value: str) -> list[str]:
+    """What may be a host in a variable's value, as :func:`rename_hosts` has it."""
+    whole = [value] if HOST_NAME.search(variable) else []
+    return [*whole, *(found[0] for found in HOST.finditer(value))]

@@ -24,6 +24,8 @@ ENTRY = re.compile(r"^\s*([A-Za-z0-9_-]+):\s*(\S.*)$")
 #: Procfile entries: the one that serves, and the one that is run before a release.
 SERVING, RELEASING = "web", "release"
 DEFAULT_PORT = 8000
+#: More than these no app has.
+MOST_SERVICES = 200
 STAGE = re.compile(r"(?:--\S+\s+)*(\S+)(?:\s+as\s+(\S+))?")
 # Programs of images alone, which end with running what they are given.
 WRAPPERS = ("entrypoint", "tini", "dumb-init")
@@ -55,6 +57,7 @@ def read_checkout(directory: Path, environ: Mapping[str, str]) -> Checkout:
     slugs = (build_slug(name) for name in names if name)
     recipe = find_recipe(directory)
     processes = read_procfile(read_text(directory / "Procfile"))
+    processes = processes if len(processes) <= MOST_SERVICES else {}
     image = read_dockerfile(read_text(directory / "Dockerfile")) or Image()
     command = image.command or find_start(package)
     health = recipe.health if recipe else find_health(directory)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from nvoi.config.document import SAFE_TEXT, YAML_11_WORDS, Document
+from nvoi.config.document import Document, write_data
 from nvoi.config.loader import load
 from nvoi.config.reading import find_types, take_apart
 from nvoi.config.schema import OWN_NAME, At, Config, OneOf
@@ -29,6 +27,7 @@ LONGEST = SIZE_LIMIT - 64
 INTRODUCTION = "# The deploy config of {name}. nvoi's docs/config.md describes every key.\n"
 COMMENTS = {
     "callback_url": "The dashboard that follows each run.",
+    "application": "",
     "application.compute_provider": "Where the app runs.",
     "application.domain_provider": "What brings the domains to the services.",
     "application.ssh_keys": "With this pair nvoi reaches the servers.",
@@ -42,9 +41,6 @@ COMMENTS = {
 GONE = object()
 # Keys that say the same in two ways, or that another one decides: they go before it is set.
 RIVALS = {"host": ("hosts", "count"), "hosts": ("host", "count")}
-#: A text of several lines that a block keeps as it is: none but its last ends in spaces or so.
-BLOCK = re.compile(r"(?=.*\n)[^\s][^\r\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]*[^\s]\n?", re.DOTALL)
-LINE_END = "\n"
 # What is asked is written, also where it is the default.
 ASKED = frozenset({"size", "zone", "path"})
 
@@ -72,8 +68,7 @@ def check_target(config: Config, directory: Path) -> None:
 def build_document(answers: Answers) -> str:
     tree = build_tree(build_config(answers))
     above = {key: tree.pop(key) for key in ("callback_url",) if key in tree}
-    lines = "\n".join(write_tree({**above, **tree}))
-    return f"{INTRODUCTION.format(name=answers.name)}{lines}\n"
+    return INTRODUCTION.format(name=answers.name) + write_data({**above, **tree}, COMMENTS)
 
 
 def change_document(text: str, before: Answers, after: Answers) -> str:
@@ -163,37 +158,3 @@ def find_changes(before: Tree, after: Tree, above: str = "") -> Iterator[tuple[s
             yield from find_changes(old if isinstance(old, dict) else {}, value, f"{above}{key}.")
         else:
             yield f"{above}{key}", value
-
-
-def write_tree(tree: Tree, path: str = "", indent: str = "") -> Iterator[str]:
-    """The lines of a YAML mapping, with a comment above each section that has one."""
-    for key, value in tree.items():
-        place = f"{path}{key}"
-        if place in COMMENTS or place == "application":
-            yield ""
-        if place in COMMENTS:
-            yield f"{indent}# {COMMENTS[place]}"
-        name = f"{indent}{write_text(key)}:"
-        if isinstance(value, dict) and value:
-            yield name
-            yield from write_tree(value, f"{place}.", f"{indent}  ")
-        elif isinstance(value, str) and BLOCK.fullmatch(value):
-            yield f"{name} |{'' if value.endswith(LINE_END) else '-'}"
-            yield from (f"{indent}  {line}" for line in value.splitlines())
-        else:
-            yield f"{name} {write_value(value)}"
-
-
-def write_value(value: Any) -> str:
-    if isinstance(value, bool | int):
-        return str(value).lower()
-    if isinstance(value, list):
-        return f"[{', '.join(write_text(item) for item in value)}]"
-    return "{}" if isinstance(value, dict) else write_text(value)
-
-
-def write_text(text: str) -> str:
-    """``text`` so that every reader of YAML takes it for text; in quotes they are JSON's."""
-    if SAFE_TEXT.fullmatch(text) and text.lower() not in YAML_11_WORDS:
-        return text
-    return json.dumps(text, ensure_ascii=False)

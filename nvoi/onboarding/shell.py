@@ -10,12 +10,16 @@ from collections.abc import Sequence
 from nvoi.config.fields import LARGEST_PORT
 
 SHELLS = (["/bin/sh", "-c"], ["sh", "-c"], ["/bin/bash", "-c"], ["bash", "-c"])
+#: Characters of a command: the kernel takes no longer word (execve(2), MAX_ARG_STRLEN), and a
+#: word of n characters costs shlex n² steps.
+LONGEST = 128 << 10
 # What more than a program and its arguments has: a shell's own signs and words.
 SIGNS = re.compile(r"[;&|<>()`\n]|^\s*(?:\w+=|(?:exec|cd|\.|source|export|if|for|while)\s)")
 #: As EXPOSE, `ports` and others have it; what is not TCP is none.
 PORT = re.compile(r"(\d{1,5})(?:-\d{1,5})?(?:/tcp)?", re.IGNORECASE)
 TOLD_PORT = re.compile(
-    r"(?:--?(?:port|p|http-port)[= ]|--?(?:bind|b|listen)[= ]\S*:|\s[\d.]+:)(\d{2,5})(?![\w.:])"
+    r"(?:--?(?:port|p|http-port)[= ]|--?(?:bind|b|listen)[= ]\S{0,255}:|\s[\d.]{1,15}:)"
+    r"(\d{2,5})(?![\w.:])"
 )
 
 
@@ -42,6 +46,8 @@ def read_command(text: str) -> str:
 def read_line(text: str) -> str:
     """A command that no shell reads there: several lines are one, and a shell in it is left out."""
     text = text.strip()
+    if len(text) > LONGEST:
+        return text
     try:
         words = shlex.split(text)
     except ValueError:
@@ -72,5 +78,5 @@ def use_port(command: str, port: int | None) -> str:
     """``command`` with ``$PORT`` in the place of the port that it is told to listen on."""
     if port is None or "'" in command:
         return command
-    told = r"((?:^|\s)(?:--?(?:port|p|listen|bind|b|http-port|server\.port)[= ]|-p)|[\w.\]*]*:)"
+    told = r"((?:^|\s)(?:--?(?:port|p|listen|bind|b|http-port|server\.port)[= ]|-p)|:)"
     return re.sub(rf"{told}{port}(?![\w.:/])", r"\1$PORT", command)

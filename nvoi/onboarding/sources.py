@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # Whatever is larger than this was not written by hand.
 SIZE_LIMIT = 1 << 20
@@ -21,10 +23,19 @@ HEALTH_ROUTE = re.compile(
     re.VERBOSE,
 )
 ROUTE = re.compile(
-    r"""(?:route|get|Get|handle|HandleFunc|all|use|path|root)\b\s*\(?\s*
+    r"""(?:route|get|Get|handle|HandleFunc|all|use|path|root)\b\s*(?:\(\s*)?
         ["'](?:GET\ )?(?P<path>/?)["']""",
     re.VERBOSE,
 )
+#: What stands in quotes in TOML, and its comments; their end may be missing.
+QUOTED = re.compile(
+    r"""
+    "{3}(?:\\.|[^\\])*?(?:"{3}|\Z) | '{3}.*?(?:'{3}|\Z)
+    | "(?:\\.|[^"\\\n])*+"? | '[^'\n]*+'? | \#[^\n]*+""",
+    re.VERBOSE | re.DOTALL,
+)
+#: A key of more parts than anybody nests.
+LONG_KEY = re.compile(r'(?<![\w"-])(?:[\w"-]+[ \t]*\.[ \t]*){50}')
 
 
 def read_text(path: Path) -> str:
@@ -36,6 +47,19 @@ def read_text(path: Path) -> str:
         return text.replace("\0", "")
     except (OSError, ValueError):
         return ""
+
+
+def load_toml(text: str) -> dict[str, Any]:
+    """The data of a TOML file.
+
+    Raises:
+        tomllib.TOMLDecodeError: it is none.
+        RecursionError: it is nested too deep. A key of n parts alone costs tomllib n² steps.
+        ValueError: it has a number of thousands of digits.
+    """
+    if LONG_KEY.search(QUOTED.sub('"', text)):
+        raise RecursionError
+    return tomllib.loads(text)
 
 
 def is_file(path: Path) -> bool:

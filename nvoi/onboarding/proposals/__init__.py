@@ -63,7 +63,8 @@ def read_proposal(
     path = Path(os.path.normpath(folder.absolute() / file))
     text = read_text(path)
     if not text.strip():
-        raise UsageError(f"{file} cannot be read: it is missing, empty or no file of text")
+        reason = "it is missing, empty, larger than 1 MiB, or no file of text"
+        raise UsageError(f"{file} cannot be read: {reason}")
     read = find_reader(path, text)
     if read is None:
         raise UsageError(f"{file} is of no kind that nvoi reads", hint=f"it reads {KINDS}")

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 
 from nvoi.config.nodes import Entry, Mapping, Node, Scalar, Sequence, find_child
 from nvoi.errors import ConfigError, Fault
+from nvoi.onboarding.checkout import MOST_SERVICES
 from nvoi.onboarding.proposals.compose_services import build_answers
 from nvoi.onboarding.proposals.compose_values import Stack, join, pair
-from nvoi.onboarding.proposals.proposal import Proposal, Reading, build_proposal
+from nvoi.onboarding.proposals.proposal import Proposal, Reading, build_proposal, check_count
 from nvoi.onboarding.proposals.tree import (
     FilePlace,
     Note,
@@ -67,8 +68,11 @@ class Files:
     def expand(self, text: str, place: FilePlace, path: str) -> str:
         if "$" not in text:
             return text
-        find = self.reading.variables.get
-        return interpolate(text, find, lambda name: self.reading.find_variable(name, place, path))
+        return interpolate(
+            text,
+            lambda name: self.reading.get_value(name, place.file),
+            lambda name: self.reading.find_variable(name, place, path),
+        )
 
 
 def read_compose(reading: Reading, file: str) -> Proposal:
@@ -85,6 +89,7 @@ def read_compose(reading: Reading, file: str) -> Proposal:
     services = list_entries(find_child(root, "services"))
     if not services:
         raise ConfigError(file, [Fault(0, 0, "services", "names no service")])
+    check_count(file, len(services), MOST_SERVICES, "services")
     stack = Stack(
         reading,
         folder,

@@ -21,7 +21,7 @@ from nvoi.onboarding.proposals.commands import (
     read_words,
 )
 from nvoi.onboarding.proposals.images import FILE_SUFFIX
-from nvoi.onboarding.proposals.proposal import MARKED, Reading
+from nvoi.onboarding.proposals.proposal import MARKED, MOST_VARIABLES, Reading, check_count
 from nvoi.onboarding.proposals.tree import (
     Note,
     Section,
@@ -57,6 +57,7 @@ class Stack:
         hosts: how services call each other, with the name in the config.
         variables: the variables of each app service.
         context: the folder that the app's image is built from, from the checkout on.
+        count: how many variables were read of files.
     """
 
     reading: Reading
@@ -66,6 +67,7 @@ class Stack:
     hosts: dict[str, str] = field(default_factory=dict)
     variables: dict[str, dict[str, Scalar]] = field(default_factory=dict)
     context: str = ""
+    count: int = 0
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,12 @@ def read_environment(stack: Stack, section: Section) -> dict[str, Scalar]:
         if not text and is_needed and not is_file(stack.reading.folder / name):
             asked = Note(path.place, f"{section.path}.env_file", "")
             stack.reading.faults[name] = f"{asked}the file with its variables is not here"
-        for key, value in read_dotenv(text):
-            found[key] = Scalar(value, plain=False, place=path.place)
+        variables = {
+            key: Scalar(value, plain=False, place=path.place) for key, value in read_dotenv(text)
+        }
+        stack.count += len(variables)
+        check_count(name, stack.count, MOST_VARIABLES, "variables for all services")
+        found |= variables
     node = section.take("environment", Mapping, Sequence)
     for key, given in list_entries(pair(node) if node else None):
         if not isinstance(given, Scalar):
@@ -194,9 +200,11 @@ def read_port(section: Section, env: AnyMapping[str, Scalar], usual: int | None 
             section.add_note(item, f"port {shown} is no TCP port that can be told")
         else:
             found.append((ports, item))
+    inside = {ports.inside for ports, _ in found}
     for text in list_texts(section.take("expose", Sequence)):
         port = find_port(text.text)
-        if port and port not in {ports.inside for ports, _ in found}:
+        if port and port not in inside:
+            inside.add(port)
             found.append((Ports(port), text))
     found.sort(key=lambda one: one[0].inside != usual)
     for ports, item in found[1:]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from nvoi.config.nodes import Scalar
 from nvoi.config.schema import AppService, Healthcheck, Resources
 from nvoi.onboarding.answers import Answers
-from nvoi.onboarding.checkout import Image, build_slug, read_dockerfile
+from nvoi.onboarding.checkout import MOST_SERVICES, Image, build_slug, read_dockerfile
 from nvoi.onboarding.proposals.commands import read_memory, read_times, read_words
 from nvoi.onboarding.proposals.proposal import (
     NO_NAME,
@@ -20,6 +20,7 @@ from nvoi.onboarding.proposals.proposal import (
     Reading,
     build_proposal,
     build_service_name,
+    check_count,
 )
 from nvoi.onboarding.proposals.tree import FilePlace, Note, Section, read_tree
 from nvoi.onboarding.recipes import find_recipe, prepare_app
@@ -69,7 +70,9 @@ def read_fly(reading: Reading, file: str) -> Proposal:
     section = Section(reading.notes, "", root)
     name = build_slug(section.text("app"))
     dockerfile, image = read_build(reading, section.section("build"))
-    processes = read_processes(section) or {DEFAULT_PROCESS: read_experimental(section)}
+    processes = read_processes(section)
+    check_count(file, len(processes), MOST_SERVICES, "processes")
+    processes = processes or {DEFAULT_PROCESS: read_experimental(section)}
     apps = {
         key: AppService(key, command=text or None, image=image) for key, text in processes.items()
     }

@@ -16,6 +16,7 @@ from nvoi.errors import ConfigError, Fault
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import (
     ENTRY,
+    MOST_SERVICES,
     Image,
     build_local_services,
     build_services,
@@ -25,7 +26,13 @@ from nvoi.onboarding.checkout import (
 )
 from nvoi.onboarding.databases import MYSQL, POSTGRES, VOLUME, Kind, complete
 from nvoi.onboarding.proposals.commands import find_count
-from nvoi.onboarding.proposals.proposal import NO_NAME, Proposal, Reading, build_proposal
+from nvoi.onboarding.proposals.proposal import (
+    NO_NAME,
+    Proposal,
+    Reading,
+    build_proposal,
+    check_count,
+)
 from nvoi.onboarding.proposals.tree import FilePlace, Note, Section, find_text, read_tree
 from nvoi.onboarding.recipes import Recipe, find_recipe
 from nvoi.onboarding.sources import find_health
@@ -99,6 +106,7 @@ def read_processes(reading: Reading, file: str) -> dict[str, str]:
     """The processes of a Procfile; a line that is none is told of."""
     text = reading.read_text(file)
     processes = read_procfile(text)
+    check_count(file, len(processes), MOST_SERVICES, "processes")
     left = set(processes)
     for number, line in enumerate(text.splitlines(), 1):
         match = ENTRY.match(line)

@@ -20,7 +20,7 @@ from nvoi.config.schema import (
     Volume,
 )
 from nvoi.onboarding.answers import DATABASE_HOST, Answers, build_addresses
-from nvoi.onboarding.checkout import build_slug
+from nvoi.onboarding.checkout import MOST_SERVICES, build_slug
 from nvoi.onboarding.proposals.commands import read_times, read_words
 from nvoi.onboarding.proposals.compose_values import clean_volume
 from nvoi.onboarding.proposals.images import (
@@ -36,16 +36,26 @@ from nvoi.onboarding.proposals.proposal import (
     Reading,
     build_proposal,
     build_service_name,
+    check_count,
 )
-from nvoi.onboarding.proposals.tree import FilePlace, Note, Section, find_node, read_tree
+from nvoi.onboarding.proposals.tree import (
+    FilePlace,
+    Lines,
+    Note,
+    Section,
+    find_node,
+    list_entries,
+    read_tree,
+)
 from nvoi.onboarding.proposals.variables import read_dotenv
 from nvoi.onboarding.shell import find_port, use_port
 
 NAMES = ("config/deploy.yml", "config/deploy.yaml")
 #: ERB that looks a variable up: ENV["X"], ENV.fetch("X"), and a default in any of their ways.
 LOOKUP = re.compile(
-    r"""<%=?\s*ENV(?:\.fetch\(\s*|\[\s*)["'](?P<name>\w+)["']\s*(?:,\s*(?P<second>["'][^"']*["']))?\s*
-        [\])](?:\.\w+)*\s*(?:(?:\|\||\{|do)\s*(?P<third>["'][^"']*["'])\s*(?:\}|end)?)?\s*-?%>""",
+    r"""<%=?\s*+ENV(?:\.fetch\(\s*+|\[\s*+)["'](?P<name>\w+)["']\s*+(?:,\s*+(?P<second>["'][^"']*["'])\s*+)?
+        [\])](?:\.\w+)*+\s*+(?:(?:\|\||\{|do)\s*+(?P<third>["'][^"']*["'])\s*+(?:(?:\}|end)\s*+)?)?
+        -?%>""",
     re.VERBOSE,
 )
 ERB = re.compile(r"<%.*?%>", re.DOTALL)
@@ -113,6 +123,9 @@ def read_kamal(reading: Reading, file: str) -> Proposal:
     reading.is_local = False
     text = expand_erb(reading, reading.read_text(file), file)
     section = Section(reading.notes, "", read_tree(text, file, reading.notes))
+    for key, what in (("servers", "roles"), ("accessories", "accessories")):
+        count = len(list_entries(find_node(section.node, key)))
+        check_count(file, count, MOST_SERVICES, what)
     name = build_slug(section.text("service"))
     plan = Plan(reading, name, Servers(), dict(read_secrets(reading, file)))
     apps, variables = read_roles(plan, section)
@@ -166,19 +179,20 @@ def read_accessories(
 
 def expand_erb(reading: Reading, text: str, file: str) -> str:
     """``text`` with values in the place of variables; other Ruby is not run."""
+    lines = Lines(text)
 
     def look_up(match: re.Match[str]) -> str:
         quoted: str | None = match["second"] or match["third"]
         default = quoted[1:-1] if quoted else None
-        value = reading.variables.get(match["name"]) or default
+        value = reading.get_value(match["name"], file) or default
         if value is not None:
             return value
-        line = text.count("\n", 0, match.start()) + 1
-        return reading.find_variable(match["name"], FilePlace(line, 1, file), "")
+        place = FilePlace(lines.find_place(match.start()).line, 1, file)
+        return reading.find_variable(match["name"], place, "")
 
     def tell(match: re.Match[str]) -> str:
-        line = expanded.count("\n", 0, match.start()) + 1
-        if expanded.splitlines()[line - 1].lstrip().startswith("#"):
+        line = lines.find_place(match.start()).line
+        if rows[line - 1].lstrip().startswith("#"):
             return ""
         place = FilePlace(line, 1, file)
         reading.notes.append(
@@ -187,7 +201,10 @@ def expand_erb(reading: Reading, text: str, file: str) -> str:
         return "\n" * match[0].count("\n")
 
     expanded = LOOKUP.sub(look_up, text)
-    return ERB.sub(tell, expanded)
+    lines, rows = Lines(expanded), expanded.split("\n")
+    # Behind the last end nothing is to be found, however often it begins.
+    end = expanded.rfind("%>") + len("%>")
+    return ERB.sub(tell, expanded[:end]) + expanded[end:]
 
 
 def read_secrets(reading: Reading, file: str) -> Iterator[tuple[str, str]]:

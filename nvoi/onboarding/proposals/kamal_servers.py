@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from collections.abc import Mapping as Names
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from nvoi.config.nodes import Entry, Mapping, Node, Scalar
 from nvoi.config.schema import ServerGroup
-from nvoi.onboarding.answers import MAIN, rename_hosts
+from nvoi.onboarding.answers import MAIN, list_hosts
 from nvoi.onboarding.proposals.proposal import Variables, build_service_name
 from nvoi.onboarding.proposals.tree import Note, Section, list_entries, list_items, list_texts
 from nvoi.onboarding.shell import find_port
@@ -25,17 +26,22 @@ class Servers:
     places: dict[str, list[str]] = field(default_factory=dict)
     single: set[str] = field(default_factory=set)
 
-    @property
+    @cached_property
     def groups(self) -> dict[str, list[str]]:
-        """Hosts by the name of their group: those alike that the same roles run on."""
+        """Hosts by the name of their group: those alike that the same roles run on.
+
+        Asked once all are read.
+        """
         alone = {self.places[name][0] for name in self.single if self.places[name]}
+        users: dict[str, tuple[str, ...]] = {}
+        for name, hosts in self.places.items():
+            users |= {host: (*users.get(host, ()), name) for host in hosts}
         signed: dict[tuple[str, ...], list[str]] = {}
-        for host in dict.fromkeys(host for hosts in self.places.values() for host in hosts):
-            users = tuple(name for name, hosts in self.places.items() if host in hosts)
-            signed.setdefault((*users, host) if host in alone else users, []).append(host)
+        for host, names in users.items():
+            signed.setdefault((*names, host) if host in alone else names, []).append(host)
         named: dict[str, list[str]] = {}
-        for index, (users, hosts) in enumerate(signed.items()):
-            name = MAIN if index == 0 else build_service_name(users[0]) or "more"
+        for index, (names, hosts) in enumerate(signed.items()):
+            name = MAIN if index == 0 else build_service_name(names[0]) or "more"
             while name in named:
                 name = f"{name}-{index + 1}"
             named[name] = hosts
@@ -51,11 +57,15 @@ class Servers:
         told = {
             (name, one.place): one.text for each in variables.values() for name, one in each.items()
         }
-        for host in dict.fromkeys(host for one in reached for host in self.places.get(one, ())):
-            names = [name for one, name in reached.items() if host in self.places.get(one, ())]
-            reason = f"the app reaches what runs on {host} as {' and '.join(names)}, not by address"
-            for (name, place), text in told.items():
-                if rename_hosts(name, text, {host: ""}) != text:
+        names: dict[str, list[str]] = {}
+        for one, name in reached.items():
+            for host in self.places.get(one, ()):
+                names.setdefault(host, []).append(name)
+        for (name, place), text in told.items():
+            for host in dict.fromkeys(list_hosts(name, text)):
+                if host in names:
+                    others = " and ".join(names[host])
+                    reason = f"the app reaches what runs on {host} as {others}, not by address"
                     yield Note(place, name, reason)
 
     def read_hosts(self, section: Section, name: str, *, is_single: bool) -> None:
@@ -67,8 +77,8 @@ class Servers:
                 tagged = [name for name, _ in list_entries(item)]
                 wanted += tagged or [one.text for one in list_texts(item)]
         for key in ("roles", "role"):
-            for one in section.texts(key):
-                wanted += self.places.get(one.text, [])
+            for role in dict.fromkeys(one.text for one in section.texts(key)):
+                wanted += self.places.get(role, [])
         self.places[name] = list(dict.fromkeys(wanted))
         if is_single and wanted:
             self.single.add(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +14,8 @@ from nvoi.config.environment import SECRETS, parse_database_url
 from nvoi.config.fields import ENV_NAME, SERVICE_NAME
 from nvoi.config.nodes import Place, Scalar, join_path
 from nvoi.config.schema import AppService, Database
-from nvoi.onboarding.answers import DATABASE_HOST, Answers, build_config, rename_hosts
+from nvoi.errors import ConfigError, Fault
+from nvoi.onboarding.answers import DATABASE_HOST, Answers, build_config, list_hosts
 from nvoi.onboarding.checkout import build_slug
 from nvoi.onboarding.document import build_tree
 from nvoi.onboarding.proposals.tree import FilePlace, Note
@@ -39,6 +41,11 @@ SET_BY_NVOI = re.compile(r"DATABASE_URL|(?:POSTGRES|MYSQL)_(?:HOST|PORT|USER|PAS
 #: A driver of its own in the address is the app's business, and stays.
 DRIVER = re.compile(r"\w+\+\w+:")
 PORTS = frozenset({"5432", "3306"})
+
+#: More variables than these, of all apps together, no config can hold.
+MOST_VARIABLES = 50_000
+#: Characters that a file may gain by what stands for its variables.
+MOST_GAINED = 10 << 20
 
 #: The variables of each service; a value knows its place.
 Variables = Mapping[str, Mapping[str, Scalar]]
@@ -67,6 +74,7 @@ class Reading:
     Attributes:
         root: the folder that stands for the checkout; a file that is elsewhere has its own.
         wanted: where each variable without a value is asked for first.
+        gained: characters that stand for variables now.
         faults: what else the user has to mend before the file can be used.
     """
 
@@ -77,6 +85,16 @@ class Reading:
     notes: list[Note] = field(default_factory=list)
     wanted: dict[str, str] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
+    gained: int = 0
+
+    def get_value(self, name: str, file: str) -> str | None:
+        """The value of a variable that stands in a text of ``file``."""
+        value = self.variables.get(name)
+        self.gained += len(value or "")
+        if self.gained > MOST_GAINED:
+            message = "with the values of its variables it is longer than 10 MiB"
+            raise ConfigError(file, [Fault(0, 0, "", message)])
+        return value
 
     def find_variable(self, name: str, place: Place, path: str) -> str:
         """The value of a variable, or a mark that stands for it."""
@@ -115,6 +133,7 @@ def build_proposal(
         variables: those of each app, which are divided among them.
         answered: the sections that the file says all of.
     """
+    check_count(file, sum(map(len, variables.values())), MOST_VARIABLES, "variables")
     answers = share(reading.notes, answers, variables)
     answered = {*answered, *(["Application"] if answers.name else [])}
     if answers.groups:
@@ -145,26 +164,29 @@ def share(notes: list[Note], answers: Answers, variables: Variables) -> Answers:
     env: dict[str, str] = {}
     secrets: dict[str, Secret] = {}
     database = answers.database
+    hosts = {name for name, service in answers.hosts.items() if service == DATABASE_HOST}
     own: dict[str, dict[str, str]] = {app.name: {} for app in answers.apps}
-    everybody = [variables.get(app.name, {}) for app in answers.apps]
+    told = [variables.get(app.name, {}) for app in answers.apps]
+    counts = Counter((name, one.text) for each in told for name, one in each.items())
+    are_secret = {pair: is_secret(*pair) for pair in counts}
     for app in answers.apps:
         for name, scalar in variables.get(app.name, {}).items():
             value, path = scalar.text, f"{app.name}: {join_path('', name)}"
             if not ENV_NAME.fullmatch(name):
                 notes.append(Note(scalar.place, path, "is no name that a variable can have"))
-            elif database and is_set_by_nvoi(name, value, database, answers.hosts):
+            elif database and is_set_by_nvoi(name, value, database, hosts):
                 notes.append(Note(scalar.place, path, "nvoi sets it, for its own database"))
             elif name == "PORT" and app.port:
                 notes.append(Note(scalar.place, path, "nvoi sets it, to the service's `port`"))
             elif name == "PORT":
                 own[app.name][name] = value
-            elif is_secret(name, value):
+            elif are_secret[name, value]:
                 first = secrets.setdefault(name, Secret(value))
                 if first.reveal() != value:
                     own[app.name][name] = value
                     message = "differs between services: this one is in `env`, and not masked"
                     notes.append(Note(scalar.place, path, message))
-            elif all(name in other and other[name].text == value for other in everybody):
+            elif counts[name, value] == len(answers.apps):
                 env[name] = value
             else:
                 own[app.name][name] = value
@@ -174,16 +196,18 @@ def share(notes: list[Note], answers: Answers, variables: Variables) -> Answers:
     return replace(answers, apps=apps, env={**answers.env, **env}, secrets=secrets)
 
 
-def is_set_by_nvoi(name: str, value: str, database: Database, hosts: Mapping[str, str]) -> bool:
-    """Whether a variable says of the app's own database what nvoi says in the same variable."""
+def is_set_by_nvoi(name: str, value: str, database: Database, hosts: set[str]) -> bool:
+    """Whether a variable says of the app's own database what nvoi says in the same variable.
+
+    ``hosts`` are the names by which the database is reached.
+    """
     if not SET_BY_NVOI.fullmatch(name) or DRIVER.match(value):
         return False
     if name in database.secrets:
         return database.secrets[name].reveal() == value
     if name.endswith("_PORT"):
         return value in PORTS
-    own = {host: "" for host, service in hosts.items() if service == DATABASE_HOST}
-    return rename_hosts(name, value, own) != value
+    return not hosts.isdisjoint(list_hosts(name, value))
 
 
 def divide_ports(reading: Reading, file: str, apps: Sequence[AppService]) -> Iterator[AppService]:
@@ -210,6 +234,13 @@ def find_running(reading: Reading, database: Database, hosts: Mapping[str, str])
         host = None
     is_elsewhere = host is not None and host not in hosts
     return Database(adapter=database.adapter, url=Secret(url) if is_elsewhere else None)
+
+
+def check_count(file: str, count: int, most: int, what: str) -> None:
+    """Raises ConfigError where a file has more of something than can be an app's."""
+    if count > most:
+        message = f"has {count:,} {what}: {most:,} are allowed"
+        raise ConfigError(file, [Fault(0, 0, "", message)])
 
 
 def build_service_name(name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from nvoi.config.nodes import (
+    MAX_NODES,
     Entry,
     Mapping,
     Node,
@@ -28,9 +30,12 @@ from nvoi.config.nodes import (
     join_path,
 )
 from nvoi.errors import ConfigError, Fault
+from nvoi.onboarding.sources import load_toml
 
 NOTHING_ALIKE = "nvoi has nothing like it"
 START = Place(1, 1)
+#: What may be a key, without and with quotes: something that belongs to one follows.
+KEY = re.compile(r"""(?<![\w-])(?=(?:"([^"\n]*)"|'([^'\n]*)'|([\w-]+))\s*[:=.\]])""")
 NAMES: AnyMapping[type[Node], str] = {Scalar: "text", Sequence: "list", Mapping: "mapping"}
 
 
@@ -100,7 +105,7 @@ def clean_fault(fault: Fault) -> Fault:
 
 def load_tree(text: str, file: str, suffix: str) -> Node:
     try:
-        data = tomllib.loads(text) if suffix == ".toml" else load_json(text)
+        data = load_toml(text) if suffix == ".toml" else load_json(text)
         return build_tree(data, Locator(text))
     except json.JSONDecodeError as error:
         fault = Fault(error.lineno, error.colno, "", f"not JSON: {error.msg.lower()}")
@@ -108,6 +113,8 @@ def load_tree(text: str, file: str, suffix: str) -> Node:
         found = re.search(r"line (\d+), column (\d+)", str(error))
         line, column = (int(found[1]), int(found[2])) if found else (1, 1)
         fault = Fault(line, column, "", "not TOML")
+    except OverflowError:
+        fault = Fault(1, 1, "", f"too many values: {MAX_NODES:,} are allowed")
     except ValueError:
         # int() refuses numbers of thousands of digits.
         fault = Fault(1, 1, "", "has a number that is too long, or half of a character")
@@ -123,25 +130,49 @@ def load_json(text: str) -> Any:
     return data
 
 
+class Lines:
+    """Where the lines of a text begin."""
+
+    def __init__(self, text: str) -> None:
+        self._begins = [0, *(match.end() for match in re.finditer("\n", text))]
+
+    def find_place(self, position: int) -> Place:
+        line = bisect_right(self._begins, position)
+        return Place(line, position - self._begins[line - 1] + 1)
+
+
 class Locator:
     """Finds keys in the text that data was read from, in their order there."""
 
     def __init__(self, text: str) -> None:
-        self._text = text
+        self._lines = Lines(text)
+        self._positions: dict[str, list[int]] = {}
         self._position = 0
+        #: How many values were made nodes of.
+        self.count = 0
+        for match in KEY.finditer(text):
+            self._positions.setdefault(next(filter(None, match.groups()), ""), []).append(
+                match.start()
+            )
 
     def find(self, key: str) -> Place:
-        pattern = re.compile(rf"(?<![\w-])[\"']?{re.escape(key)}[\"']?\s*[:=.\]]")
-        match = pattern.search(self._text, self._position) or pattern.search(self._text)
-        if match is None:
+        positions = self._positions.get(key)
+        if positions is None:
             return START
-        self._position = match.start()
-        line = self._text.count("\n", 0, match.start()) + 1
-        return Place(line, match.start() - self._text.rfind("\n", 0, match.start()))
+        index = bisect_left(positions, self._position)
+        self._position = positions[index if index < len(positions) else 0]
+        return self._lines.find_place(self._position)
 
 
 def build_tree(data: Any, locator: Locator, place: Place = START) -> Node:
-    """``data`` as nodes; numbers and truths as they are written in YAML."""
+    """``data`` as nodes; numbers and truths as they are written in YAML.
+
+    Raises:
+        OverflowError: there are more than a YAML file may have.
+    """
+    locator.count += 1
+    if locator.count > MAX_NODES:
+        raise OverflowError
     if isinstance(data, dict):
         mapping = Mapping(place)
         for key, value in data.items():

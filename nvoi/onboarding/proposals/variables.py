@@ -14,11 +14,13 @@ from nvoi.secret import Secret
 
 #: A line of a ``.env`` file, as the dotenv libraries, Compose and a shell read it.
 ENTRY = re.compile(
-    r"""^[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)[ \t]*(?:=|:[ \t])[ \t]*
-        (?: "(?P<double>(?:[^"\\]|\\.)*)" | '(?P<single>[^']*)' | (?P<bare>[^\r\n]*?) )
-        (?:[ \t]+\#[^\r\n]*|[ \t]*)\r?$""",
+    r"""^[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)[ \t]*+(?:=|:[ \t])[ \t]*+
+        (?: (?: "(?P<double>(?:[^"\\]|\\.)*)" | '(?P<single>[^']*)' )
+            [ \t]*+ (?:(?<=[ \t])\#[^\r\n]*+)?
+          | (?P<bare>[^\r\n]*+) )\r?$""",
     re.VERBOSE | re.MULTILINE | re.DOTALL,
 )
+COMMENT = re.compile(r"(?:^|[ \t])#.*")
 ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
 #: Words of a name that is a secret's, and of one that is not although it has such a word.
@@ -71,7 +73,7 @@ def read_dotenv(text: str) -> Iterator[tuple[str, str]]:
         elif match["single"] is not None:
             value = match["single"]
         else:
-            value = "" if match["bare"].startswith("#") else match["bare"]
+            value = COMMENT.sub("", match["bare"]).rstrip(" \t")
         yield match["name"], value
 
 
@@ -103,4 +105,4 @@ def is_random(value: str) -> bool:
     bits = -sum(
         count / len(value) * math.log2(count / len(value)) for count in Counter(value).values()
     )
-    return bits > KEY_BITS and not re.search(r"[A-Za-z]{4,}[-_/][A-Za-z]{4,}", value)
+    return bits > KEY_BITS and not re.search(r"[A-Za-z]{4}[-_/][A-Za-z]{4}", value)

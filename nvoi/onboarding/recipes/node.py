@@ -29,7 +29,7 @@ FRAMEWORKS = {
 SITES = {"react-scripts": "build", "@docusaurus/core": "build", "@11ty/eleventy": "_site"}
 SCRIPTS = ("server.js", "index.js", "app.js", "main.js", "src/index.js", "src/server.js")
 #: A start script that is node and a file: a signal then reaches it without npm in between.
-PLAIN_START = re.compile(r"node (?P<script>[\w./-]+)")
+PLAIN_START = re.compile(r"node (?P<script>[\w./-]{1,4096})")
 BUILDERS = frozenset({"vite", *SITES})
 
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 import shlex
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nvoi.onboarding.recipes.recipe import Recipe
-from nvoi.onboarding.sources import find_health, is_file, list_sources, read_text
+from nvoi.onboarding.sources import find_health, is_file, list_sources, load_toml, read_text
 
 VOLUME, MOUNT = "venvs", ".venvs"
 KEPT = """\
@@ -48,14 +47,16 @@ READ_DEPENDENCIES = (
     '["project"].get("dependencies", []), sep="\\n")'
 )
 #: Lines of requirements.txt that name other files, and those that install the checkout itself.
-INCLUDED = re.compile(r"^\s*(?:-r|-c|--requirement|--constraint)[ =]*(\S+)", re.MULTILINE)
-ITSELF = re.compile(r"^\s*(?:-e\s*|--editable[ =]*)?\.{1,2}(?:/\S*)?(?:\[|\s|$)", re.MULTILINE)
-PACKAGE = re.compile(r"^[\s\"']*([A-Za-z0-9][A-Za-z0-9._-]*)", re.MULTILINE)
+INCLUDED = re.compile(r"^[ \t]*(?:-r|-c|--requirement|--constraint)[ =]*(\S+)", re.MULTILINE)
+ITSELF = re.compile(
+    r"^[ \t]*(?:-e[ \t]*|--editable[ =]*)?\.{1,2}(?:/\S*)?(?:\[|\s|$)", re.MULTILINE
+)
+PACKAGE = re.compile(r"^[ \t\"']*([A-Za-z0-9][A-Za-z0-9._-]*)", re.MULTILINE)
 #: Where an app object, or what makes one, is defined at the top of a module.
 OBJECTS = {
-    "Flask": re.compile(r"^(\w+)(?::[^=\n]+)?\s*=\s*(?:flask\.)?Flask\(", re.MULTILINE),
-    "FastAPI": re.compile(r"^(\w+)(?::[^=\n]+)?\s*=\s*(?:fastapi\.)?FastAPI\(", re.MULTILINE),
-    "Starlette": re.compile(r"^(\w+)(?::[^=\n]+)?\s*=\s*(?:\w+\.)*Starlette\(", re.MULTILINE),
+    "Flask": re.compile(r"^(\w+)[ \t]*(?::[^=\n]+)?=\s*(?:flask\.)?Flask\(", re.MULTILINE),
+    "FastAPI": re.compile(r"^(\w+)[ \t]*(?::[^=\n]+)?=\s*(?:fastapi\.)?FastAPI\(", re.MULTILINE),
+    "Starlette": re.compile(r"^(\w+)[ \t]*(?::[^=\n]+)?=\s*(?:\w+\.)*Starlette\(", re.MULTILINE),
 }
 FACTORY = re.compile(r"^def (create_app|make_app)\(", re.MULTILINE)
 CALLED = re.compile(r"^(\w+)\s*=\s*(?:create_app|make_app)\(", re.MULTILINE)
@@ -83,8 +84,8 @@ def find_python_recipe(folder: Path) -> Recipe | None:
 def read_project(folder: Path) -> dict[str, Any]:
     """pyproject.toml, if it is one of an app and no settings of tools alone."""
     try:
-        content = tomllib.loads(read_text(folder / "pyproject.toml"))
-    except (tomllib.TOMLDecodeError, RecursionError):
+        content = load_toml(read_text(folder / "pyproject.toml"))
+    except (ValueError, RecursionError):
         return {}
     return content if find_table(content, "project") or find_table(content, "tool.poetry") else {}
 

@@ -27,9 +27,20 @@ STOP_SECONDS = 10.0
 NOTICE_SECONDS = 2.0
 
 
-def is_running(pid: int) -> bool:
+def find_running(pid: int) -> psutil.Process | None:
+    """The process that has this number now; None where none runs."""
     try:
-        return psutil.Process(pid).status() not in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
+        process = psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return None
+    return process if is_running(process) else None
+
+
+def is_running(process: psutil.Process) -> bool:
+    """Whether a process goes on; a later one with its number is another."""
+    try:
+        ended = process.status() in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
+        return not ended and process.is_running()
     except psutil.NoSuchProcess:
         return False
     except psutil.AccessDenied:
@@ -38,17 +49,21 @@ def is_running(pid: int) -> bool:
 
 def list_lineage(pid: int) -> list[int]:
     """``pid``, the process that started it, and so on, as far as they still run."""
-    try:
-        return [pid, *(parent.pid for parent in psutil.Process(pid).parents())]
-    except psutil.Error:
-        return []
+    found: list[int] = []
+    # Where one of them ends meanwhile, those before it are still what they were.
+    with suppress(psutil.Error):
+        process: psutil.Process | None = psutil.Process(pid)
+        while process is not None:
+            found.append(process.pid)
+            process = process.parent()
+    return found
 
 
 def list_members(group: int) -> list[int]:
     members = []
     for pid in psutil.pids():
         with suppress(ProcessLookupError, PermissionError):
-            if os.getpgid(pid) == group and is_running(pid):
+            if os.getpgid(pid) == group and find_running(pid):
                 members.append(pid)
     return members
 
@@ -57,7 +72,7 @@ def find_marked(marks: Mapping[str, str]) -> list[int]:
     return [
         pid
         for pid in psutil.pids()
-        if pid != os.getpid() and is_marked(pid, marks) and is_running(pid)
+        if pid != os.getpid() and is_marked(pid, marks) and find_running(pid)
     ]
 
 
@@ -71,11 +86,11 @@ def is_marked(pid: int, marks: Mapping[str, str]) -> bool:
 
 def stop_processes(pids: Iterable[int], *, what: str) -> None:
     """SIGTERM to each process, and SIGKILL to those that are still there after 10 s."""
-    left = list(pids)
+    left = [process for pid in pids if (process := find_running(pid))]
     for number in (signal.SIGTERM, signal.SIGKILL):
-        for pid in left:
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, number)
+        for process in left:
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                process.send_signal(number)
         if number == signal.SIGKILL:
             tell_killed(what)
         try:
@@ -87,16 +102,17 @@ def stop_processes(pids: Iterable[int], *, what: str) -> None:
                 first_notice=NOTICE_SECONDS,
             )
         except NotReadyError:
-            left = [pid for pid in left if is_running(pid)]
-    raise NvoiError(f"{what} cannot be stopped: pid {', '.join(map(str, left))} is still there")
+            left = [process for process in left if is_running(process)]
+    names = ", ".join(str(process.pid) for process in left)
+    raise NvoiError(f"{what} cannot be stopped: pid {names} is still there")
 
 
 def tell_killed(what: str) -> None:
     log.warning("%s was killed: it did not end within %.0f s of SIGTERM", what, STOP_SECONDS)
 
 
-def look_for_end(pids: Iterable[int]) -> None:
-    running = [str(pid) for pid in pids if is_running(pid)]
+def look_for_end(processes: Iterable[psutil.Process]) -> None:
+    running = [str(process.pid) for process in processes if is_running(process)]
     if running:
         raise NotReadyError(f"pid {', '.join(running)} is still there")
 

@@ -25,6 +25,7 @@ from nvoi.targets.local.processes import (
     NOTICE_SECONDS,
     STOP_SECONDS,
     describe_process,
+    find_running,
     is_marked,
     look_for_end,
     stop_processes,
@@ -261,13 +262,15 @@ def shut_down(state: State) -> bool:
     supervisor = Supervisor(path)
     try:
         pid = supervisor.get_pid()
+        # As it is now: soon the number may be another process's.
+        process = find_running(pid)
         supervisor.shut_down()
     except EndingError:
         log.debug("supervisord is ending already")
         return find_supervisor(state) is None
     except GoneError:
         return False
-    look = partial(look_for_end, [pid])
+    look = partial(look_for_end, [process] if process else [])
     try:
         wait_for(
             look,

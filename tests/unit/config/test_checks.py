@@ -199,6 +199,7 @@ def test_servers_of_ones_own_are_named_by_their_hosts() -> None:
     [
         ("{}", "a: `host`, or a list of `hosts`, is required with ssh"),
         ("{hosts: []}", "a: `host`, or a list of `hosts`, is required with ssh"),
+        ("{host: $EMPTY}", "a.host: $EMPTY is empty in the environment"),
         ("{host: x, hosts: [y]}", "a.hosts: either `host` or `hosts`, not both"),
         ("{host: x, count: 2}", "a.count: must be the number of hosts"),
         ("{hosts: [x, y], count: 3}", "a.count: must be the number of hosts"),
@@ -213,7 +214,7 @@ def test_servers_of_ones_own_are_named_by_their_hosts() -> None:
     ],
 )
 def test_a_group_of_ones_own_servers_is_checked(group: str, expected: str) -> None:
-    assert expected in fault(ssh(f"servers: {{a: {group}}}"))
+    assert expected in fault(ssh(f"servers: {{a: {group}}}"), EMPTY="")
 
 
 @pytest.mark.parametrize(

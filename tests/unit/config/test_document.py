@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from nvoi.config.document import Document
+from nvoi.config.document import Document, write_data
 from nvoi.config.nodes import decode, to_data
 from nvoi.errors import ConfigError, UsageError
 
@@ -187,6 +187,17 @@ def test_several_lines_are_written_as_a_block() -> None:
     document = parse("a: 1\n")
     document.set("key", "-----BEGIN-----\nabc\n-----END-----\n")
     assert document.text == "a: 1\nkey: |\n  -----BEGIN-----\n  abc\n  -----END-----\n"
+    document.set("key", "if [ -e käse ]; then\n\n  run\nfi")
+    assert document.text == "a: 1\nkey: |-\n  if [ -e käse ]; then\n\n    run\n  fi\n"
+
+
+def test_a_new_document_says_what_it_is_made_of_with_its_comments() -> None:
+    data = {"a": {"b c": ["x", "no"], "d": {}, "e": {"f": 8, "g": True}}, "h": "two\nlines"}
+    text = write_data(data, {"a": "", "a.e": "About e.", "h": "About h."})
+    assert text == (
+        '\na:\n  "b c": [x, "no"]\n  d: {}\n\n  # About e.\n  e:\n    f: 8\n    g: true\n'
+        "\n# About h.\nh: |-\n  two\n  lines\n"
+    )
 
 
 def test_a_list_is_written_as_a_list() -> None:

@@ -475,6 +475,20 @@ def test_braces_without_a_name_are_refused(value: str) -> None:
             "4:48: application.app.w.port",
             "$EMPTY is empty in the environment",
         ),
+        ("let_in: [$EMPTY]", "4:12: application.let_in.0", "$EMPTY is empty in the environment"),
+        ("app: {w: {servers: [$EMPTY]}}", "4:23: application.app.w.servers.0", "$EMPTY is empty"),
+        ("servers: {m: {hosts: [a.b, $EMPTY ]}}", "4:30: application.servers.m.hosts.1", "$EMPTY"),
+        ("app: {w: {mounts: {v: $EMPTY}}}", "4:25: application.app.w.mounts.v", "$EMPTY is empty"),
+        (
+            "servers: {m: {host_keys: [$EMPTY $B]}}",
+            "4:29: application.servers.m.host_keys.0",
+            "must be a public host key, such as ssh-ed25519 AAAA…; $EMPTY is empty in",
+        ),
+        (
+            "app: {w: {port: 1, healthcheck: {interval: 5$EMPTY.}}}",
+            "4:46: application.app.w.healthcheck.interval",
+            "such as 10s, 500ms or 1m; $EMPTY is empty in the environment",
+        ),
     ],
 )
 def test_what_must_not_be_empty_names_the_variable_that_is(
@@ -487,6 +501,15 @@ def test_what_must_not_be_empty_names_the_variable_that_is(
         parse(text, EMPTY="", ALSO_EMPTY="", B="b")
     assert str(caught.value).startswith(f"deploy.yml:{place}: ")
     assert message in str(caught.value)
+
+
+def test_an_item_that_is_no_group_is_shown_where_it_stands() -> None:
+    extra = "servers: {m: {}}\napp: {w: {servers: [$EMPTY, m, m, other]}}"
+    with pytest.raises(ConfigError) as caught:
+        parse(local(extra), EMPTY="")
+    first, second = caught.value.faults
+    assert (first.column, first.message) == (23, "$EMPTY is empty in the environment")
+    assert (second.column, second.message[:29]) == (37, "there is no such server group")
 
 
 def test_what_may_be_empty_may_come_from_an_empty_variable() -> None:

@@ -164,6 +164,10 @@ def test_settings_of_tools_alone_are_no_app(checkout: Path) -> None:
     assert find_recipe(checkout) is None
     write(checkout, {"pyproject.toml": "tool = 1\n[project]\nname = 'x'\n"})
     assert find_recipe(checkout)
+    many = "a." * 60
+    text = f'{PYPROJECT}a = "{many}"\nb = \'{many}\'\nc = """\n{many}"""  # {many}\n'
+    write(checkout, {"pyproject.toml": text})
+    assert find_recipe(checkout)
 
 
 def test_a_procfiles_commands_find_the_programs_of_the_recipe(checkout: Path) -> None:

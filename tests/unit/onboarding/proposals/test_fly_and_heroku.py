@@ -274,7 +274,8 @@ def test_a_process_that_runs_nowhere_is_left_out(tmp_path: Path) -> None:
         ("config/deploy.yml", "service: [", "not YAML"),
         ("notes.txt", "x", "is of no kind that nvoi reads .*compose.yaml"),
         ("other.yaml", "a: 1", "is of no kind that nvoi reads"),
-        ("empty.yaml", "", "missing, empty or no file of text"),
+        ("empty.yaml", "", "missing, empty, larger than 1 MiB, or no file of text"),
+        pytest.param("large.yaml", "#" * (1 << 20 | 1), "larger than 1 MiB", id="large"),
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, text: str, words: str) -> None:

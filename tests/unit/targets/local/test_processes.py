@@ -5,11 +5,20 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
 
-from nvoi.targets.local.processes import describe_process, is_port_free, list_listeners
+from nvoi.targets.local.processes import (
+    describe_process,
+    find_running,
+    is_port_free,
+    list_lineage,
+    list_listeners,
+    look_for_end,
+    stop_processes,
+)
 
 
 @pytest.fixture
@@ -44,3 +53,29 @@ def test_nothing_but_a_run_on_this_machine_needs_the_extra() -> None:
     named = ", ".join(f"nvoi.{name}" for name in modules.split(", "))
     script = f"import sys; sys.modules['psutil'] = sys.modules['supervisor'] = None; import {named}"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has processes as files")
+def test_a_later_process_with_the_number_of_one_that_has_ended_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """proc_pid_stat(5): the 22nd field says when a process began."""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as later:
+        fields = Path(f"/proc/{later.pid}/stat").read_text().split(" ")
+        fields[21] = "1"
+        (tmp_path / f"{later.pid}").mkdir()
+        (tmp_path / f"{later.pid}" / "stat").write_text(" ".join(fields))
+        with monkeypatch.context() as patch:
+            patch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+            earlier = find_running(later.pid)
+        assert earlier
+        assert find_running(later.pid)
+        look_for_end([earlier])
+    stop_processes([later.pid], what="nothing")
+
+
+def test_who_started_a_process_is_told_as_far_as_it_is_known() -> None:
+    assert list_lineage(os.getpid())[:2] == [os.getpid(), os.getppid()]
+    with subprocess.Popen(["true"]) as process:
+        pass
+    assert list_lineage(process.pid) == []
