@@ -130,7 +130,7 @@ class SignedHTTPHandler(logging.Handler):
             # It may be of a class that hides it.
             str.__str__(key),
             protocol.check_deploy_id(deploy_id),
-            Run(app and str(app), command and str(command)),
+            Run(app and masking.clean(app), command and masking.clean(command)),
         )
         # An integer may be too large to be reckoned with as a float.
         self.budget = budget if budget < _ENDLESS_SECONDS else math.inf
