@@ -54,6 +54,8 @@ class Counts(Stats):
     tell: Callable[[str], None]
     #: The number of the last record that was taken out of the buffer.
     numbered: int = 0
+    #: Whether the run has its terminal status, after which nothing may follow.
+    is_over: bool = False
 
     def note_trouble(self, kind: str, text: str) -> None:
         """Count a trouble, and tell it if it is the first of its kind."""

@@ -105,8 +105,6 @@ class SignedHTTPHandler(logging.Handler):
 
     #: True while a stream is open by it: only the stream closes it.
     is_streaming = False
-    # Once the run has its terminal status, nothing may follow it.
-    _is_over = False
     _is_forked = False
     _finalizer: weakref.finalize[[], SignedHTTPHandler] | None = None
 
@@ -176,7 +174,7 @@ class SignedHTTPHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue ``record``, unless it is of some sender's own work."""
-        if self._is_over or is_of_sender(record):
+        if is_of_sender(record):
             return
         if self._sender.is_closing:
             self._reopen()
@@ -192,7 +190,7 @@ class SignedHTTPHandler(logging.Handler):
         if self._is_forked:
             return
         if event.terminal:
-            self._is_over, self.is_streaming = True, False
+            self.is_streaming = False
         self.queue_handler.enqueue(event)
         self._ensure_running()
 
@@ -253,7 +251,9 @@ class SignedHTTPHandler(logging.Handler):
         self._is_forked = True
         # The stream stays open in the parent; here, whoever closes means it.
         self.is_streaming = False
+        is_over = self._counts.is_over
         self._reset()
+        self._counts.is_over = is_over
 
     # -- the end ---------------------------------------------------------------------------
 

@@ -83,7 +83,7 @@ class Sender:
         # The first of these is the thread that sends; None is whoever closes before there is one.
         # A list and no lock: nothing that Ctrl-C may cut in two.
         self._candidates: list[threading.Thread | None] = []
-        self._is_started = self._is_listening = self._is_ended = self._is_over = False
+        self._is_started = self._is_listening = self._is_ended = False
         self._stopping = threading.Lock()
         self._left: threading.Thread | None = None
         #: Whether it is being closed, so that no thread is started any more; and whether nothing
@@ -159,12 +159,11 @@ class Sender:
         try:
             if isinstance(item, End):
                 self._end_by(item)
-            elif self._is_over and not isinstance(item, Barrier):
-                # A log call and the end of the run met, or Ctrl-C cut in two what ended it;
-                # nothing follows the terminal status.
+            elif self._counts.is_over and not isinstance(item, Barrier):
+                # A log call and the end of the run met, or Ctrl-C cut in two what ended it.
                 return
             elif isinstance(item, StatusEvent):
-                self._is_over = item.terminal
+                self._counts.is_over = item.terminal
             self._buffer.append(item)
         except Exception as error:  # noqa: BLE001 - the next item comes, whatever becomes of this
             self._note_fault(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import tempfile
 import threading
@@ -421,6 +422,23 @@ def test_an_end_of_a_run_that_ctrl_c_cuts_in_two_is_told_once(run: Run, receiver
     assert receiver.messages == ["one"]
     assert receiver.statuses[-1]["duration_seconds"] == 1
     assert run.stream.stats().terminal_delivered
+
+
+def test_nothing_follows_the_end_of_a_run_whoever_has_its_handler(
+    run: Run, receiver: Receiver, apart: logging.Logger
+) -> None:
+    apart.addHandler(run.stream.handler)
+    with run:
+        apart.info("one")
+    apart.info("late")
+    if (child := os.fork()) == 0:
+        apart.info("late in a child")
+        run.stream.handler.close()
+        os._exit(0)
+    os.waitpid(child, 0)
+    run.stream.handler.close()
+    receiver.assert_protocol()
+    assert receiver.messages == ["one"]
 
 
 class Unreadable(dict[str, object]):
