@@ -31,6 +31,9 @@ FINAL_SHARE = 0.97
 #: Seconds for a thread to end that is given up and only busy.
 _GRACE_SECONDS = 0.2
 
+#: Seconds after which a wait for its end begins anew.
+_LOOK_SECONDS = 0.1
+
 #: How long the listener leaves callers alone when it has read all that there was.
 _GATHER_SECONDS = 0.01
 
@@ -141,7 +144,10 @@ class Sender:
         sender = self._candidates[0] if self._candidates else None
         if sender is None:
             return True
-        sender.join(min(max(0.0, seconds), threading.TIMEOUT_MAX))
+        until = read_seconds() + seconds
+        while sender.is_alive() and (left := until - read_seconds()) > 0:
+            # Anew now and then: a signal that comes just before a wait does not end it.
+            sender.join(min(left, _LOOK_SECONDS))
         return not sender.is_alive()
 
     def _stop_listener(self) -> None:
