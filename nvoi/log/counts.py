@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
+from nvoi.log import rendering
+
 #: The name of each thread that sends. What comes from one of another process, or by way of a
 #: program's own queue, is known by it.
 SENDER = "nvoi-callback-sender"
@@ -100,7 +102,8 @@ def is_of_sender(record: logging.LogRecord) -> bool:
 
     What else is logged on a sender's thread is the program's: its finalisers run on any thread.
     """
-    name = getattr(record, "name", None)
+    name = rendering.read_field(record, "name")
     if name == LOGGER or not (isinstance(name, str) and name.startswith("urllib3")):
         return bool(name == LOGGER)
-    return is_sender() or str(getattr(record, "threadName", "")).startswith(SENDER)
+    thread = rendering.render_value(rendering.read_field(record, "threadName"))
+    return is_sender() or thread.startswith(SENDER)

@@ -336,7 +336,7 @@ def find_folder(path: str | os.PathLike[str]) -> Path | None:
 
 def read_created(record: logging.LogRecord) -> float:
     """When ``record`` was made, in Unix seconds; now, where it tells none up to the year 9999."""
-    created: object = record.created
+    created = rendering.read_field(record, "created")
     if isinstance(created, datetime):
         with suppress(OverflowError, ValueError, OSError):
             created = created.timestamp()

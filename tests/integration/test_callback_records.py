@@ -78,6 +78,7 @@ class Strange:
         {"threadName": None},
         {"threadName": Strange()},
         {"name": Strange()},
+        {"name": "urllib3.x", "threadName": Strange()},
         {"args": None},
         {"args": "text"},
         {"args": 1},
@@ -102,6 +103,23 @@ def test_a_record_with_a_field_of_any_kind_arrives_with_those_around_it(
     now = datetime.now(UTC)
     times = [datetime.fromisoformat(line["logged_at"]) for line in receiver.lines]
     assert all(abs(now - time) < timedelta(minutes=5) for time in times)
+
+
+@pytest.mark.parametrize(
+    "field", ["name", "levelno", "created", "threadName", "exc_info", "stack_info"]
+)
+def test_a_record_with_a_field_that_cannot_be_read_arrives(
+    run: Run, receiver: Receiver, field: str
+) -> None:
+    hidden = property(fail, lambda self, value: None)
+    kind = type("Hidden", (logging.LogRecord,), {field: hidden})
+    with run:
+        for taker in (run.log, run.stream.handler):
+            record = kind.__new__(kind)
+            record.__dict__.update(build_record().__dict__)
+            taker.handle(record)
+    receiver.assert_protocol()
+    assert [message.split()[0] for message in receiver.messages] == ["odd", "odd"]
 
 
 @pytest.mark.parametrize(
