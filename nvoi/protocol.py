@@ -107,32 +107,34 @@ def find_url_fault(url: str) -> str | None:
     return None
 
 
-def check_url(url: str) -> str:
+def check_url(url: object) -> str:
     """``url`` itself where it can be called.
 
     Raises:
         UsageError: it cannot, see :func:`find_url_fault`.
     """
-    if fault := find_url_fault(url):
+    given = url if isinstance(url, str) else ""
+    if fault := find_url_fault(given):
         raise UsageError(
             f"the callback URL {fault}", hint="for example https://dashboard.example.com/callbacks"
         )
-    return url
+    return given
 
 
-def check_deploy_id(deploy_id: str) -> str:
+def check_deploy_id(deploy_id: object) -> str:
     """``deploy_id`` itself where it can stand in the URL.
 
     Raises:
         UsageError: it would change the path, is no valid Unicode, or is longer than 255 bytes.
     """
-    if not _DEPLOY_ID.fullmatch(deploy_id) or len(deploy_id.encode()) > LONGEST_DEPLOY_ID:
+    given = deploy_id if isinstance(deploy_id, str) else ""
+    if not _DEPLOY_ID.fullmatch(given) or len(given.encode()) > LONGEST_DEPLOY_ID:
         raise UsageError(
             f"the deploy id {ascii(deploy_id)[:80]} cannot stand in the callback's path: it needs "
-            "1 to 255 bytes, no control characters, and is not '.' or '..'",
+            "text of 1 to 255 bytes, no control characters, and is not '.' or '..'",
             hint="set NVOI_DEPLOY_ID to a plain id",
         )
-    return deploy_id
+    return given
 
 
 def build_url(callback_url: str, deploy_id: str, kind: str) -> str:
