@@ -17,6 +17,7 @@ import secrets
 import time
 import uuid
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -90,6 +91,7 @@ _AUTHORITY = re.compile(
 _UNSAFE = re.compile(r'[\x00-\x20\x7f?#"<>\\^`{|}]|%(?![0-9A-Fa-f]{2})')
 #: What a path can hold as one segment, where it is percent-encoded.
 _DEPLOY_ID = re.compile(r"(?!\.\.?\Z)[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+_YEAR_10000 = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp() + 1
 _UNIX_SECONDS = re.compile(r"[0-9]{1,15}")
 
 
@@ -154,14 +156,20 @@ def _format_second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).isoformat().removesuffix("+00:00")
 
 
+def read_time(created: Any) -> float:
+    """The Unix seconds that a number or a datetime tells; now, where it is of no year to 9999."""
+    with suppress(Exception):
+        seconds = created.timestamp() if isinstance(created, datetime) else created
+        if 0 <= seconds < _YEAR_10000:
+            return float(seconds)
+    return time.time()
+
+
 def format_time(created: float) -> str:
-    """Unix seconds as UTC in ISO 8601, with milliseconds and ``Z``; now, where they are none."""
-    try:
-        # As a float .123 is a little less: half a microsecond is added.
-        second, milliseconds = divmod(math.floor(created * 1000 + 0.0005), 1000)
-        return f"{_format_second(second)}.{milliseconds:03d}Z"
-    except (OverflowError, ValueError, OSError):
-        return format_time(time.time())
+    """Unix seconds, as :func:`read_time` has them, as UTC in ISO 8601, to milliseconds."""
+    # As a float .123 is a little less: half a microsecond is added.
+    second, milliseconds = divmod(math.floor(created * 1000 + 0.0005), 1000)
+    return f"{_format_second(second)}.{milliseconds:03d}Z"
 
 
 def encode_line(line: Line) -> str:

@@ -10,7 +10,6 @@ import threading
 import time
 import weakref
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
 from logging.handlers import QueueHandler
 from pathlib import Path
@@ -37,9 +36,6 @@ _ENDLESS_SECONDS = 1e12
 #: With more items than this in the queue, a caller yields its turn to the listener after each.
 _CROWDED = 10_000
 
-#: In Unix seconds; the protocol writes a year in four digits.
-_YEAR_10000 = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp() + 1
-
 UNDELIVERED_DIRECTORY = Path("~/.local/state/nvoi/undelivered.d")
 
 
@@ -60,7 +56,8 @@ class LineQueueHandler(QueueHandler):
         """The line of ``record``: finished, masked and clean, whatever the record holds."""
         text = rendering.render(record) if self.formatter is None else self._format(record)
         text = masking.masker.clean_text(text)
-        return (levels.settle_level(record), read_created(record), text)
+        created = protocol.read_time(rendering.read_field(record, "created"))
+        return (levels.settle_level(record), created, text)
 
     def enqueue(self, record: Any) -> None:
         """Put ``record``, a line or any other item, into the queue."""
@@ -332,14 +329,3 @@ def find_folder(path: str | os.PathLike[str]) -> Path | None:
         return Path(path).expanduser()
     except RuntimeError:
         return None
-
-
-def read_created(record: logging.LogRecord) -> float:
-    """When ``record`` was made, in Unix seconds; now, where it tells none up to the year 9999."""
-    created = rendering.read_field(record, "created")
-    if isinstance(created, datetime):
-        with suppress(OverflowError, ValueError, OSError):
-            created = created.timestamp()
-    if isinstance(created, (int, float)) and 0 <= created < _YEAR_10000:
-        return float(created)
-    return time.time()
