@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import sys
 import threading
@@ -30,8 +29,8 @@ from nvoi.protocol import Run, StatusEvent
 
 #: Seconds that closing may take.
 BUDGET_SECONDS = 10.0
-#: A budget of this many seconds is as good as infinite.
-_ENDLESS_SECONDS = 1e12
+#: No budget is longer, in seconds: as good as infinite, and any clock can reckon with it.
+_LONGEST_BUDGET = 1e9
 
 #: With more items than this in the queue, a caller yields its turn to the listener after each.
 _CROWDED = 10_000
@@ -127,8 +126,7 @@ class SignedHTTPHandler(logging.Handler):
             protocol.check_deploy_id(deploy_id),
             Run(app and masking.clean(app), command and masking.clean(command)),
         )
-        # An integer may be too large to be reckoned with as a float.
-        self.budget = budget if budget < _ENDLESS_SECONDS else math.inf
+        self.budget = min(budget, _LONGEST_BUDGET)
         self._capacity = capacity
         self._directory = find_folder(undelivered)
         super().__init__(levels.get_level(level))
@@ -286,8 +284,7 @@ class SignedHTTPHandler(logging.Handler):
         if self._flushed is not None and began - self._flushed[1] < 1:
             began = self._flushed[0]
         # Not for ever: Ctrl-C may have come between taking this lock and what gives it back.
-        seconds = min(self.budget, threading.TIMEOUT_MAX) if blocking else 0
-        if not self._changing.acquire(timeout=seconds):
+        if not self._changing.acquire(timeout=self.budget if blocking else 0):
             return
         try:
             if self._sender.closed and self.queue_handler.queue.empty():
