@@ -191,8 +191,8 @@ _LONGEST_CHARACTER = 48
 class _Folded:
     """A text without escapes: one form for all that mean the same.
 
-    Codes are decoded, rows of white space are one space, rows of quotes one quote, backslashes
-    are gone, and characters are decomposed (Unicode's NFD).
+    Codes are decoded, rows of white space and pluses are one space, rows of quotes one quote,
+    backslashes are gone, and characters are decomposed (Unicode's NFD).
     """
 
     def __init__(self, text: str) -> None:
@@ -206,6 +206,8 @@ class _Folded:
                 self._change(_ACCENTED, lambda found: unicodedata.normalize("NFC", found[0]))
             if not self._change(_CODES, _decode):
                 break
+        # A form's data has a plus for each space, and may be in a URL itself.
+        self.text = self.text.replace("+", " ")
         self._change(_MARKS, _fold_mark)
         if not unicodedata.is_normalized("NFD", self.text):
             self._change(_FOREIGN, lambda found: unicodedata.normalize("NFD", found[0]))
@@ -304,14 +306,12 @@ def _find_forms(text: str, secrets: Iterable[Escaped]) -> Iterator[tuple[Escaped
         for span in find_all(text, secret.text):
             yield secret, span
     for begin, finish in merge(area for secret in near for area in _find_areas(text, secret)):
-        area = text[begin:finish]
-        # Also as a form's data, which has a plus for each space.
-        for folded in map(_Folded, {area, area.replace("+", " ")}):
-            for secret in near:
-                for start, end in folded.find_spans(secret.folded):
-                    # A row of quotes is folded to one, which is in every text.
-                    if end - start >= _SHORTEST_FOLDED:
-                        yield secret, (begin + start, begin + end)
+        folded = _Folded(text[begin:finish])
+        for secret in near:
+            for start, end in folded.find_spans(secret.folded):
+                # A row of quotes is folded to one, which is in every text.
+                if end - start >= _SHORTEST_FOLDED:
+                    yield secret, (begin + start, begin + end)
 
 
 def _find_areas(text: str, secret: Escaped) -> Iterator[Span]:

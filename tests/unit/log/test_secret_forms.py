@@ -330,6 +330,8 @@ FORMS: dict[str, Callable[[str], str]] = {
     "itself": str,
     "URL": lambda text: quote(text, safe=""),
     "form": quote_plus,
+    "form in a URL": lambda text: quote(quote_plus(text), safe=""),
+    "JSON in a form in a form": lambda text: quote_plus(quote_plus(json.dumps(text)[1:-1])),
     "JSON": lambda text: json.dumps(text)[1:-1],
     "JSON in JSON": lambda text: json.dumps(json.dumps(text)[1:-1])[1:-1],
     "HTML": html.escape,
