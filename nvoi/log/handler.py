@@ -240,7 +240,6 @@ class SignedHTTPHandler(logging.Handler):
 
     def reset_after_fork(self) -> None:
         """In a forked child: what waits, the numbers and the statuses are the parent's."""
-        this_process.keep_inherited(self._sender)
         self.queue_handler.queue = SimpleQueue()
         self._changing = threading.Lock()
         self._is_forked = True
