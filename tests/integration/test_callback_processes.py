@@ -188,8 +188,8 @@ def test_all_handlers_together_take_one_budget_where_the_receiver_hangs(
         assert sorted(kept) == [[message] for message in messages]
         return seconds[-1]
 
-    # Two budgets are no match for it.
-    measure(leave, budget + 2.0)
+    # To flush and to close, each for as long as lines may take, would be too long.
+    measure(leave, budget + 1.0)
 
 
 # -- forks -------------------------------------------------------------------------------------

@@ -502,6 +502,16 @@ def test_a_sign_for_the_listener_to_stop_is_never_sent(
     assert bare.requests == []
 
 
+def test_an_item_that_is_no_line_costs_no_other(run: Run, receiver: Receiver) -> None:
+    with run:
+        # As a class of the program's own may prepare it.
+        run.stream.handler.queue_handler.enqueue((logging.INFO,))
+        run.log.info("after")
+    receiver.assert_protocol()
+    assert receiver.messages == ["after"]
+    assert run.stream.stats().troubles == {"fault": 1}
+
+
 def test_what_a_finaliser_logs_on_a_sender_s_thread_arrives(
     receiver: Receiver, tmp_path: Path
 ) -> None:
