@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from tests.fakes import behaviours
 from tests.fakes.receiver import Receiver
 from tests.integration.accounts import gather, get_messages, read_records
 from tests.integration.streams import KEY, Run
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("bare_network")
 
@@ -510,6 +512,34 @@ def test_an_item_that_is_no_line_costs_no_other(run: Run, receiver: Receiver) ->
     receiver.assert_protocol()
     assert receiver.messages == ["after"]
     assert run.stream.stats().troubles == {"fault": 1}
+
+
+def test_who_hears_of_trouble_may_flush_and_close_the_handler_it_is_with(
+    apart: logging.Logger, bare: Receiver, tmp_path: Path
+) -> None:
+    handler = SignedHTTPHandler(bare.url, KEY, "run-1", budget=20.0, undelivered=tmp_path)
+    seconds: list[float] = []
+
+    class Closing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            began = time.monotonic()
+            handler.flush(PATIENCE)
+            handler.close()
+            seconds.append(time.monotonic() - began)
+
+    bare.script(behaviours.Answer(503))
+    apart.addHandler(handler)
+    hearing, callback = Closing(), logging.getLogger("nvoi.callback")
+    callback.addHandler(hearing)
+    try:
+        apart.info("one")
+        bare.wait_for(lambda it: it.messages == ["one"])
+    finally:
+        callback.removeHandler(hearing)
+        handler.close()
+    assert len(seconds) == 1
+    assert seconds[0] < PATIENCE
+    assert handler.stats().dropped == 0
 
 
 def test_what_a_finaliser_logs_on_a_sender_s_thread_arrives(
