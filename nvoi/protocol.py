@@ -17,7 +17,6 @@ import secrets
 import time
 import uuid
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -158,11 +157,11 @@ def _format_second(second: int) -> str:
 
 def read_time(created: Any) -> float:
     """The Unix seconds that a number or a datetime tells; now, where it is of no year to 9999."""
-    with suppress(Exception):
+    try:
         seconds = created.timestamp() if isinstance(created, datetime) else created
-        if 0 <= seconds < _YEAR_10000:
-            return float(seconds)
-    return time.time()
+        return float(seconds) if 0 <= seconds < _YEAR_10000 else time.time()
+    except Exception:  # noqa: BLE001 - it may be of any class, and each log call comes here
+        return time.time()
 
 
 def format_time(created: float) -> str:
