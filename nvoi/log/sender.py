@@ -31,7 +31,7 @@ FINAL_SHARE = 0.97
 #: Seconds for a thread to end that is given up and only busy.
 _GRACE_SECONDS = 0.2
 
-#: Seconds after which a wait for its end begins anew.
+#: Seconds between two looks at whether it has ended.
 _LOOK_SECONDS = 0.1
 
 #: How long the listener leaves callers alone when it has read all that there was.
@@ -88,6 +88,10 @@ class Sender:
         self._candidates: list[threading.Thread | None] = []
         self._is_started = self._is_listening = self._is_ended = False
         self._stopping = threading.Lock()
+        # Held until the thread that sends has ended. Its own join() would not do: where Ctrl-C cuts
+        # that short, Python 3.11 and 3.12 take the thread for ended.
+        self._sending = threading.Lock()
+        self._sending.acquire()
         self._left: threading.Thread | None = None
         #: Whether it is being closed, so that no thread is started any more; and whether nothing
         #: of it waits any more.
@@ -138,17 +142,15 @@ class Sender:
         finally:
             self._stop_listener()
             self._is_ended = True
+            self._sending.release()
 
     def _join(self, seconds: float) -> bool:
         """Wait for the thread that sends, which ends the listener's; False where it still runs."""
-        sender = self._candidates[0] if self._candidates else None
-        if sender is None:
-            return True
         until = read_seconds() + seconds
-        while sender.is_alive() and (left := until - read_seconds()) > 0:
+        while self.running and (left := until - read_seconds()) > 0:
             # Anew now and then: a signal that comes just before a wait does not end it.
-            sender.join(min(left, _LOOK_SECONDS))
-        return not sender.is_alive()
+            self._sending.acquire(timeout=min(left, _LOOK_SECONDS))
+        return not self.running
 
     def _stop_listener(self) -> None:
         """End the listener's thread after what is queued; it never waits for the network.

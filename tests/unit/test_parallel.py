@@ -25,7 +25,7 @@ from tests.waiting import PATIENCE, wait_until
 #: Longer than any test waits: only a cancellation ends it.
 FOREVER = 1000.0
 #: The functions that wait for others.
-WAITS = {"wait", "_wait", "_wait_for_tstate_lock", "join"}
+WAITS = {"wait", "_wait", "_join"}
 
 
 def test_one_failure_is_raised_as_it_is_when_all_have_ended() -> None:
