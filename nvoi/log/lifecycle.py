@@ -87,12 +87,14 @@ class ThisProcess:
 
     def reset_after_fork(self) -> None:
         # Python keeps what threads that are not there have in their frames, and so no lock is
-        # ever collected that one of them holds.
+        # ever collected that one of them holds. A handler that is collected would have its
+        # parent's sender deliver what waits, here too: first each gets one of its own.
+        handlers = self._list_handlers()
         self._open.clear()
         self.ending_since = self._finalizer = None
         self._forget_termination()
         masking.masker.reset_lock()
-        for handler in self._list_handlers():
+        for handler in handlers:
             handler.reset_after_fork()
         self._close_at_child_end()
 

@@ -240,6 +240,14 @@ def test_what_a_child_cannot_deliver_is_kept_beside_what_its_parent_cannot(
     assert sorted(states) == ["completed", "started"]
 
 
+def test_what_a_run_has_that_only_nvoi_knows_of_is_its_parent_s_to_send(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    assert run(embedder.fork_with_a_run_that_nobody_has, receiver, tmp_path) == (0, "", "")
+    assert receiver.messages == ["parent"]
+    assert get_states(receiver) == ["started", "failed"]
+
+
 # -- logging that is set up anew ---------------------------------------------------------------
 
 
