@@ -191,8 +191,8 @@ _LONGEST_CHARACTER = 48
 class _Folded:
     """A text without escapes: one form for all that mean the same.
 
-    Codes are decoded, rows of white space and pluses are one space, rows of quotes one quote,
-    backslashes are gone, and characters are decomposed (Unicode's NFD).
+    Codes are decoded, rows of white space are one space, rows of quotes one quote, backslashes
+    are gone, and characters are decomposed (Unicode's NFD).
     """
 
     def __init__(self, text: str) -> None:
@@ -206,8 +206,6 @@ class _Folded:
                 self._change(_ACCENTED, lambda found: unicodedata.normalize("NFC", found[0]))
             if not self._change(_CODES, _decode):
                 break
-        # A form's data has a plus for each space, and may be in a URL itself.
-        self.text = self.text.replace("+", " ")
         self._change(_MARKS, _fold_mark)
         if not unicodedata.is_normalized("NFD", self.text):
             self._change(_FOREIGN, lambda found: unicodedata.normalize("NFD", found[0]))
@@ -228,10 +226,11 @@ class _Folded:
             self._starts, self._ends = starts + self._starts[end:], ends + self._ends[end:]
         return bool(pieces)
 
-    def find_spans(self, folded: str) -> Iterator[Span]:
-        """Where ``folded`` stands, start and end in the text as it was."""
-        for start, end in find_all(self.text, folded):
-            yield self._starts[start], self._ends[end - 1]
+    def find_spans(self, forms: Iterable[str]) -> Iterator[Span]:
+        """Where one of ``forms`` stands, start and end in the text as it was."""
+        for form in forms:
+            for start, end in find_all(self.text, form):
+                yield self._starts[start], self._ends[end - 1]
 
 
 def _decode(found: re.Match[str]) -> str:
@@ -267,7 +266,9 @@ class Escaped:
         self.text = text
         # Backslashes at the end are folded with what follows them: they are left out.
         bare = text.rstrip("\\")
-        self.folded = _Folded(bare if len(bare) >= _SHORTEST_FOLDED else text).text
+        bare = bare if len(bare) >= _SHORTEST_FOLDED else text
+        #: Itself, and as a form's data, which has a plus for each space.
+        self.folded = {_Folded(each).text for each in (bare, bare.replace(" ", "+"))}
         # Unicode takes the sign of a Kelvin for the letter K; no other is one of ASCII's.
         composed = unicodedata.normalize("NFC", text.replace("\N{KELVIN SIGN}", " "))
         untouched = _MARKS.sub(" ", _CODES.sub(" ", composed))
