@@ -168,8 +168,8 @@ class SignedHTTPHandler(logging.Handler):
             return True
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue ``record``, unless it is of some sender's own work."""
-        if is_of_sender(record):
+        """Queue ``record``, unless it is of some sender's own work, or the run is over."""
+        if self._counts.is_over or is_of_sender(record):
             return
         if self._sender.is_closing:
             self._reopen()
@@ -283,7 +283,8 @@ class SignedHTTPHandler(logging.Handler):
         if self._flushed is not None and began - self._flushed[1] < 1:
             began = self._flushed[0]
         # Not for ever: Ctrl-C may have come between taking this lock and what gives it back.
-        if not self._changing.acquire(timeout=self.budget if blocking else 0):
+        seconds = min(self.budget, _LONGEST_BUDGET) if blocking else 0
+        if not self._changing.acquire(timeout=seconds):
             return
         try:
             if self._sender.closed and self.queue_handler.queue.empty():

@@ -450,7 +450,9 @@ def test_nothing_follows_the_end_of_a_run_whoever_has_its_handler(
     apart.addHandler(run.stream.handler)
     with run:
         apart.info("one")
+    threads = threading.enumerate()
     apart.info("late")
+    assert set(threading.enumerate()) <= set(threads)
     if (child := os.fork()) == 0:
         apart.info("late in a child")
         run.stream.handler.close()
