@@ -134,6 +134,9 @@ def test_a_budget_may_be_as_long_as_it_takes(
     receiver.assert_protocol()
     assert receiver.messages == ["one", "two"]
     assert run.stream.stats().terminal_delivered
+    # A program may set it later, and the process end by it.
+    run.stream.handler.budget = budget
+    run.stream.handler.close(blocking=True)
 
 
 def test_a_budget_of_nothing_keeps_all_in_the_file(receiver: Receiver, tmp_path: Path) -> None:
