@@ -103,7 +103,10 @@ def is_of_sender(record: logging.LogRecord) -> bool:
     What else is logged on a sender's thread is the program's: its finalisers run on any thread.
     """
     name = rendering.read_field(record, "name")
-    if name == LOGGER or not (isinstance(name, str) and name.startswith("urllib3")):
-        return bool(name == LOGGER)
+    # It may be of anybody's class, and compare in any way.
+    if type(name) is not str:
+        return False
+    if not name.startswith("urllib3"):
+        return name == LOGGER
     thread = rendering.render_value(rendering.read_field(record, "threadName"))
     return is_sender() or thread.startswith(SENDER)
