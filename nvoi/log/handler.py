@@ -119,6 +119,7 @@ class SignedHTTPHandler(logging.Handler):
     ) -> None:
         # All is checked before the handler is one of logging's: a refused one leaves nothing.
         check_arguments(key, budget, capacity)
+        number = levels.get_level(level)
         self._destination = Destination(
             protocol.check_url(url),
             # It may be of a class that hides it.
@@ -129,13 +130,14 @@ class SignedHTTPHandler(logging.Handler):
         self.budget = min(budget, _LONGEST_BUDGET)
         self._capacity = capacity
         self._directory = find_folder(undelivered)
-        super().__init__(levels.get_level(level))
         masking.add_secrets(key, *network.find_secrets(url))
         self.queue_handler = LineQueueHandler()
         # Held to close and to reopen. Only who ends the process waits for it: a signal handler may
         # come here again.
         self._changing = threading.Lock()
         self._reset()
+        # Whoever forks meanwhile has all that logging knows of flushed at its end.
+        super().__init__(number)
         if self._directory is None:
             text = "there is no home folder; what cannot be delivered goes to the temporary folder"
             self._counts.note_trouble("folder", text)
