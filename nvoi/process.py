@@ -68,6 +68,17 @@ def ask(
     return done.stdout.decode(errors="replace") if done.returncode == 0 else None
 
 
+def join(process: subprocess.Popen[bytes]) -> int:
+    """The exit code of a command, however long it takes.
+
+    Its own wait would not hear of a signal that comes just before it begins.
+    """
+    while process.poll() is None:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(LOOK_SECONDS)
+    return process.returncode
+
+
 def end_tree(process: subprocess.Popen[bytes], what: str = "a command") -> None:
     """End a command and all below it: SIGTERM to its group, after 5 s SIGKILL to what is left."""
     below = list_descendants(process.pid)

@@ -90,6 +90,7 @@ _AUTHORITY = re.compile(
 _UNSAFE = re.compile(r'[\x00-\x20\x7f?#"<>\\^`{|}]|%(?![0-9A-Fa-f]{2})')
 #: What a path can hold as one segment, where it is percent-encoded.
 _DEPLOY_ID = re.compile(r"(?!\.\.?\Z)[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+_YEAR_10000 = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp() + 1
 _UNIX_SECONDS = re.compile(r"[0-9]{1,15}")
 
 
@@ -107,32 +108,34 @@ def find_url_fault(url: str) -> str | None:
     return None
 
 
-def check_url(url: str) -> str:
+def check_url(url: object) -> str:
     """``url`` itself where it can be called.
 
     Raises:
         UsageError: it cannot, see :func:`find_url_fault`.
     """
-    if fault := find_url_fault(url):
+    given = url if isinstance(url, str) else ""
+    if fault := find_url_fault(given):
         raise UsageError(
             f"the callback URL {fault}", hint="for example https://dashboard.example.com/callbacks"
         )
-    return url
+    return given
 
 
-def check_deploy_id(deploy_id: str) -> str:
+def check_deploy_id(deploy_id: object) -> str:
     """``deploy_id`` itself where it can stand in the URL.
 
     Raises:
         UsageError: it would change the path, is no valid Unicode, or is longer than 255 bytes.
     """
-    if not _DEPLOY_ID.fullmatch(deploy_id) or len(deploy_id.encode()) > LONGEST_DEPLOY_ID:
+    given = deploy_id if isinstance(deploy_id, str) else ""
+    if not _DEPLOY_ID.fullmatch(given) or len(given.encode()) > LONGEST_DEPLOY_ID:
         raise UsageError(
             f"the deploy id {ascii(deploy_id)[:80]} cannot stand in the callback's path: it needs "
-            "1 to 255 bytes, no control characters, and is not '.' or '..'",
+            "text of 1 to 255 bytes, no control characters, and is not '.' or '..'",
             hint="set NVOI_DEPLOY_ID to a plain id",
         )
-    return deploy_id
+    return given
 
 
 def build_url(callback_url: str, deploy_id: str, kind: str) -> str:
@@ -152,14 +155,20 @@ def _format_second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).isoformat().removesuffix("+00:00")
 
 
-def format_time(created: float) -> str:
-    """Unix seconds as UTC in ISO 8601, with milliseconds and ``Z``; now, where they are none."""
+def read_time(created: Any) -> float:
+    """The Unix seconds that a number or a datetime tells; now, where it is of no year to 9999."""
     try:
-        # As a float .123 is a little less: half a microsecond is added.
-        second, milliseconds = divmod(math.floor(created * 1000 + 0.0005), 1000)
-        return f"{_format_second(second)}.{milliseconds:03d}Z"
-    except (OverflowError, ValueError, OSError):
-        return format_time(time.time())
+        seconds = created.timestamp() if isinstance(created, datetime) else created
+        return float(seconds) if 0 <= seconds < _YEAR_10000 else time.time()
+    except Exception:  # noqa: BLE001 - it may be of any class, and each log call comes here
+        return time.time()
+
+
+def format_time(created: float) -> str:
+    """Unix seconds, as :func:`read_time` has them, as UTC in ISO 8601, to milliseconds."""
+    # As a float .123 is a little less: half a microsecond is added.
+    second, milliseconds = divmod(math.floor(created * 1000 + 0.0005), 1000)
+    return f"{_format_second(second)}.{milliseconds:03d}Z"
 
 
 def encode_line(line: Line) -> str:

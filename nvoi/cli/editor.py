@@ -19,6 +19,7 @@ from pathlib import Path
 from nvoi.config.nodes import decode
 from nvoi.errors import ConfigError, UsageError
 from nvoi.files import read_file
+from nvoi.process import join
 from nvoi.signals import Interruption
 
 FILENAME = "deploy.yml"
@@ -149,7 +150,7 @@ class Editor:
         if self._received:
             # It came while the process was started.
             self._stop()
-        code = self._process.wait()
+        code = join(self._process)
         self._process = None
         if self._timer:
             self._timer.cancel()

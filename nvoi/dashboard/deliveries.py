@@ -113,6 +113,7 @@ class LogBatch(NamedTuple):
 
 Body = LogBatch | Started | Completed | Failed
 
+_HALF_PAIR = re.compile(rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])")
 _LOGS = msgspec.json.Decoder(_Logs)
 _STATUS: msgspec.json.Decoder[Started | Completed | Failed] = msgspec.json.Decoder(
     Started | Completed | Failed
@@ -263,7 +264,9 @@ def parse_body(kind: Kind, body: bytes, headers: Mapping[str, str]) -> Body:
     except msgspec.ValidationError as error:
         raise _explain(str(error)) from None
     except msgspec.DecodeError as error:
-        raise ProtocolViolation("", f"the body is not JSON: {error}") from None
+        # Of half a pair at the end of a string msgspec says that the body is not whole.
+        reason = "half of a surrogate pair" if _HALF_PAIR.search(body) else error
+        raise ProtocolViolation("", f"the body is not JSON: {reason}") from None
     except UnicodeDecodeError:
         raise ProtocolViolation("", "the body is not UTF-8") from None
     except RecursionError:

@@ -26,6 +26,7 @@ from nvoi.demo.watcher import DASHBOARD_PORT, Watcher, check_app, check_deploy, 
 from nvoi.errors import NvoiError
 from nvoi.folders import remove_tree
 from nvoi.log.levels import get_logger
+from nvoi.process import join
 from nvoi.secret import Secret
 from nvoi.signals import Signals
 from nvoi.targets.local.processes import find_marked, stop_processes
@@ -106,7 +107,7 @@ def delete(place: Place) -> None:
     output = place.folder / "delete.log"
     words = ["delete", "--yes", "--delete-volumes", "--quiet", *place.options]
     with start(place, words, output=output) as process:
-        code = process.wait()
+        code = join(process)
     if code != 0:
         raise NvoiError(f"nvoi delete ended with exit code {code}\n{read(output)}")
 
@@ -149,7 +150,7 @@ def deploy(place: Place, watcher: Watcher, demo: Demo, deploy_id: str, *, expect
     with start(place, ["deploy", *place.options], NVOI_DEPLOY_ID=deploy_id) as process:
         if demo.open_page is not None and deploy_id == FIRST:
             open_when_seen(demo.open_page, watcher, demo.say)
-        code = process.wait()
+        code = join(process)
     if code != expected:
         raise NvoiError(f"nvoi deploy ended with exit code {code}, and {expected} was expected")
 
@@ -182,5 +183,5 @@ def wait(place: Place, watcher: Watcher, demo: Demo) -> None:
     )
     # A signal is how the demo is meant to end.
     with suppress(KeyboardInterrupt):
-        code = watcher.process.wait()
+        code = join(watcher.process)
         raise NvoiError(f"the dashboard ended with exit code {code}")

@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
@@ -50,7 +51,8 @@ class ConsoleFormatter(logging.Formatter):
         self._palette = palette
 
     def format(self, record: logging.LogRecord) -> str:
-        prefix = f"[{self.formatTime(record, '%H:%M:%S')}] [{record.levelname}]"
+        created = time.strftime("%H:%M:%S", self.converter(protocol.read_time(record.created)))
+        prefix = f"[{created}] [{record.levelname}]"
         if colour := self._palette.get(protocol.name_level(record.levelno)):
             prefix = f"{colour}{prefix}\x1b[0m"
         return f"{prefix} {masking.masker.clean_text(rendering.render(record), rendering.escape)}"
@@ -66,7 +68,7 @@ class JSONFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return encode_json(
             {
-                "time": protocol.format_time(record.created),
+                "time": protocol.format_time(protocol.read_time(record.created)),
                 "level": protocol.name_level(record.levelno),
                 "message": masking.masker.clean_text(rendering.render(record)),
                 "logger": record.name,

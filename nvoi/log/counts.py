@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
+from nvoi.log import rendering
+
 #: The name of each thread that sends. What comes from one of another process, or by way of a
 #: program's own queue, is known by it.
 SENDER = "nvoi-callback-sender"
@@ -54,6 +56,8 @@ class Counts(Stats):
     tell: Callable[[str], None]
     #: The number of the last record that was taken out of the buffer.
     numbered: int = 0
+    #: Whether the run has its terminal status, after which nothing may follow.
+    is_over: bool = False
 
     def note_trouble(self, kind: str, text: str) -> None:
         """Count a trouble, and tell it if it is the first of its kind."""
@@ -98,7 +102,11 @@ def is_of_sender(record: logging.LogRecord) -> bool:
 
     What else is logged on a sender's thread is the program's: its finalisers run on any thread.
     """
-    name = getattr(record, "name", None)
-    if name == LOGGER or not (isinstance(name, str) and name.startswith("urllib3")):
-        return bool(name == LOGGER)
-    return is_sender() or str(getattr(record, "threadName", "")).startswith(SENDER)
+    name = rendering.read_field(record, "name")
+    # It may be of anybody's class, and compare in any way.
+    if type(name) is not str:
+        return False
+    if not name.startswith("urllib3"):
+        return name == LOGGER
+    thread = rendering.render_value(rendering.read_field(record, "threadName"))
+    return is_sender() or thread.startswith(SENDER)

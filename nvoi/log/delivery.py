@@ -91,8 +91,6 @@ class Delivery:
         may be sending meanwhile.
         """
         self._logs_until, self._final_until = logs_until, final_until
-        for piece in list(self.pending)[:1]:
-            self._transport.deadline = min(self._transport.deadline, self._get_until(piece))
         if not self._closing:
             self._closing = True
             self._hurry.release()
@@ -164,7 +162,7 @@ class Delivery:
         )
         self.counts.requests += 1
         url = protocol.build_url(destination.url, destination.deploy_id, piece.kind)
-        return self._transport.post(url, body, headers, self._get_until(piece))
+        return self._transport.post(url, body, headers, lambda: self._get_until(piece))
 
     def _judge(self, piece: Request, answer: Answer) -> None:
         status = answer.status

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import sys
 import threading
 import time
 import weakref
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
 from logging.handlers import QueueHandler
 from pathlib import Path
@@ -31,14 +29,11 @@ from nvoi.protocol import Run, StatusEvent
 
 #: Seconds that closing may take.
 BUDGET_SECONDS = 10.0
-#: A budget of this many seconds is as good as infinite.
-_ENDLESS_SECONDS = 1e12
+#: No budget is longer, in seconds: as good as infinite, and any clock can reckon with it.
+_LONGEST_BUDGET = 1e9
 
 #: With more items than this in the queue, a caller yields its turn to the listener after each.
 _CROWDED = 10_000
-
-#: In Unix seconds; the protocol writes a year in four digits.
-_YEAR_10000 = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp() + 1
 
 UNDELIVERED_DIRECTORY = Path("~/.local/state/nvoi/undelivered.d")
 
@@ -60,7 +55,8 @@ class LineQueueHandler(QueueHandler):
         """The line of ``record``: finished, masked and clean, whatever the record holds."""
         text = rendering.render(record) if self.formatter is None else self._format(record)
         text = masking.masker.clean_text(text)
-        return (levels.settle_level(record), read_created(record), text)
+        created = protocol.read_time(rendering.read_field(record, "created"))
+        return (levels.settle_level(record), created, text)
 
     def enqueue(self, record: Any) -> None:
         """Put ``record``, a line or any other item, into the queue."""
@@ -105,8 +101,6 @@ class SignedHTTPHandler(logging.Handler):
 
     #: True while a stream is open by it: only the stream closes it.
     is_streaming = False
-    # Once the run has its terminal status, nothing may follow it.
-    _is_over = False
     _is_forked = False
     _finalizer: weakref.finalize[[], SignedHTTPHandler] | None = None
 
@@ -125,24 +119,25 @@ class SignedHTTPHandler(logging.Handler):
     ) -> None:
         # All is checked before the handler is one of logging's: a refused one leaves nothing.
         check_arguments(key, budget, capacity)
+        number = levels.get_level(level)
         self._destination = Destination(
             protocol.check_url(url),
             # It may be of a class that hides it.
             str.__str__(key),
             protocol.check_deploy_id(deploy_id),
-            Run(app and str(app), command and str(command)),
+            Run(app and masking.clean(app), command and masking.clean(command)),
         )
-        # An integer may be too large to be reckoned with as a float.
-        self.budget = budget if budget < _ENDLESS_SECONDS else math.inf
+        self.budget = min(budget, _LONGEST_BUDGET)
         self._capacity = capacity
         self._directory = find_folder(undelivered)
-        super().__init__(levels.get_level(level))
         masking.add_secrets(key, *network.find_secrets(url))
         self.queue_handler = LineQueueHandler()
         # Held to close and to reopen. Only who ends the process waits for it: a signal handler may
         # come here again.
         self._changing = threading.Lock()
         self._reset()
+        # Whoever forks meanwhile has all that logging knows of flushed at its end.
+        super().__init__(number)
         if self._directory is None:
             text = "there is no home folder; what cannot be delivered goes to the temporary folder"
             self._counts.note_trouble("folder", text)
@@ -175,8 +170,8 @@ class SignedHTTPHandler(logging.Handler):
             return True
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue ``record``, unless it is of some sender's own work."""
-        if self._is_over or is_of_sender(record):
+        """Queue ``record``, unless it is of some sender's own work, or the run is over."""
+        if self._counts.is_over or is_of_sender(record):
             return
         if self._sender.is_closing:
             self._reopen()
@@ -192,7 +187,7 @@ class SignedHTTPHandler(logging.Handler):
         if self._is_forked:
             return
         if event.terminal:
-            self._is_over, self.is_streaming = True, False
+            self.is_streaming = False
         self.queue_handler.enqueue(event)
         self._ensure_running()
 
@@ -247,13 +242,14 @@ class SignedHTTPHandler(logging.Handler):
 
     def reset_after_fork(self) -> None:
         """In a forked child: what waits, the numbers and the statuses are the parent's."""
-        this_process.keep_inherited(self._sender)
         self.queue_handler.queue = SimpleQueue()
         self._changing = threading.Lock()
         self._is_forked = True
         # The stream stays open in the parent; here, whoever closes means it.
         self.is_streaming = False
+        is_over = self._counts.is_over
         self._reset()
+        self._counts.is_over = is_over
 
     # -- the end ---------------------------------------------------------------------------
 
@@ -289,7 +285,7 @@ class SignedHTTPHandler(logging.Handler):
         if self._flushed is not None and began - self._flushed[1] < 1:
             began = self._flushed[0]
         # Not for ever: Ctrl-C may have come between taking this lock and what gives it back.
-        seconds = min(self.budget, threading.TIMEOUT_MAX) if blocking else 0
+        seconds = min(self.budget, _LONGEST_BUDGET) if blocking else 0
         if not self._changing.acquire(timeout=seconds):
             return
         try:
@@ -332,14 +328,3 @@ def find_folder(path: str | os.PathLike[str]) -> Path | None:
         return Path(path).expanduser()
     except RuntimeError:
         return None
-
-
-def read_created(record: logging.LogRecord) -> float:
-    """When ``record`` was made, in Unix seconds; now, where it tells none up to the year 9999."""
-    created: object = record.created
-    if isinstance(created, datetime):
-        with suppress(OverflowError, ValueError, OSError):
-            created = created.timestamp()
-    if isinstance(created, (int, float)) and 0 <= created < _YEAR_10000:
-        return float(created)
-    return time.time()

@@ -260,8 +260,9 @@ def build_class(base: type[logging.Logger]) -> type[logging.Logger]:
 
 
 def promote(logger: logging.Logger) -> None:
-    # A class of another layout stays: its logger is streamed, and neither opened nor protected.
-    with contextlib.suppress(TypeError):
+    # A class of another layout, or that lets no other be made of it, stays: its logger is
+    # streamed, and neither opened nor protected.
+    with contextlib.suppress(Exception):
         logger.__class__ = build_class(type(logger))
 
 

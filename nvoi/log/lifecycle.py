@@ -44,7 +44,6 @@ class ThisProcess:
         # also while another thread goes through it.
         self._handlers: set[weakref.ref[Watched]] = set()
         self._open: set[Closable] = set()
-        self._inherited: list[object] = []
         self._is_called_back = False
         # What closes all handlers at the end of a child of multiprocessing.
         self._finalizer: Any = None
@@ -87,19 +86,17 @@ class ThisProcess:
     # -- children --------------------------------------------------------------------------
 
     def reset_after_fork(self) -> None:
-        # Their locks may be held by threads that are not there: none may ever be collected.
-        self._inherited.extend(self._open)
+        # Python keeps what threads that are not there have in their frames, and so no lock is
+        # ever collected that one of them holds. A handler that is collected would have its
+        # parent's sender deliver what waits, here too: first each gets one of its own.
+        handlers = self._list_handlers()
         self._open.clear()
         self.ending_since = self._finalizer = None
         self._forget_termination()
         masking.masker.reset_lock()
-        for handler in self._list_handlers():
+        for handler in handlers:
             handler.reset_after_fork()
         self._close_at_child_end()
-
-    def keep_inherited(self, sender: object) -> None:
-        """Keep a sender of the process that this one was forked from, for ever."""
-        self._inherited.append(sender)
 
     def _close_at_child_end(self) -> None:
         """Close all handlers where this is a child of multiprocessing, or becomes one, and ends.

@@ -398,6 +398,11 @@ class MaskingFilter(logging.Filter):
 masker = Masker()
 
 
+def clean(value: object) -> str:
+    """A text of a run's own, masked and without terminal codes, as messages are."""
+    return masker.clean_text(rendering.render_value(value))
+
+
 def add_secrets(*secrets: str | bytes | None) -> None:
     """Mask these values in every record of nvoi's loggers from now on; as :meth:`Masker.add`."""
     masker.add(secrets)

@@ -36,7 +36,7 @@ def render_message(record: logging.LogRecord) -> str:
     """``record``'s message with its arguments, or both side by side where they do not fit."""
     message = find_message(record)
     if message is None:
-        msg, args = _read(record, "msg"), _read(record, "args")
+        msg, args = read_field(record, "msg"), read_field(record, "args")
         return f"{render_value(msg)} {_render_arguments(args)}"
     return message
 
@@ -52,7 +52,7 @@ def find_message(record: logging.LogRecord) -> str | None:
     return message if type(message) is str else render_value(message)
 
 
-def _read(record: logging.LogRecord, name: str) -> object:
+def read_field(record: logging.LogRecord, name: str) -> object:
     """A field of a record, which may be of anybody's class; None where it cannot be read."""
     try:
         return getattr(record, name, None)
@@ -90,8 +90,8 @@ def render_traceback(record: logging.LogRecord) -> str:
     """The traceback and the stack of ``record``, or ``""``."""
     if not has_details(record):
         return ""
-    trace = _read(record, "exc_text") or _format_exception(_read(record, "exc_info"))
-    parts = (trace, _read(record, "stack_info"))
+    trace = read_field(record, "exc_text") or _format_exception(read_field(record, "exc_info"))
+    parts = (trace, read_field(record, "stack_info"))
     return "\n".join(render_value(part) for part in parts if part)
 
 

@@ -226,10 +226,11 @@ class _Folded:
             self._starts, self._ends = starts + self._starts[end:], ends + self._ends[end:]
         return bool(pieces)
 
-    def find_spans(self, folded: str) -> Iterator[Span]:
-        """Where ``folded`` stands, start and end in the text as it was."""
-        for start, end in find_all(self.text, folded):
-            yield self._starts[start], self._ends[end - 1]
+    def find_spans(self, forms: Iterable[str]) -> Iterator[Span]:
+        """Where one of ``forms`` stands, start and end in the text as it was."""
+        for form in forms:
+            for start, end in find_all(self.text, form):
+                yield self._starts[start], self._ends[end - 1]
 
 
 def _decode(found: re.Match[str]) -> str:
@@ -265,7 +266,9 @@ class Escaped:
         self.text = text
         # Backslashes at the end are folded with what follows them: they are left out.
         bare = text.rstrip("\\")
-        self.folded = _Folded(bare if len(bare) >= _SHORTEST_FOLDED else text).text
+        bare = bare if len(bare) >= _SHORTEST_FOLDED else text
+        #: Itself, and as a form's data, which has a plus for each space.
+        self.folded = {_Folded(each).text for each in (bare, bare.replace(" ", "+"))}
         # Unicode takes the sign of a Kelvin for the letter K; no other is one of ASCII's.
         composed = unicodedata.normalize("NFC", text.replace("\N{KELVIN SIGN}", " "))
         untouched = _MARKS.sub(" ", _CODES.sub(" ", composed))
@@ -304,14 +307,12 @@ def _find_forms(text: str, secrets: Iterable[Escaped]) -> Iterator[tuple[Escaped
         for span in find_all(text, secret.text):
             yield secret, span
     for begin, finish in merge(area for secret in near for area in _find_areas(text, secret)):
-        area = text[begin:finish]
-        # Also as a form's data, which has a plus for each space.
-        for folded in map(_Folded, {area, area.replace("+", " ")}):
-            for secret in near:
-                for start, end in folded.find_spans(secret.folded):
-                    # A row of quotes is folded to one, which is in every text.
-                    if end - start >= _SHORTEST_FOLDED:
-                        yield secret, (begin + start, begin + end)
+        folded = _Folded(text[begin:finish])
+        for secret in near:
+            for start, end in folded.find_spans(secret.folded):
+                # A row of quotes is folded to one, which is in every text.
+                if end - start >= _SHORTEST_FOLDED:
+                    yield secret, (begin + start, begin + end)
 
 
 def _find_areas(text: str, secret: Escaped) -> Iterator[Span]:

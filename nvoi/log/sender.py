@@ -31,6 +31,9 @@ FINAL_SHARE = 0.97
 #: Seconds for a thread to end that is given up and only busy.
 _GRACE_SECONDS = 0.2
 
+#: Seconds between two looks at whether it has ended.
+_LOOK_SECONDS = 0.1
+
 #: How long the listener leaves callers alone when it has read all that there was.
 _GATHER_SECONDS = 0.01
 
@@ -83,8 +86,12 @@ class Sender:
         # The first of these is the thread that sends; None is whoever closes before there is one.
         # A list and no lock: nothing that Ctrl-C may cut in two.
         self._candidates: list[threading.Thread | None] = []
-        self._is_started = self._is_listening = self._is_ended = self._is_over = False
+        self._is_started = self._is_listening = self._is_ended = False
         self._stopping = threading.Lock()
+        # Held until the thread that sends has ended. Its own join() would not do: where Ctrl-C cuts
+        # that short, Python 3.11 and 3.12 take the thread for ended.
+        self._sending = threading.Lock()
+        self._sending.acquire()
         self._left: threading.Thread | None = None
         #: Whether it is being closed, so that no thread is started any more; and whether nothing
         #: of it waits any more.
@@ -135,14 +142,15 @@ class Sender:
         finally:
             self._stop_listener()
             self._is_ended = True
+            self._sending.release()
 
     def _join(self, seconds: float) -> bool:
         """Wait for the thread that sends, which ends the listener's; False where it still runs."""
-        sender = self._candidates[0] if self._candidates else None
-        if sender is None:
-            return True
-        sender.join(min(max(0.0, seconds), threading.TIMEOUT_MAX))
-        return not sender.is_alive()
+        until = read_seconds() + seconds
+        while self.running and (left := until - read_seconds()) > 0:
+            # Anew now and then: a signal that comes just before a wait does not end it.
+            self._sending.acquire(timeout=min(left, _LOOK_SECONDS))
+        return not self.running
 
     def _stop_listener(self) -> None:
         """End the listener's thread after what is queued; it never waits for the network.
@@ -159,12 +167,11 @@ class Sender:
         try:
             if isinstance(item, End):
                 self._end_by(item)
-            elif self._is_over and not isinstance(item, Barrier):
-                # A log call and the end of the run met, or Ctrl-C cut in two what ended it;
-                # nothing follows the terminal status.
+            elif self._counts.is_over and not isinstance(item, Barrier):
+                # A log call and the end of the run met, or Ctrl-C cut in two what ended it.
                 return
             elif isinstance(item, StatusEvent):
-                self._is_over = item.terminal
+                self._counts.is_over = item.terminal
             self._buffer.append(item)
         except Exception as error:  # noqa: BLE001 - the next item comes, whatever becomes of this
             self._note_fault(error)

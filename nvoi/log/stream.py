@@ -140,7 +140,7 @@ class CallbackStream:
                 self._start({**self._context, **context})
 
     def _start(self, context: Mapping[str, object]) -> None:
-        cleaned = {key: clean(value) for key, value in context.items() if value}
+        cleaned = {key: masking.clean(value) for key, value in context.items() if value}
         event = protocol.build_started(cleaned)
         self._started = True
         # First of all: whatever interrupts the rest, the run has an end.
@@ -162,7 +162,7 @@ class CallbackStream:
             duration_seconds: how long the run took; since ``started`` where left out.
         """
         duration = read_seconds() - self._began if duration_seconds is None else duration_seconds
-        cleaned = [(clean(name), clean(host)) for name, host in tunnels or ()]
+        cleaned = [(masking.clean(name), masking.clean(host)) for name, host in tunnels or ()]
         self._end(protocol.build_completed(cleaned, duration))
 
     def failed(self, error: str, *, cancelled: bool = False) -> None:
@@ -175,7 +175,7 @@ class CallbackStream:
         if cancelled:
             self.handler.budget = min(self.handler.budget, INTERRUPTED_SECONDS)
         reason = protocol.CANCELLED if cancelled else None
-        self._end(protocol.build_failed(clean(error), reason=reason))
+        self._end(protocol.build_failed(masking.clean(error), reason=reason))
 
     def close(self) -> None:
         """Close; a run that has not ended by then has failed."""
@@ -220,8 +220,3 @@ class CallbackStream:
         if self.undelivered_file is not None:
             text += f". Send the rest later with: nvoi resend {self.undelivered_file}"
         tell(level, "%s", text)
-
-
-def clean(value: object) -> str:
-    """A status's text, masked and without terminal codes, as messages are."""
-    return masking.masker.clean_text(rendering.render_value(value))

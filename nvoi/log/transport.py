@@ -1,7 +1,7 @@
 """One POST at a time over urllib3: keep-alive, TLS verified, each attempt bounded as a whole.
 
 urllib3's time-outs are per read, so that a receiver which answers a byte a second holds a
-request for as long as it likes. Here every read of an answer also looks at a deadline,
+request for as long as it likes. Here every read of an answer also asks when it has to end,
 which another thread may bring forward while the request is under way.
 """
 
@@ -139,19 +139,22 @@ class Transport:
         self._environ = os.environ if environ is None else environ
         self._connect_seconds = connect_seconds
         self._url = url
-        #: When the attempt ends, in :func:`read_seconds`; another thread may bring it forward.
-        self.deadline = float("inf")
+        #: When the attempt ends, in :func:`read_seconds`, whatever ``find_until`` says.
+        self._deadline = float("inf")
+        self._find_until: Callable[[], float] = lambda: float("inf")
         self._manager: urllib3.PoolManager | None = None
 
-    def post(self, url: str, body: bytes, headers: Mapping[str, str], until: float) -> Answer:
-        """Send ``body`` and wait for the answer, at most ``until``, in :func:`read_seconds`.
+    def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], find_until: Callable[[], float]
+    ) -> Answer:
+        """Send ``body`` and wait for the answer, at most until what ``find_until`` says meanwhile.
 
         Raises:
             TransportError: no connection, no answer, or none that is HTTP.
         """
         began = read_seconds()
-        self.deadline = min(until, began + TOTAL_SECONDS)
-        connect = min(self._connect_seconds, self.deadline - began)
+        self._find_until, self._deadline = find_until, began + TOTAL_SECONDS
+        connect = min(self._connect_seconds, self._find_deadline() - began)
         if connect <= 0:
             raise TransportError("timeout", "no time was left for an attempt")
         manager = self._get_manager()
@@ -179,7 +182,7 @@ class Transport:
     def _read(self, response: urllib3.BaseHTTPResponse) -> Answer:
         # The answer is in its status. A body that is read whole gives its connection back; one
         # that is slow or long is not worth the wait, and costs it.
-        self.deadline = min(self.deadline, read_seconds() + _BODY_SECONDS)
+        self._deadline = min(self._deadline, read_seconds() + _BODY_SECONDS)
         with contextlib.suppress(exceptions.HTTPError, OSError):
             response.read(_BODY_BYTES, decode_content=False)
         response.close()
@@ -190,7 +193,7 @@ class Transport:
         given = sock.gettimeout()
         idle_at = read_seconds() + READ_SECONDS
         try:
-            while (remaining := min(self.deadline, idle_at) - read_seconds()) > 0:
+            while (remaining := min(self._find_deadline(), idle_at) - read_seconds()) > 0:
                 sock.settimeout(min(remaining, _SLICE_SECONDS))
                 with contextlib.suppress(TimeoutError):
                     return act(data)
@@ -198,6 +201,9 @@ class Transport:
             # A handshake for TLS may follow, which takes the time of connecting.
             sock.settimeout(given)
         raise TimeoutError("the time for it is up")
+
+    def _find_deadline(self) -> float:
+        return min(self._deadline, self._find_until())
 
     def close(self) -> None:
         if self._manager is not None:

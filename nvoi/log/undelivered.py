@@ -13,6 +13,7 @@ import re
 import tempfile
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,11 +38,7 @@ class UndeliveredFile:
             "callback_url": url,
             "deploy_id": destination.deploy_id,
             "has_credentials": url != destination.url,
-            "run": {
-                "id": destination.run.id,
-                "app": destination.run.app,
-                "command": destination.run.command,
-            },
+            "run": asdict(destination.run),
         }
         self._lock = threading.Lock()
         self.path: Path | None = None

@@ -144,7 +144,8 @@ def call_dashboard(url: str, key: Secret, environ: Mapping[str, str]) -> Verdict
     transport = Transport(url, environ=environ, connect_seconds=CONNECT_SECONDS)
     try:
         target = build_url(url, deploy_id, request.kind)
-        answer = transport.post(target, body, headers, read_seconds() + TOTAL_SECONDS)
+        until = read_seconds() + TOTAL_SECONDS
+        answer = transport.post(target, body, headers, lambda: until)
     except TransportError as error:
         return explain_failure(error, url)
     finally:

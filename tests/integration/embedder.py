@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,29 @@ def fork_and_end_the_run(url: str, folder: Path) -> None:
             raise RuntimeError("of the child alone")
         os.waitpid(pid, 0)
         log.info("parent after")
+
+
+def fork_with_a_run_that_nobody_has(url: str, folder: Path) -> None:
+    """Ctrl-C has cut its start in two: only nvoi knows of it, which is to end it."""
+
+    class Interrupted(logging.Logger):
+        is_new = True
+
+        def __hash__(self) -> int:
+            if self.is_new:
+                self.is_new = False
+                raise KeyboardInterrupt
+            return id(self)
+
+    def start() -> None:
+        stream = nvoi.CallbackStream(Interrupted("app"), url, KEY, "run-1", undelivered=folder)
+        with suppress(KeyboardInterrupt):
+            stream.started()
+        stream.handler.handle(logging.makeLogRecord({"msg": "parent"}))
+
+    start()
+    if pid := os.fork():
+        os.waitpid(pid, 0)
 
 
 # -- logging that is set up anew ---------------------------------------------------------------

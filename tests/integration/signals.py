@@ -6,15 +6,19 @@ one returns. A profile function is called there too: each of these steps gets it
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import types
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from traceback import walk_stack
 
 import nvoi
 from nvoi.log.levels import get_logger
 from tests.integration.streams import KEY
+from tests.waiting import PATIENCE, wait_until
 
 log = get_logger("nvoi.signals")
 
@@ -101,6 +105,25 @@ def press_ctrl_c_while_closing(url: str, folder: Path, state: str) -> None:
         if not passed:
             print(step)
             return
+
+
+def press_ctrl_c_with_a_request_in_hand(url: str, folder: Path) -> None:
+    """The process then ends at once, and its threads with it."""
+
+    def press(_: int, frame: types.FrameType | None) -> None:
+        if any(each.f_code.co_name == "_join" for each, _ in walk_stack(frame)):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            press_ctrl_c()
+
+    handler = build_handler(url, folder, PATIENCE, "new")
+    log.error("line 1")
+    wait_until(lambda: handler.stats().requests, "the first request")
+    log.error("line 2")
+    signal.signal(signal.SIGALRM, press)
+    signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+    with suppress(KeyboardInterrupt):
+        handler.close()
+    os._exit(0)
 
 
 def storm(url: str, folder: Path) -> None:

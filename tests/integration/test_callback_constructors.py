@@ -27,7 +27,9 @@ REFUSED: list[dict[str, Any]] = [
     {"url": "ftp://dashboard.test/"},
     {"url": "http://dashboard.test/?a=b"},
     {"url": ""},
-    {"deploy_id": ""},
+    {"url": None},
+    {"deploy_id": None},
+    {"deploy_id": 42},
     {"deploy_id": ".."},
     {"deploy_id": "a\nb"},
     {"level": "no such level"},
@@ -132,6 +134,23 @@ def test_a_budget_may_be_as_long_as_it_takes(
     receiver.assert_protocol()
     assert receiver.messages == ["one", "two"]
     assert run.stream.stats().terminal_delivered
+    # A program may set it later, and the process end by it.
+    run.stream.handler.budget = budget
+    run.stream.handler.close(blocking=True)
+
+
+class Hasty(SignedHTTPHandler):
+    """The process forks, and its child ends, as soon as logging knows of the handler."""
+
+    def createLock(self) -> None:  # noqa: N802 - the name in logging.Handler
+        super().createLock()
+        self.flush()
+        self.close()
+
+
+def test_a_handler_that_logging_knows_of_can_be_flushed_and_closed(tmp_path: Path) -> None:
+    handler = Hasty("http://dashboard.test", KEY, "run-1", undelivered=tmp_path)
+    assert handler.stats().logged == 0
 
 
 def test_a_budget_of_nothing_keeps_all_in_the_file(receiver: Receiver, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from nvoi.cli.undelivered import open_undelivered
 from nvoi.protocol import StatusEvent
 from tests.fakes.proxy import Proxy
 from tests.fakes.receiver import Receiver
-from tests.integration.accounts import get_messages, read_records
+from tests.integration.accounts import get_messages, read_records, read_states
 from tests.integration.streams import KEY, Run
 from tests.waiting import PATIENCE
 
@@ -250,6 +250,19 @@ class Resolver:
             assert not thread.is_alive()
 
 
+def test_what_a_library_raises_that_blocks_the_network_costs_no_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def block(*_: object, **__: object) -> None:
+        raise RuntimeError("no sockets in unit tests")
+
+    monkeypatch.setattr(socket, "getaddrinfo", block)
+    run = tell(f"http://{NAME}/api/deploys", tmp_path, budget=5.0)
+    assert set(run.stream.stats().troubles) == {"fault"}
+    assert get_messages(read_records(run.file)) == ["hello"]
+    assert read_states(run.file) == ["started", "completed"]
+
+
 def test_a_look_up_that_no_deadline_reaches_is_left_behind_and_nothing_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,6 +272,8 @@ def test_a_look_up_that_no_deadline_reaches_is_left_behind_and_nothing_lost(
     resolver.answer()
     # What the thread had in hand is kept once, by whoever closed.
     assert set(run.stream.stats().troubles) == {"unreachable"}
+    entries = [json.loads(line) for line in run.get_file().read_text().splitlines()[1:]]
+    assert len({entry["id"] for entry in entries}) == len(entries)
     with open_undelivered(run.get_file()) as content:
         requests = list(content.read_requests())
     kept = [line for request in requests for line in getattr(request, "lines", ())]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ from tests.fakes import behaviours
 from tests.fakes.receiver import Receiver
 from tests.integration.accounts import gather, get_messages, read_records
 from tests.integration.streams import KEY, Run
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("bare_network")
 
@@ -54,6 +57,11 @@ class Strange:
 
     __repr__ = __str__
 
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("compares to nothing")
+
+    __hash__ = object.__hash__
+
 
 @pytest.mark.parametrize(
     "fields",
@@ -77,6 +85,7 @@ class Strange:
         {"threadName": None},
         {"threadName": Strange()},
         {"name": Strange()},
+        {"name": "urllib3.x", "threadName": Strange()},
         {"args": None},
         {"args": "text"},
         {"args": 1},
@@ -101,6 +110,23 @@ def test_a_record_with_a_field_of_any_kind_arrives_with_those_around_it(
     now = datetime.now(UTC)
     times = [datetime.fromisoformat(line["logged_at"]) for line in receiver.lines]
     assert all(abs(now - time) < timedelta(minutes=5) for time in times)
+
+
+@pytest.mark.parametrize(
+    "field", ["name", "levelno", "created", "threadName", "exc_info", "stack_info"]
+)
+def test_a_record_with_a_field_that_cannot_be_read_arrives(
+    run: Run, receiver: Receiver, field: str
+) -> None:
+    hidden = property(fail, lambda self, value: None)
+    kind = type("Hidden", (logging.LogRecord,), {field: hidden})
+    with run:
+        for taker in (run.log, run.stream.handler):
+            record: Any = object.__new__(kind)
+            record.__dict__.update(build_record().__dict__)
+            taker.handle(record)
+    receiver.assert_protocol()
+    assert [message.split()[0] for message in receiver.messages] == ["odd", "odd"]
 
 
 @pytest.mark.parametrize(
@@ -423,6 +449,25 @@ def test_an_end_of_a_run_that_ctrl_c_cuts_in_two_is_told_once(run: Run, receiver
     assert run.stream.stats().terminal_delivered
 
 
+def test_nothing_follows_the_end_of_a_run_whoever_has_its_handler(
+    run: Run, receiver: Receiver, apart: logging.Logger
+) -> None:
+    apart.addHandler(run.stream.handler)
+    with run:
+        apart.info("one")
+    threads = threading.enumerate()
+    apart.info("late")
+    assert set(threading.enumerate()) <= set(threads)
+    if (child := os.fork()) == 0:
+        apart.info("late in a child")
+        run.stream.handler.close()
+        os._exit(0)
+    os.waitpid(child, 0)
+    run.stream.handler.close()
+    receiver.assert_protocol()
+    assert receiver.messages == ["one"]
+
+
 class Unreadable(dict[str, object]):
     """A mapping whose truth is nobody's to know."""
 
@@ -464,6 +509,44 @@ def test_a_sign_for_the_listener_to_stop_is_never_sent(
     handler.close()
     assert handler.stats().troubles == {}
     assert bare.requests == []
+
+
+def test_an_item_that_is_no_line_costs_no_other(run: Run, receiver: Receiver) -> None:
+    with run:
+        # As a class of the program's own may prepare it.
+        run.stream.handler.queue_handler.enqueue((logging.INFO,))
+        run.log.info("after")
+    receiver.assert_protocol()
+    assert receiver.messages == ["after"]
+    assert run.stream.stats().troubles == {"fault": 1}
+
+
+def test_who_hears_of_trouble_may_flush_and_close_the_handler_it_is_with(
+    apart: logging.Logger, bare: Receiver, tmp_path: Path
+) -> None:
+    handler = SignedHTTPHandler(bare.url, KEY, "run-1", budget=20.0, undelivered=tmp_path)
+    seconds: list[float] = []
+
+    class Closing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            began = time.monotonic()
+            handler.flush(PATIENCE)
+            handler.close()
+            seconds.append(time.monotonic() - began)
+
+    bare.script(behaviours.Answer(503))
+    apart.addHandler(handler)
+    hearing, callback = Closing(), logging.getLogger("nvoi.callback")
+    callback.addHandler(hearing)
+    try:
+        apart.info("one")
+        bare.wait_for(lambda it: it.messages == ["one"])
+    finally:
+        callback.removeHandler(hearing)
+        handler.close()
+    assert len(seconds) == 1
+    assert seconds[0] < PATIENCE
+    assert handler.stats().dropped == 0
 
 
 def test_what_a_finaliser_logs_on_a_sender_s_thread_arrives(

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -27,7 +29,7 @@ from tests.fakes import behaviours
 from tests.fakes.behaviours import Answer, Behaviour, Exchange
 from tests.fakes.receiver import Receiver
 from tests.integration.accounts import get_messages, read_records, read_states
-from tests.integration.commands import Outcome, build_environment, run_resend, start_resend
+from tests.integration.commands import App, Outcome, build_environment, run_resend, start_resend
 from tests.integration.streams import KEY, Run, log_numbers
 
 pytestmark = pytest.mark.usefixtures("bare_network")
@@ -109,6 +111,43 @@ def test_all_is_delivered_in_order_with_its_times_and_the_file_removed(
         assert (headers["X-Nvoi-Log-Count"], headers["X-Nvoi-Log-Dropped"]) == (str(LINES), "0")
     if kind != "401":  # after which the fake counts every further call as a fault
         receiver.assert_protocol()
+
+
+def test_what_is_not_utf_8_in_an_environment_fails_neither_the_run_nor_what_is_sent_later(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    receiver.always(behaviours.On("status", Answer(400)))
+    latin, clean = "caf\udce9", "caf\ufffd"
+    environ = dict.fromkeys(("GITHUB_REF_NAME", "GITHUB_RUN_ID", "GITHUB_REPOSITORY"), latin)
+    with App(receiver.url) as app:
+        app.starts_installed = True
+        app.open_gate()
+        server = {"GITHUB_ACTIONS": "true", "GITHUB_SERVER_URL": "https://github.test"}
+        outcome = app.start(NVOI_DEPLOY_ID="", **server, **environ).wait()
+        assert (outcome.code, outcome.errors) == (0, "")
+        assert outcome.file is not None
+        recover(receiver)
+        assert run_resend(outcome.file, tmp_path).code == 0
+    started = receiver.statuses[-2]
+    assert started["git_ref"] == clean
+    assert f"/{clean}/actions/runs/" in started["ci_run_url"]
+    assert {request.deploy_id for request in receiver.requests} == {clean}
+
+
+def test_a_run_whose_names_are_not_utf_8_is_sent_later(
+    receiver: Receiver, tmp_path: Path, folder: Path
+) -> None:
+    receiver.always(Answer(422))
+    settings: dict[str, Any] = {"app": "caf\udce9", "command": "de\ud83d"}
+    with Run(receiver.url, folder, **settings, context={"git_ref": "caf\udce9"}) as run:
+        run.log.info("\ud83d")
+    recover(receiver)
+    assert run_resend(run.get_file(), tmp_path).code == 0
+    receiver.assert_protocol()
+    for request in receiver.requests:
+        names = [unquote(request.headers[name]) for name in ("X-Nvoi-App", "X-Nvoi-Command")]
+        assert names == ["caf\ufffd", "de\ufffd"]
+    assert receiver.messages == ["\ufffd"]
 
 
 def test_a_file_taken_twice_by_a_receiver_that_lost_its_answer_keeps_its_ids(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes import behaviours
 from tests.fakes.receiver import Receiver
 from tests.integration import scenarios, signals
 from tests.integration.accounts import get_messages, read_records
@@ -54,6 +55,14 @@ def test_ctrl_c_at_any_step_of_closing_keeps_what_was_logged(tmp_path: Path, sta
     assert steps > 20
     kept = [record for file in tmp_path.glob("*.jsonl") for record in read_records(file)]
     assert count(get_messages(kept), "line") == list(range(1, steps + 1))
+
+
+def test_ctrl_c_while_a_request_is_waited_for_keeps_that_too(tmp_path: Path) -> None:
+    with Receiver(KEY, whole_runs=False) as receiver:
+        receiver.always(behaviours.Hang())
+        run(signals.press_ctrl_c_with_a_request_in_hand, receiver, tmp_path)
+    kept = [record for file in tmp_path.glob("*.jsonl") for record in read_records(file)]
+    assert count(get_messages(kept), "line") == [1, 2]
 
 
 def test_logging_inside_a_signal_handler_neither_hangs_nor_loses_a_line(

@@ -7,11 +7,15 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from nvoi.log.clock import read_seconds
-from nvoi.log.transport import Transport, TransportError
+from nvoi.log.counts import Counts
+from nvoi.log.delivery import Delivery, Destination
+from nvoi.log.transport import Answer, Transport, TransportError
+from nvoi.protocol import LogBatch, Run
 from tests.fakes.connection import Connection
 from tests.fakes.listener import HOST, Listener
 from tests.fakes.received import Headers
@@ -71,7 +75,8 @@ def connect(url: str, **environ: str) -> Iterator[Callable[..., int]]:
     transport = Transport(url, environ=environ)
 
     def post(seconds: float = 10.0, body: bytes = b"{}") -> int:
-        return transport.post(f"{url}/1/logs", body, {}, read_seconds() + seconds).status
+        until = read_seconds() + seconds
+        return transport.post(f"{url}/1/logs", body, {}, lambda: until).status
 
     try:
         yield post
@@ -107,27 +112,46 @@ def test_an_attempt_ends_in_time_though_the_proxy_does_not(serve: Serve) -> None
         assert find_trouble("https://dashboard.test", HTTPS_PROXY=proxy) in {"timeout", "proxy"}
 
 
+class Hurried(Transport):
+    """The end of its delivery comes when the attempt is made up, and not begun yet."""
+
+    delivery: Delivery
+
+    def post(self, *attempt: Any) -> Answer:
+        self.delivery.end_by(read_seconds(), read_seconds())
+        return super().post(*attempt)
+
+
 @pytest.mark.parametrize("serve", [say_nothing, drip])
-def test_another_thread_brings_the_end_of_an_attempt_forward(serve: Serve) -> None:
+@pytest.mark.parametrize("when", ["before", "while"])
+def test_another_thread_brings_the_end_of_an_attempt_forward(
+    monkeypatch: pytest.MonkeyPatch, serve: Serve, when: str
+) -> None:
+    # Nothing else ends it.
+    for name in ("READ_SECONDS", "TOTAL_SECONDS"):
+        monkeypatch.setattr(f"nvoi.log.transport.{name}", 10 * PATIENCE)
     accepted = threading.Event()
 
     def accept(connection: Connection) -> None:
         accepted.set()
         serve(connection)
 
-    def hurry() -> None:
-        accepted.wait()
-        transport.deadline = read_seconds()
-
     with listen(accept) as url:
-        transport = Transport(url, environ={})
-        thread = threading.Thread(target=hurry)
+        transport = Hurried(url, environ={}) if when == "before" else Transport(url, environ={})
+        counts = Counts(tell=lambda _: None)
+        delivery = Delivery(Destination(url, "key", "1", Run()), transport, counts)
+        if isinstance(transport, Hurried):
+            transport.delivery = delivery
+        batch = LogBatch([], 0)
+        thread = threading.Thread(target=delivery.deliver, args=(batch,), daemon=True)
         thread.start()
-        with pytest.raises(TransportError) as caught:
-            transport.post(url, b"{}", {}, float("inf"))
-        thread.join()
-        transport.close()
-    assert caught.value.kind == "timeout"
+        if when == "while":
+            accepted.wait(PATIENCE)
+            delivery.end_by(read_seconds(), read_seconds())
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+        delivery.close()
+    assert list(counts.troubles) == ["timeout"]
 
 
 def test_a_server_that_reads_slowly_is_waited_for_though_connecting_may_take_less() -> None:
@@ -140,7 +164,7 @@ def test_a_server_that_reads_slowly_is_waited_for_though_connecting_may_take_les
 
     with listen(rest) as url:
         transport = Transport(url, environ={}, connect_seconds=0.3)
-        assert transport.post(url, MUCH, {}, float("inf")).status == 200
+        assert transport.post(url, MUCH, {}, lambda: float("inf")).status == 200
         transport.close()
 
 

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import logging
+import math
 import signal
+import socket
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -11,12 +16,16 @@ import pytest
 
 from nvoi import parallel
 from nvoi.errors import ConnectionFailedError, HostsError, NvoiError
+from nvoi.log.handler import SignedHTTPHandler
 from nvoi.parallel import CancelledError, CancelScope, Task, run_together, work_on_all
+from nvoi.process import join
 from nvoi.signals import Interruption, interruptible
 from tests.waiting import PATIENCE, wait_until
 
 #: Longer than any test waits: only a cancellation ends it.
 FOREVER = 1000.0
+#: The functions that wait for others.
+WAITS = {"wait", "_wait", "_join"}
 
 
 def test_one_failure_is_raised_as_it_is_when_all_have_ended() -> None:
@@ -141,11 +150,33 @@ def test_outside_of_tasks_nothing_is_cancelled() -> None:
     assert not piece.cancelled.is_set()
 
 
+def wait_for_a_process(work: Callable[[], None]) -> None:
+    """As the editor and what the demo starts are waited for."""
+    with subprocess.Popen(["sleep", str(FOREVER)]) as process:
+        threading.Thread(target=work, daemon=True).start()
+        try:
+            join(process)
+        finally:
+            process.kill()
+
+
+def close_a_sender(work: Callable[[], None]) -> None:
+    """A dashboard that never answers may be waited for as long as it takes."""
+    with socket.create_server(("127.0.0.1", 0)) as server, tempfile.TemporaryDirectory() as folder:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        handler = SignedHTTPHandler(url, "key", "1", budget=math.inf, undelivered=folder)
+        handler.handle(logging.makeLogRecord({"msg": "x"}))
+        threading.Thread(target=work, daemon=True).start()
+        handler.close()
+
+
 @pytest.mark.parametrize(
     "work_together",
     [
         lambda work: run_together([work, work]),
         lambda work: work_on_all(["a", "b"], lambda _: work()),
+        wait_for_a_process,
+        close_a_sender,
     ],
 )
 def test_a_signal_is_heard_though_it_does_not_end_the_wait(
@@ -156,7 +187,7 @@ def test_a_signal_is_heard_though_it_does_not_end_the_wait(
     def is_waiting() -> bool:
         frames = [frame.name for frame in extract_stack(sys._current_frames()[main or 0])]
         # Not in the wait for a thread to start.
-        return frames[-1] == "wait" and "start" not in frames
+        return frames[-1] in WAITS and "start" not in frames
 
     def work() -> None:
         wait_until(is_waiting, "the main thread to wait")
@@ -164,5 +195,7 @@ def test_a_signal_is_heard_though_it_does_not_end_the_wait(
         signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
         parallel.sleep(PATIENCE)
 
+    began = time.monotonic()
     with pytest.raises(Interruption), interruptible():
         work_together(work)
+    assert time.monotonic() - began < PATIENCE

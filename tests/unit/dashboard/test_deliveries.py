@@ -295,6 +295,21 @@ def test_a_body_that_is_no_status_is_refused(document: Any, field: str) -> None:
     assert refuse("status", document).field == field
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (r"\ud83d", "half of a surrogate pair"),
+        (r"\ud83dxxxxxxxxxxxx", "half of a surrogate pair"),
+        (r"\ude00", "invalid utf-16 surrogate pair"),
+        (r"\ud83d\ude00", "truncated"),
+    ],
+)
+def test_half_of_a_surrogate_pair_is_not_told_as_a_body_that_is_cut(text: str, told: str) -> None:
+    end = b"" if told == "truncated" else b'"}'
+    refused = refuse("status", rb'{"status": "failed", "error": "' + text.encode() + end)
+    assert told in refused.message
+
+
 def test_no_answer_repeats_a_long_key() -> None:
     assert len(str(refuse("logs", {"logs": [], "x" * 10_000: 1}))) < 200
 

@@ -3,11 +3,13 @@ from __future__ import annotations
 import io
 import json
 import logging
+import math
 import os
 import re
 import sys
 import threading
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import pytest
 
@@ -54,6 +56,16 @@ def test_a_line_has_time_level_and_message() -> None:
     text = console.ConsoleFormatter().format(make_record("web is up", 25))
     logging.addLevelName(25, "SUCCESS")
     assert re.fullmatch(r"\[\d\d:\d\d:\d\d\] \[\w[\w ]*\] web is up", text)
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+@pytest.mark.parametrize("created", [None, "now", math.inf, datetime.now(UTC)])
+def test_a_record_that_tells_no_time_is_shown_as_of_now(created: object, *, as_json: bool) -> None:
+    stream = io.StringIO()
+    record = make_record("hello")
+    record.created = created  # type: ignore[assignment]  # as makeLogRecord may be given
+    console.build_handler(stream, {}, as_json=as_json).handle(record)
+    assert re.search(r"\d\d:\d\d:\d\d.*hello", stream.getvalue())
 
 
 def test_only_the_prefix_is_coloured() -> None:

@@ -138,6 +138,25 @@ def test_a_record_names_its_caller_through_adapters_and_wrappers(
     assert (ok.lineno, wrapped.lineno) == (info.lineno - 1, info.lineno + 1)
 
 
+class Sealed(logging.Logger):
+    """A class that lets no other be made of it."""
+
+    def __init_subclass__(cls) -> None:
+        raise RuntimeError("this is the last one")
+
+
+def test_a_logger_whose_class_cannot_be_changed_is_made_and_logs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logging, "_loggerClass", Sealed)
+    own = logging.getLogger("nvoi.sealed")
+    collector = Collector()
+    own.addHandler(collector)
+    own.warning("of a class of its own")
+    assert type(own) is Sealed
+    assert len(collector.records) == 1
+
+
 @pytest.mark.parametrize(
     ("given", "number"),
     [(20, 20), ("INFO", 20), ("info", 20), ("Success", 25), ("STEP", 22), (0, 0), (17, 17)],

@@ -330,6 +330,8 @@ FORMS: dict[str, Callable[[str], str]] = {
     "itself": str,
     "URL": lambda text: quote(text, safe=""),
     "form": quote_plus,
+    "form in a URL": lambda text: quote(quote_plus(text), safe=""),
+    "JSON in a form in a form": lambda text: quote_plus(quote_plus(json.dumps(text)[1:-1])),
     "JSON": lambda text: json.dumps(text)[1:-1],
     "JSON in JSON": lambda text: json.dumps(json.dumps(text)[1:-1])[1:-1],
     "HTML": html.escape,
@@ -348,11 +350,25 @@ FORMS: dict[str, Callable[[str], str]] = {
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(
-    "secret", ["hello", "a?>b~", "a\"'<c", "ü-~?>", "hello1", "hello12", "he llo"]
+    "secret", ["hello", "a?>b~", "a\"'<c", "ü-~?>", "hello1", "hello12", "he llo", "+he l+lo+"]
 )
 def test_five_characters_are_masked_in_every_form(secret: str, form: str) -> None:
     shown = FORMS[form](secret)
     assert Masker([secret]).mask_text(f"said {shown} then") == "said [REDACTED] then"
+
+
+@pytest.mark.parametrize(
+    ("secret", "text", "masked"),
+    [
+        ("ab+cd+ef", "ab cd ef", "ab cd ef"),
+        ("+++++", "a     b", "a     b"),
+        ("hunter+", "hunter\nnext", "hunter\nnext"),
+        ("hunter+", "hunter+\n next", "[REDACTED]\n next"),
+        ("+hunter", "a hunter, a +hunter", "a hunter, a [REDACTED]"),
+    ],
+)
+def test_a_space_is_no_plus(secret: str, text: str, masked: str) -> None:
+    assert Masker([secret]).mask_text(text) == masked
 
 
 @pytest.mark.parametrize("before", range(3))
