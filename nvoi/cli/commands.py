@@ -93,7 +93,7 @@ KEEPING = """
 """
 
 
-class Command(NamedTuple):
+class Subcommand(NamedTuple):
     """A command: ``run(options, environ)`` of its module below ``nvoi.cli``.
 
     ``options`` are texts for :func:`add_options`, or functions that add some. ``packages`` are
@@ -290,7 +290,7 @@ _DASHBOARD = ("starlette", "uvicorn", "jinja2", "msgspec")
 
 #: In the order of the help.
 COMMANDS = (
-    Command(
+    Subcommand(
         "demo",
         "see two deploys live in a browser, on this machine",
         "Start a dashboard, deploy an app twice on this machine, once with a mistake in it, and "
@@ -298,62 +298,62 @@ COMMANDS = (
         [add_demo_options],
         ("supervisor", "psutil", *_DASHBOARD),
     ),
-    Command(
+    Subcommand(
         "onboard",
         "make a config by answering questions",
         "Make a config that can be deployed, from your answers or from what the checkout has.",
         [add_onboard_options, add_place_options],
     ),
-    Command(
+    Subcommand(
         "deploy",
         "deploy the app",
         "Deploy the app that the config describes from its checkout.",
         [*_RUNNING, DEPLOY, DATA],
         module="operations",
     ),
-    Command(
+    Subcommand(
         "delete",
         "take the app down",
         "Take the app down and remove its releases. Its data stays, unless you say otherwise.",
         [*_RUNNING, DELETE],
         module="operations",
     ),
-    Command(
+    Subcommand(
         "rollback",
         "run a kept release again",
         "Run a kept release again: its image, commands and settings. Data stays as it is.",
         [STAMP, DATA, *_RUNNING],
         module="operations",
     ),
-    Command(
+    Subcommand(
         "releases",
         "list the releases that are kept",
         "List the releases that are kept for a rollback.",
         [*_ASKING, BRANCH],
         module="operations",
     ),
-    Command(
+    Subcommand(
         "unlock",
         "end the run that holds the lock of the servers",
         "End the run that holds the lock of the servers.",
         [*_ASKING, BRANCH],
         module="operations",
     ),
-    Command(
+    Subcommand(
         "resend",
         "send the lines that a run could not deliver",
         "Send the lines a run could not deliver to its dashboard: in order, with their times, "
         "and nothing twice that was acknowledged.",
         ["FILE  the file that the run named", *_ASKING],
     ),
-    Command("config", "make a config and its key", None, [add_config_options]),
-    Command(
+    Subcommand("config", "make a config and its key", None, [add_config_options]),
+    Subcommand(
         "credentials",
         "show or change the encrypted config",
         None,
         [add_credentials_options],
     ),
-    Command(
+    Subcommand(
         "dashboard",
         "receive deploys and show them live in a browser",
         "Receives what deploys send to their callback_url, keeps it in a SQLite file, and shows "
@@ -361,7 +361,7 @@ COMMANDS = (
         [add_dashboard_options],
         _DASHBOARD,
     ),
-    Command(
+    Subcommand(
         "completion",
         "print a script that completes commands in a shell",
         "Print a script that completes nvoi's commands and options in a shell.",

@@ -14,10 +14,10 @@ from nvoi.config.loader import load
 from nvoi.config.sealing import CONFIG_FILE, KEY_FILE, generate_key
 from nvoi.config.ssh_keys import generate_ssh_keys
 from nvoi.errors import UsageError
-from nvoi.onboarding.accounts import ACCOUNTS, Account
+from nvoi.onboarding.accounts import ACCOUNTS, AccountForm
 
 
-def build_section(account: Account) -> str:
+def build_section(account: AccountForm) -> str:
     """The section of a provider; placeholders stand where an account has to be filled in."""
     fields = (f"  {field.name}: {field.default or 'CHANGE-ME'}\n" for field in account.fields)
     return f"{account.title.lower()}:\n{''.join(fields)}"

@@ -29,7 +29,7 @@ from nvoi.config.sealing import CONFIG_FILE, KEY_FILE, DeployKey, generate_key
 from nvoi.config.sensitive import collect_secrets
 from nvoi.errors import ChangedError, ConfigError, InputError, NvoiError, UsageError
 from nvoi.log import masking
-from nvoi.onboarding.adoption import Source, adopt, begin, build_host_groups
+from nvoi.onboarding.adoption import AnswerSource, adopt, begin, build_host_groups
 from nvoi.onboarding.answers import Answers, read_answers
 from nvoi.onboarding.checkout import read_checkout
 from nvoi.onboarding.dashboards import DEFAULT_URL, call_dashboard
@@ -110,7 +110,7 @@ class Meeting:
 
     options: argparse.Namespace
     environ: Mapping[str, str]
-    source: Source
+    source: AnswerSource
     draft: Draft
     dashboard: OwnDashboard | None
     signals: Signals
@@ -163,14 +163,16 @@ class Meeting:
         return build(replace(answers, callback_url=url))
 
 
-def build_source(options: argparse.Namespace, environ: Mapping[str, str]) -> Source:
+def build_source(options: argparse.Namespace, environ: Mapping[str, str]) -> AnswerSource:
     check_folder(options.dir)
     folder = options.dir.absolute()
     file = options.source
     if file is not None and not file.is_absolute() and file.exists():
         # As the shell completes it; else it is one of the checkout's.
         file = file.absolute()
-    return Source(folder, file, environ, build_host_groups(options.host or ()), read_name(options))
+    return AnswerSource(
+        folder, file, environ, build_host_groups(options.host or ()), read_name(options)
+    )
 
 
 def read_name(options: argparse.Namespace) -> str:
@@ -181,7 +183,7 @@ def read_name(options: argparse.Namespace) -> str:
 
 
 def write_unasked(
-    options: argparse.Namespace, environ: Mapping[str, str], source: Source, signals: Signals
+    options: argparse.Namespace, environ: Mapping[str, str], source: AnswerSource, signals: Signals
 ) -> int:
     """Write the config that the checkout describes; a UsageError says what it lacks."""
     draft = find_draft(options, environ)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from nvoi.config.environment import SECRETS, parse_database_url
 from nvoi.config.nodes import join_path, suggest
 from nvoi.config.reading import Reading
-from nvoi.config.registries import normalize
+from nvoi.config.registry_logins import normalize
 from nvoi.config.schema import (
     Application,
     AppService,

@@ -19,7 +19,7 @@ PLAIN_SUFFIXES = frozenset({".yml", ".yaml"})
 
 
 @dataclass(frozen=True)
-class Result:
+class LoadedConfig:
     """A document as it was understood; ``config`` counts only where there are no faults."""
 
     config: Config
@@ -67,7 +67,7 @@ def load(text: str, *, filename: str, environ: Mapping[str, str] | None) -> Conf
     return result.config
 
 
-def read(document: Document, environ: Mapping[str, str] | None) -> Result:
+def read(document: Document, environ: Mapping[str, str] | None) -> LoadedConfig:
     """All that can be said of a document, faulty or not."""
     reading = Reading(environ)
     root = Section(reading, "", document.root)
@@ -79,4 +79,4 @@ def read(document: Document, environ: Mapping[str, str] | None) -> Result:
     reading.report_unknown_keys()
     check_application(config.application, reading)
     faults = dict.fromkeys([*document.faults, *reading.faults])
-    return Result(config, tuple(faults), reading.kinds)
+    return LoadedConfig(config, tuple(faults), reading.kinds)

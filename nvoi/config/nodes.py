@@ -70,8 +70,8 @@ EMPTY = "the document is empty; a config begins with `application:`"
 
 
 @dataclass(frozen=True)
-class Place:
-    """A position in the text; both count from 1."""
+class Position:
+    """Where something stands in the text; both count from 1."""
 
     line: int
     column: int
@@ -83,7 +83,7 @@ class Scalar:
 
     text: str
     plain: bool
-    place: Place
+    place: Position
     size: int = 1
 
     @property
@@ -101,7 +101,7 @@ class Entry:
 class Mapping:
     """Keys and values in the order of the text; merged ones follow. ``size`` counts nodes."""
 
-    place: Place
+    place: Position
     entries: dict[str, Entry] = field(default_factory=dict)
     size: int = 1
 
@@ -110,7 +110,7 @@ class Mapping:
 class Sequence:
     """Values in the order of the text. ``size`` counts nodes."""
 
-    place: Place
+    place: Position
     items: list[Node] = field(default_factory=list)
     size: int = 1
 
@@ -198,20 +198,20 @@ class Composer:
         if found := UNPRINTABLE.search(text):
             line = text.count("\n", 0, found.start()) + 1
             column = found.start() - text.rfind("\n", 0, found.start())
-            self.stop(Place(line, column), "a control character; text and line ends are allowed")
+            self.stop(Position(line, column), "a control character; text and line ends are allowed")
         self.events: Iterator[Any] = YAML(typ="safe", pure=True).parse(text)
 
     def compose(self) -> Mapping:
         self.next_event()
         if isinstance(self.next_event(), StreamEndEvent):
-            self.stop(Place(1, 1), EMPTY)
+            self.stop(Position(1, 1), EMPTY)
         root = self.compose_node(self.next_event(), "", 1)
         self.next_event()
         following = self.next_event()
         if isinstance(following, DocumentStartEvent):
             self.stop(place_of(following.start_mark), "a second document begins; one is allowed")
         if isinstance(root, Scalar) and root.is_null:
-            self.stop(Place(1, 1), EMPTY)
+            self.stop(Position(1, 1), EMPTY)
         if not isinstance(root, Mapping):
             self.stop(root.place, "a mapping is needed; a config begins with `application:`")
         return root
@@ -244,7 +244,7 @@ class Composer:
             self.anchors[event.anchor] = node
         return node
 
-    def resolve_alias(self, event: Any, place: Place, path: str) -> Node:
+    def resolve_alias(self, event: Any, place: Position, path: str) -> Node:
         """The node that an alias stands for: the same object, not a copy."""
         node = self.anchors.get(event.anchor)
         if node is None:
@@ -298,7 +298,7 @@ class Composer:
 
     def next_event(self) -> Any:
         """The parser's next event, its errors turned into faults."""
-        place, problem = Place(1, 1), ""
+        place, problem = Position(1, 1), ""
         try:
             return next(self.events)
         except MarkedYAMLError as error:
@@ -309,10 +309,10 @@ class Composer:
         meaning = next(text for beginning, text in PROBLEMS if problem.startswith(beginning))
         return self.stop(place, f"not YAML: {meaning}")
 
-    def report(self, place: Place, path: str, message: str) -> None:
+    def report(self, place: Position, path: str, message: str) -> None:
         self.faults.append(Fault(place.line, place.column, path, message))
 
-    def stop(self, place: Place, message: str, path: str = "") -> NoReturn:
+    def stop(self, place: Position, message: str, path: str = "") -> NoReturn:
         self.report(place, path, message)
         # The library's error quotes the line it stopped at, which may hold a secret.
         raise ConfigError(self.filename, self.faults) from None
@@ -325,5 +325,5 @@ def at_key(key: Scalar, value: Node) -> Node:
     return value
 
 
-def place_of(mark: Any) -> Place:
-    return Place(mark.line + 1, mark.column + 1)
+def place_of(mark: Any) -> Position:
+    return Position(mark.line + 1, mark.column + 1)

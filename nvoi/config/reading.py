@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from nvoi.config import nodes
 from nvoi.config.fields import Host, Name, RejectedError, Value
-from nvoi.config.nodes import Entry, Node, Place, Scalar, is_null, join_path, suggest
+from nvoi.config.nodes import Entry, Node, Position, Scalar, is_null, join_path, suggest
 from nvoi.config.schema import OWN_NAME, At, LocalProvider, OneOf, ServerGroup
 from nvoi.errors import Fault
 from nvoi.secret import Secret
@@ -43,20 +43,20 @@ class Reading:
 
     environ: Mapping[str, str] | None
     faults: list[Fault] = field(default_factory=list)
-    places: dict[str, Place] = field(default_factory=dict)
+    places: dict[str, Position] = field(default_factory=dict)
     kinds: dict[str, Kind] = field(default_factory=dict)
     sections: list[Section] = field(default_factory=list)
-    emptied: dict[str, tuple[str, Place]] = field(default_factory=dict)
+    emptied: dict[str, tuple[str, Position]] = field(default_factory=dict)
 
-    def report(self, path: str, message: str, place: Place | None = None) -> None:
+    def report(self, path: str, message: str, place: Position | None = None) -> None:
         """Adds a fault, at ``place`` or where the path, or else its nearest parent, stands."""
         place = place or self.find_place(path)
         self.faults.append(Fault(place.line, place.column, path, message))
 
-    def find_place(self, path: str) -> Place:
+    def find_place(self, path: str) -> Position:
         while path and path not in self.places:
             path = path.rpartition(".")[0]
-        return self.places.get(path, Place(1, 1))
+        return self.places.get(path, Position(1, 1))
 
     def report_missing(self, path: str, message: str = "is required", at: str = "") -> None:
         """Adds a fault, unless one says so of ``path`` already; ``at`` is where it shows."""

@@ -67,21 +67,21 @@ _STRICT_TRANSPORT = "max-age=31536000"
 
 def build_app(dashboard: Dashboard) -> Starlette:
     """The ASGI application; its routes find ``dashboard`` on ``app.state.dashboard``."""
-    guard = auth.Auth(dashboard.settings, dashboard.writer)
+    access = auth.Auth(dashboard.settings, dashboard.writer)
     app = Starlette(
         routes=[
             Route("/healthz", answer_health),
             *receiver.build_routes(dashboard),
             *streams.ROUTES,
             *api.ROUTES,
-            *auth.build_routes(guard),
+            *auth.build_routes(access),
             *pages.ROUTES,
         ],
         middleware=[
             Middleware(PieceMiddleware),
             Middleware(SecurityHeadersMiddleware, settings=dashboard.settings),
             Middleware(RequestMiddleware),
-            Middleware(auth.AuthMiddleware, auth=guard),
+            Middleware(auth.AuthMiddleware, auth=access),
             # Server-sent events are left as they are: what is sent is to arrive.
             Middleware(GZipMiddleware, minimum_size=LEAST_GZIP, compresslevel=GZIP_LEVEL),
         ],

@@ -52,7 +52,7 @@ class StoredLine:
     logged_at: int
 
 
-class Step(Struct, array_like=True):
+class StepLine(Struct, array_like=True):
     """A step's line, and what of note follows it. ``began`` is in Unix milliseconds.
 
     In JSON it is an array of these: there may be many thousands.
@@ -67,7 +67,7 @@ class Step(Struct, array_like=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class MissingLines:
     """Lines that never came: their sequence numbers, and the position that they would follow."""
 
     after: int
@@ -91,20 +91,20 @@ class Outline:
     began: int | None
     latest: int | None
     place: int
-    steps: list[Step]
+    steps: list[StepLine]
     errors: list[int]
-    gaps: list[Place]
+    gaps: list[MissingLines]
     closing: int | None
     closing_warnings: int
     ended: int | None
 
 
 def read_outline(sql: Connection, attempt: Attempt) -> Outline:
-    steps: list[Step] = []
+    steps: list[StepLine] = []
     errors: list[int] = []
     for position, number, level, began, name in _read_of_note(sql, attempt):
         if level == "step":
-            steps.append(Step(position, number, began, clean_text(name)))
+            steps.append(StepLine(position, number, began, clean_text(name)))
         elif steps:
             steps[-1].errors += level == "error"
             steps[-1].warnings += level == "warning"
@@ -127,7 +127,7 @@ def read_outline(sql: Connection, attempt: Attempt) -> Outline:
         steps,
         errors,
         [
-            Place(_count_before(sql, attempt, gap.first), gap.first, gap.last)
+            MissingLines(_count_before(sql, attempt, gap.first), gap.first, gap.last)
             for gap in attempt.gaps
         ],
         end[0] if end else None,
@@ -258,7 +258,7 @@ def _read_of_note(sql: Connection, attempt: Attempt) -> Iterator[Any]:
     )
 
 
-def _find_end(sql: Connection, attempt: Attempt, step: Step) -> tuple[int, int] | None:
+def _find_end(sql: Connection, attempt: Attempt, step: StepLine) -> tuple[int, int] | None:
     """The position of the first line after the last step, and the time of the step's end."""
     source, order = _order(attempt)
     rows = sql.execute(

@@ -164,8 +164,8 @@ class _Server(uvicorn.Server):
 
 def check_reach(settings: Settings) -> None:
     """Make sure that nobody reads the logs who should not; raise a UsageError where one could."""
-    is_guarded = settings.password is not None or settings.trust_proxy
-    if not is_guarded and not is_this_machine(settings.host):
+    is_protected = settings.password is not None or settings.trust_proxy
+    if not is_protected and not is_this_machine(settings.host):
         raise UsageError(
             f"--host {settings.host} lets others read every log, and nothing asks who they are",
             hint="add --password-file FILE, or --trust-proxy where a reverse proxy does ask",

@@ -11,13 +11,13 @@ from nvoi.config.schema import Application, Cloudflare
 from nvoi.domains.cloudflare_api import (
     CONNECTED,
     Account,
-    RefusedError,
+    TokenRefusedError,
     make,
     read_codes,
 )
-from nvoi.domains.cloudflare_records import Record, Tunnel
+from nvoi.domains.cloudflare_records import DNSRecord, Tunnel
 from nvoi.domains.cloudflare_survey import (
-    Survey,
+    AccountSurvey,
     build_rules,
     describe_removal,
     describe_site,
@@ -65,9 +65,9 @@ class Tunnels(Domains):
         self._app = application.name
         self._sites = [*list_sites(application)]
         self._account = Account(account, environ, pace)
-        self._survey: Survey | None = None
+        self._survey: AccountSurvey | None = None
         self._tokens: dict[str, Secret] = {}
-        self._made: list[Tunnel | Record] = []
+        self._made: list[Tunnel | DNSRecord] = []
         self._undo: list[Callable[[], None]] = []
 
     def check(self) -> None:
@@ -152,21 +152,21 @@ class Tunnels(Domains):
         except RequestError as error:
             return [f"what there is at Cloudflare cannot be seen from here: {error.message}"]
 
-    def _look(self) -> Survey:
+    def _look(self) -> AccountSurvey:
         """Read what there is. Without a name nothing is asked.
 
         Raises:
             ConfigError: something stands in the way of what the config says.
         """
-        survey = Survey(self._account, self._app, self._sites)
+        survey = AccountSurvey(self._account, self._app, self._sites)
         if faults := survey.find_faults():
             raise ConfigError("config", [*dict.fromkeys(faults)])
         self._survey = survey
         return survey
 
-    def _find_all(self, live: Sequence[Json] = ()) -> tuple[Survey, list[Tunnel]]:
+    def _find_all(self, live: Sequence[Json] = ()) -> tuple[AccountSurvey, list[Tunnel]]:
         """All that the app has, whatever the config says of it by now."""
-        survey, ids = Survey(self._account, self._app, self._sites), find_ids(live)
+        survey, ids = AccountSurvey(self._account, self._app, self._sites), find_ids(live)
         if self._sites or ids:
             survey.look()
         named = survey.list_named_tunnels()
@@ -179,7 +179,7 @@ class Tunnels(Domains):
 
     # What is made and changed
 
-    def _make_tunnel(self, survey: Survey, site: Site) -> Tunnel:
+    def _make_tunnel(self, survey: AccountSurvey, site: Site) -> Tunnel:
         name = build_tunnel_name(survey.app, site.service)
         tunnel = make(
             lambda: self._account.create_tunnel(name), lambda: self._account.find_tunnel(name)
@@ -190,7 +190,7 @@ class Tunnels(Domains):
         self._tell_made(tunnel)
         return tunnel
 
-    def _ensure_rules(self, survey: Survey, site: Site, tunnel: Tunnel) -> None:
+    def _ensure_rules(self, survey: AccountSurvey, site: Site, tunnel: Tunnel) -> None:
         """Have the tunnel lead visitors to the service.
 
         Visitors of names that it no longer has are led as before, until the release is reached.
@@ -207,7 +207,7 @@ class Tunnels(Domains):
             self._undo.append(lambda: self._account.put_settings(tunnel, before))
         log.info(CHANGED, f"the rules of {tunnel}")
 
-    def _trim_rules(self, survey: Survey, site: Site) -> None:
+    def _trim_rules(self, survey: AccountSurvey, site: Site) -> None:
         """Have the site's tunnel serve no names that the site no longer has."""
         tunnel = survey.find_tunnel(site)
         if tunnel is None or not (kept := list_other_rules(survey.settings[tunnel.id], site)):
@@ -216,7 +216,9 @@ class Tunnels(Domains):
         self._put_settings(survey, tunnel, rules)
         log.info(CHANGED, f"the rules of {tunnel}")
 
-    def _put_settings(self, survey: Survey, tunnel: Tunnel, rules: list[dict[str, Any]]) -> None:
+    def _put_settings(
+        self, survey: AccountSurvey, tunnel: Tunnel, rules: list[dict[str, Any]]
+    ) -> None:
         before = survey.settings[tunnel.id]
         self._account.put_settings(tunnel, before | {"ingress": rules})
         survey.settings[tunnel.id] = before | {"ingress": rules}
@@ -230,7 +232,7 @@ class Tunnels(Domains):
         except NotReadyError as seen:
             raise NvoiError(f"Cloudflare: {seen}", hint="deploy again in a while") from None
 
-    def _ensure_record(self, survey: Survey, wanted: Record) -> None:
+    def _ensure_record(self, survey: AccountSurvey, wanted: DNSRecord) -> None:
         """Have a name lead to its tunnel. A record that is another's stays as it is.
 
         Raises:
@@ -250,11 +252,11 @@ class Tunnels(Domains):
         self._undo.append(lambda: self._account.change_record(before))
         log.info(CHANGED, wanted)
 
-    def _tell_made(self, what: Tunnel | Record) -> None:
+    def _tell_made(self, what: Tunnel | DNSRecord) -> None:
         log.info("Cloudflare: made %s", what)
         self._made.append(what)
 
-    def _tell_lost(self, survey: Survey, ids: set[str]) -> None:
+    def _tell_lost(self, survey: AccountSurvey, ids: set[str]) -> None:
         """Name the tunnels that led to the app and are not in this account, as after a change."""
         for tunnel_id in sorted(ids - {tunnel.id for tunnel in survey.tunnels.values()}):
             log.warning(
@@ -266,7 +268,7 @@ class Tunnels(Domains):
 
     # What goes
 
-    def _remove(self, records: Sequence[Record], tunnels: Sequence[Tunnel]) -> None:
+    def _remove(self, records: Sequence[DNSRecord], tunnels: Sequence[Tunnel]) -> None:
         """Remove all of it; go on past what cannot be.
 
         A record with nvoi's comment is the last to go: the tunnel that it leads to is found by it,
@@ -277,7 +279,7 @@ class Tunnels(Domains):
         """
         bare = [record for record in records if not record.comment]
         marked = [record for record in records if record.comment]
-        things: list[Record | Tunnel] = [*bare, *tunnels, *marked]
+        things: list[DNSRecord | Tunnel] = [*bare, *tunnels, *marked]
         failures: list[NvoiError] = []
         for one in things:
             try:
@@ -318,7 +320,7 @@ def told_as_faults() -> Iterator[None]:
     """Have what an account refuses told at the key of the config that should change."""
     try:
         yield
-    except RefusedError as error:
+    except TokenRefusedError as error:
         fault = Fault(0, 0, f"{PROVIDER}.{error.key}", error.message)
         raise ConfigError("config", [fault], hint=error.hint) from error
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from nvoi.account import Pace, build_client, get_endpoint
 from nvoi.config.schema import Cloudflare
 from nvoi.domains.cloudflare_records import (
-    Record,
+    DNSRecord,
     Tunnel,
     Zone,
     build_body,
@@ -53,7 +53,7 @@ NOTHING = "00000000000000000000000000000000"
 NO_TUNNEL = "00000000-0000-0000-0000-000000000000"
 
 #: What to do where the account refuses.
-MAKE_TOKEN = "make one at dash.cloudflare.com, My Profile, API Tokens"  # noqa: S105 - advice
+MAKE_TOKEN = "make one at dash.cloudflare.com, My Profile, API Tokens"  # noqa: S105 - a hint
 RIGHTS = (
     "it needs Zone: Read and DNS: Edit on the domain's zone, and Cloudflare Tunnel: Edit on the "
     "account {account}"
@@ -67,7 +67,7 @@ QUOTA = re.compile(r"\b(?:quota|limit|too many)\b", re.IGNORECASE)
 TRIES = 3
 
 
-class RefusedError(RequestError):
+class TokenRefusedError(RequestError):
     """The account refuses this token; ``key`` is the one of the config that should change."""
 
     def __init__(self, message: str, key: str, *, hint: str = "") -> None:
@@ -78,7 +78,7 @@ class RefusedError(RequestError):
 class Account:
     """An account, asked with the token of the config.
 
-    Each of its methods raises :class:`RefusedError` where the token may not do that, and
+    Each of its methods raises :class:`TokenRefusedError` where the token may not do that, and
     :class:`~nvoi.errors.RequestError` where the account says no or does not answer.
 
     Args:
@@ -123,21 +123,21 @@ class Account:
 
     # DNS records
 
-    def list_records(self, zone_id: str, **filters: str) -> list[Record]:
+    def list_records(self, zone_id: str, **filters: str) -> list[DNSRecord]:
         """The records of a zone that are exactly so: ``name``, ``comment``."""
         query = {f"{key}.exact": text for key, text in filters.items()}
         path = f"/zones/{zone_id}/dns_records"
         read = partial(read_record, zone_id=zone_id)
         return self._list("DNS records", path, query, RECORDS_PAGE, read)
 
-    def create_record(self, record: Record) -> Record:
+    def create_record(self, record: DNSRecord) -> DNSRecord:
         read = partial(read_record, zone_id=record.zone_id)
         return self._ask("POST", record.path, record, body=build_body(record), read=read)
 
-    def change_record(self, record: Record) -> None:
+    def change_record(self, record: DNSRecord) -> None:
         self._ask("PATCH", record.path, record, body=build_body(record))
 
-    def delete_record(self, record: Record) -> None:
+    def delete_record(self, record: DNSRecord) -> None:
         """A record that is gone is no error."""
         self._remove(record.path, record)
 
@@ -193,7 +193,7 @@ class Account:
     def _probe(self, path: str, what: str) -> None:
         try:
             self._ask("PATCH", path, what, body={})
-        except RefusedError:
+        except TokenRefusedError:
             raise
         except RequestError as error:
             if error.is_silence or error.status in TEMPORARY:
@@ -243,7 +243,7 @@ class Account:
     def _remove(self, path: str, what: object) -> None:
         try:
             self._ask("DELETE", path, what)
-        except RefusedError:
+        except TokenRefusedError:
             raise
         except RequestError as error:
             if error.status != MISSING:
@@ -292,12 +292,12 @@ class Account:
         codes = read_codes(error)
         text = f"{what}: {error.message}"
         if codes & NO_SUCH_ID and path.startswith("/accounts/"):
-            return RefusedError(f"Cloudflare knows no account {self.id}: {text}", "account_id")
+            return TokenRefusedError(f"Cloudflare knows no account {self.id}: {text}", "account_id")
         if error.status in {UNAUTHORIZED, FORBIDDEN} or codes & NO_TOKEN:
             trouble = self.find_trouble()
             hint = MAKE_TOKEN if trouble else RIGHTS.format(account=self.id)
             text = f"{trouble or 'the token has no right to this'}: {text}"
-            return RefusedError(text, "api_token", hint=hint)
+            return TokenRefusedError(text, "api_token", hint=hint)
         hint = FULL if QUOTA.search(error.message) else ""
         hint = UNREACHED if error.is_silence else BUSY if error.status == TOO_MANY else hint
         return RequestError(

@@ -24,7 +24,7 @@ class Zone:
 
 
 @dataclass(frozen=True)
-class Record:
+class DNSRecord:
     """A DNS record, of the zone ``zone_id``; without an id it has yet to be made."""
 
     id: str
@@ -74,8 +74,8 @@ def read_zone(item: Mapping[str, Any]) -> Zone:
     )
 
 
-def read_record(item: object, zone_id: str) -> Record:
-    return Record(
+def read_record(item: object, zone_id: str) -> DNSRecord:
+    return DNSRecord(
         id=get_text(item, "id"),
         zone_id=zone_id,
         name=get_text(item, "name"),
@@ -86,7 +86,7 @@ def read_record(item: object, zone_id: str) -> Record:
     )
 
 
-def build_body(record: Record) -> dict[str, Any]:
+def build_body(record: DNSRecord) -> dict[str, Any]:
     """A record as the API takes it; a ``ttl`` of 1 is one that Cloudflare chooses."""
     return {
         "type": record.type,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nvoi.domains.cloudflare_api import Account
-from nvoi.domains.cloudflare_records import Record, Tunnel, Zone
+from nvoi.domains.cloudflare_records import DNSRecord, Tunnel, Zone
 from nvoi.domains.domain import Site, list_hostnames
 from nvoi.errors import Fault
 from nvoi.http import list_objects
@@ -31,7 +31,7 @@ KEYS = ("hostname", "path", "service")
 
 
 @dataclass(eq=False)
-class Survey:
+class AccountSurvey:
     """What was found: the app's tunnels by their names, others beside them, and its records.
 
     ``sites`` are those of the config, ``settings`` those of the tunnels that were looked at, by
@@ -43,7 +43,7 @@ class Survey:
     sites: Sequence[Site]
     tunnels: dict[str, Tunnel] = field(default_factory=dict)
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
-    records: dict[str, Record] = field(default_factory=dict)
+    records: dict[str, DNSRecord] = field(default_factory=dict)
     _zones: dict[str, Zone | None] = field(default_factory=dict)
 
     @property
@@ -86,7 +86,7 @@ class Survey:
         for zone_id in sorted(zones):
             self._sort(self.account.list_records(zone_id, comment=self.comment))
 
-    def look_at(self, tunnel: Tunnel, wanted: Collection[str] = ()) -> list[Record]:
+    def look_at(self, tunnel: Tunnel, wanted: Collection[str] = ()) -> list[DNSRecord]:
         """Find the app's records of what a tunnel serves beside ``wanted``; others' to it."""
         if tunnel.id not in self.settings:
             self.settings[tunnel.id] = self.account.get_settings(tunnel)
@@ -96,7 +96,7 @@ class Survey:
         ]
         return [record for record in foreign if record.content == tunnel.target]
 
-    def is_own(self, record: Record) -> bool:
+    def is_own(self, record: DNSRecord) -> bool:
         if record.type != "CNAME":
             return False
         if record.comment:
@@ -107,12 +107,12 @@ class Survey:
             for tunnel in self.tunnels.values()
         )
 
-    def build_record(self, site: Site, name: str) -> Record | None:
+    def build_record(self, site: Site, name: str) -> DNSRecord | None:
         """The app's record of a site's name as it is to be, once there is the site's tunnel."""
         tunnel, zone, found = self.find_tunnel(site), self.find_zone(site.domain), self.records
         if tunnel is None or zone is None:
             return None
-        return Record(
+        return DNSRecord(
             id=found[name].id if name in found else "",
             zone_id=found[name].zone_id if name in found else zone.id,
             name=name,
@@ -122,7 +122,7 @@ class Survey:
             comment=self.comment,
         )
 
-    def list_wanted_records(self) -> list[Record]:
+    def list_wanted_records(self) -> list[DNSRecord]:
         """The records that lead the sites' names to their tunnels, which are there by now."""
         wanted = (self.build_record(site, name) for site in self.sites for name in site.hostnames)
         return [*filter(None, wanted)]
@@ -140,11 +140,11 @@ class Survey:
         }
         return [*zones.values()]
 
-    def find_own_record(self, wanted: Record) -> Record | None:
+    def find_own_record(self, wanted: DNSRecord) -> DNSRecord | None:
         found = self.account.list_records(wanted.zone_id, name=wanted.name)
         return next((record for record in found if self.is_own(record)), None)
 
-    def list_old_records(self) -> list[Record]:
+    def list_old_records(self) -> list[DNSRecord]:
         wanted = list_hostnames(self.sites)
         return [record for name, record in self.records.items() if name not in wanted]
 
@@ -209,14 +209,14 @@ class Survey:
                 message = f"{tunnel} is {name_owner(record)}, by its record {record.name}"
                 yield Fault(0, 0, site.place, f"{message}: rename one of the two")
 
-    def _look_at_name(self, name: str, zone: Zone | None) -> list[Record]:
+    def _look_at_name(self, name: str, zone: Zone | None) -> list[DNSRecord]:
         """Find the app's record of a name in its zone; others' that cannot be beside it."""
         if zone is None:
             return []
         found = self.account.list_records(zone.id, name=name)
         return self._sort(record for record in found if record.type in RIVALS)
 
-    def _sort(self, records: Iterable[Record]) -> list[Record]:
+    def _sort(self, records: Iterable[DNSRecord]) -> list[DNSRecord]:
         """Keep the records that are the app's; the others."""
         found = [*records]
         self.records |= {record.name: record for record in found if self.is_own(record)}
@@ -227,7 +227,7 @@ def blame(site: Site, message: str) -> Fault:
     return Fault(0, 0, f"{site.place}.domain", message)
 
 
-def name_owner(record: Record) -> str:
+def name_owner(record: DNSRecord) -> str:
     match = COMMENT.fullmatch(record.comment)
     return f"of nvoi's app {match[1]}" if match else "not nvoi's"
 
@@ -262,7 +262,7 @@ def list_other_rules(settings: dict[str, Any], site: Site) -> list[dict[str, Any
     return [rule for rule in rules if (rule.get("hostname") or "").lower() not in names]
 
 
-def describe_site(survey: Survey, site: Site) -> Iterator[str]:
+def describe_site(survey: AccountSurvey, site: Site) -> Iterator[str]:
     tunnel, name = survey.find_tunnel(site), build_tunnel_name(survey.app, site.service)
     if tunnel is None:
         yield f"makes the tunnel {name}"
@@ -275,5 +275,5 @@ def describe_site(survey: Survey, site: Site) -> Iterator[str]:
             yield f"changes the DNS record {hostname} to lead to it"
 
 
-def describe_removal(records: Iterable[Record], tunnels: Iterable[Tunnel]) -> list[str]:
+def describe_removal(records: Iterable[DNSRecord], tunnels: Iterable[Tunnel]) -> list[str]:
     return [f"removes {one}" for one in (*records, *tunnels)]

@@ -39,8 +39,8 @@ log = get_logger("nvoi.domains")
 
 #: Seconds within which good answers in a row come.
 SECONDS = 60.0
-#: Seconds between two rounds.
-ROUND_PAUSE = 1.0
+#: Seconds between two tries.
+TRY_PAUSE = 1.0
 #: Seconds until a connection is there, and without a byte of an answer.
 ANSWER_SECONDS = 10.0
 #: Bytes of an answer that are looked at.
@@ -175,7 +175,7 @@ def wait_for_answers(
             what=f"{site.url} to answer from {way.place}",
             seconds=SECONDS,
             log=log,
-            pause=ROUND_PAUSE,
+            pause=TRY_PAUSE,
             sleep=sleep,
             clock=clock,
         )

@@ -21,9 +21,9 @@ from nvoi import parallel
 from nvoi.config.schema import Login
 from nvoi.errors import CommandError, NvoiError
 from nvoi.images.context import stage
-from nvoi.images.engines import Engine, Image, end_command, find_newest, strip_digest
+from nvoi.images.engines import BuiltImage, Engine, end_command, find_newest, strip_digest
 from nvoi.images.login import NO_LOGINS, log_in
-from nvoi.images.registry import Registry
+from nvoi.images.registry_client import Registry
 from nvoi.log.levels import get_logger
 from nvoi.process import Words, ask, follow
 from nvoi.source import Source
@@ -119,7 +119,7 @@ class Build:
     def is_done(self) -> bool:
         return self._task.future.done()
 
-    def wait(self) -> Image:
+    def wait(self) -> BuiltImage:
         """The image, once it is built. A CommandError of a failed build has the last 20 lines."""
         reminder = Reminder(f"the build of {self.tag}", log)
         while not self.is_done:
@@ -132,7 +132,7 @@ class Build:
         self._task.cancel()
         self._task.join(END_SECONDS)
 
-    def _build(self) -> Image:
+    def _build(self) -> BuiltImage:
         with stage(self.source, self._environ) as folder:
             platform = self._get_platform()
             cache = self._find_cache()
@@ -147,7 +147,7 @@ class Build:
         log.ok("built %s in %.1f s", self.tag, time.monotonic() - began)
         image_id, _, name = found.strip().partition(" ")
         user = find_numbers(self.engine, self.tag, platform, name, self._environ)
-        return Image(self.tag, strip_digest(image_id), user)
+        return BuiltImage(self.tag, strip_digest(image_id), user)
 
     def _build_with(
         self, folder: Path, platform: str, cache: Registry | None, environ: Mapping[str, str]

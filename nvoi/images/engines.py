@@ -48,7 +48,7 @@ REMEDY = "install Docker (docs.docker.com/engine/install) or Podman (podman.io)"
 
 
 @dataclass(frozen=True)
-class Image:
+class BuiltImage:
     """An image that was built.
 
     Attributes:

@@ -15,10 +15,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from nvoi.config.registries import build_auths, normalize
+from nvoi.config.registry_logins import build_auths, normalize
 from nvoi.config.schema import Login
 from nvoi.images.engines import Engine, Podman
-from nvoi.images.registry import Registry
+from nvoi.images.registry_client import Registry
 
 CONFIG = "config.json"
 NO_LOGINS: Mapping[str, Login] = MappingProxyType({})

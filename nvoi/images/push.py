@@ -12,9 +12,9 @@ from contextlib import ExitStack, contextmanager
 
 from nvoi.errors import CommandError, NvoiError
 from nvoi.images.build import EngineLog
-from nvoi.images.engines import Engine, Image, end_command
+from nvoi.images.engines import BuiltImage, Engine, end_command
 from nvoi.images.login import log_in
-from nvoi.images.registry import POD_HINT, Registry
+from nvoi.images.registry_client import POD_HINT, Registry
 from nvoi.kubernetes.registry import Credentials
 from nvoi.log.levels import get_logger
 from nvoi.process import ask, follow
@@ -88,7 +88,7 @@ def open_registry(
 
 def push(
     engine: Engine,
-    image: Image,
+    image: BuiltImage,
     registry: Registry,
     environ: Mapping[str, str],
     *,
@@ -131,7 +131,7 @@ def push(
     return digest
 
 
-def _wait_for_registry(registry: Registry, image: Image, seconds: float) -> None:
+def _wait_for_registry(registry: Registry, image: BuiltImage, seconds: float) -> None:
     def look() -> None:
         if not registry.is_up():
             raise NotReadyError("it does not answer")
@@ -147,7 +147,7 @@ def _wait_for_registry(registry: Registry, image: Image, seconds: float) -> None
 
 def _run_push(
     engine: Engine,
-    image: Image,
+    image: BuiltImage,
     reference: str,
     environ: Mapping[str, str],
     reminder: Reminder,

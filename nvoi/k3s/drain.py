@@ -210,7 +210,7 @@ def uninstall_node(connections: Connections, node: ClusterNode) -> None:
     reason = "it is not known how to reach that"
     if host is not None:
         try:
-            send_removal(connections, host)
+            send_uninstall(connections, host)
         except NvoiError as error:
             reason = error.message
         else:
@@ -221,7 +221,7 @@ def uninstall_node(connections: Connections, node: ClusterNode) -> None:
     )
 
 
-def send_removal(connections: Connections, host: Host) -> Result:
+def send_uninstall(connections: Connections, host: Host) -> Result:
     """Remove k3s, and what nvoi has put beside it, as root."""
     words = (FOLDER, HEADER, DATA_FOLDER, COPIES_FOLDER)
     command = build_script("nvoi-k3s-removal", read_script("uninstall.sh"), *words)
@@ -248,7 +248,7 @@ def uninstall(connections: Connections, servers: Sequence[Server]) -> None:
 def uninstall_from(connections: Connections, host: Host) -> NvoiError | None:
     """Remove k3s from one server; returns why it is still there."""
     try:
-        result = send_removal(connections, host)
+        result = send_uninstall(connections, host)
     except NvoiError as error:
         if not isinstance(error, RemoteError) or error.status != FOREIGN:
             return error

@@ -21,9 +21,9 @@ FOLDER = "/etc/rancher/k3s"
 CONFIG_FILE = f"{FOLDER}/config.yaml"
 #: What k3s was last started with; not there from before a change until k3s runs with it.
 STAMP_FILE = f"{FOLDER}/nvoi-applied"
-#: The service that keeps pods from the cloud's metadata.
-GUARD = "nvoi-metadata"
-GUARD_FILE = f"/etc/systemd/system/{GUARD}.service"
+#: The unit that keeps pods from the cloud's metadata.
+METADATA_UNIT = "nvoi-metadata"
+METADATA_UNIT_FILE = f"/etc/systemd/system/{METADATA_UNIT}.service"
 #: The first line of a config that nvoi wrote.
 HEADER = "# Written by nvoi, which replaces it: what is to differ belongs in the deploy config."
 #: What the Ruby gem nvoi 0.2 started k3s with, by its roles (getnvoi/cli v0.2.2, setup_k3s.rb).
@@ -59,7 +59,7 @@ class Address:
 
 
 @dataclass(frozen=True)
-class Route:
+class NetworkRoute:
     """A network that a server reaches; ``is_direct`` without a gateway between."""
 
     network: Network
@@ -120,8 +120,8 @@ class Facts:
     wget. ``volumes`` are the folders of volumes, and those that note whose they are, each with its
     owner's number and its mode in octal digits, ``1000 770``. A ``firewall`` is ``ufw`` or
     ``firewalld`` where it does not let everyone in, and ``let_in`` has the networks that it does
-    let in to all ports. ``guard_checksum`` is SHA-256 of what keeps its pods from the cloud's
-    metadata.
+    let in to all ports. ``metadata_unit_checksum`` is SHA-256 of the unit that keeps its pods
+    from the cloud's metadata.
     """
 
     architecture: str
@@ -139,7 +139,7 @@ class Facts:
     cloud_init_detail: str = ""
     used_ports: tuple[UsedPort, ...] = ()
     addresses: tuple[Address, ...] = ()
-    routes: tuple[Route, ...] = ()
+    routes: tuple[NetworkRoute, ...] = ()
     source: str | None = None
     machine_id: str = ""
     supervisor: str | None = None
@@ -149,7 +149,7 @@ class Facts:
     has_wireguard: bool = True
     firewall: str = ""
     let_in: tuple[Network, ...] = ()
-    guard_checksum: str = ""
+    metadata_unit_checksum: str = ""
 
 
 def split_sections(text: str) -> dict[str, list[str]]:
@@ -199,7 +199,7 @@ def read_facts(sections: Sections, clock_offset: float) -> Facts:
         has_wireguard=kernel_release >= WIREGUARD_KERNEL or wireguard == "yes",
         firewall=get_first(sections, "firewall"),
         let_in=tuple(filter(None, map(find_network, sections.get("firewall", [])[1:]))),
-        guard_checksum=get_first(sections, "guard"),
+        metadata_unit_checksum=get_first(sections, "metadata-unit"),
     )
 
 
@@ -254,7 +254,7 @@ def read_addresses(lines: list[str]) -> Iterator[Address]:
             yield Address(device, interface)
 
 
-def read_routes(lines: list[str]) -> Iterator[Route]:
+def read_routes(lines: list[str]) -> Iterator[NetworkRoute]:
     """Of lines of ``ip route``, or of /proc/net/route; the default one is left out."""
     for line in lines:
         words = line.split()
@@ -262,7 +262,7 @@ def read_routes(lines: list[str]) -> Iterator[Route]:
         # ``10.0.0.0/16 via 10.0.0.1 dev eth1``.
         network = find_network(words[0]) if "dev" in words[:-1] else None
         if network and not found:
-            found = Route(network, words[words.index("dev") + 1], "via" not in words)
+            found = NetworkRoute(network, words[words.index("dev") + 1], "via" not in words)
         if found and found.network.prefixlen:
             yield found
 
@@ -273,7 +273,7 @@ def read_volume(line: str) -> tuple[str, str]:
     return folder, f"{owner} {mode}"
 
 
-def read_kernel_route(words: list[str]) -> Route | None:
+def read_kernel_route(words: list[str]) -> NetworkRoute | None:
     """``eth0 0000000A 00000000 …``: device, network, gateway, and in the eighth column the mask.
 
     Source: proc(5), net/route; the bytes of each number are the other way round.
@@ -286,7 +286,7 @@ def read_kernel_route(words: list[str]) -> Route | None:
         return None
     length = int.from_bytes(mask, "big").bit_count()
     found = ipaddress.IPv4Network((network, length), strict=False)
-    return Route(found, words[0], not any(gateway))
+    return NetworkRoute(found, words[0], not any(gateway))
 
 
 def find_network(text: str) -> Network | None:

@@ -21,7 +21,7 @@ from nvoi.k3s.nodes import (
     list_nodes,
     wait_until_ready,
 )
-from nvoi.k3s.plan import API_PORT, K3sSettings, Task, build_tasks, find_orphans, find_stale
+from nvoi.k3s.plan import API_PORT, K3sSettings, ServerTask, build_tasks, find_orphans, find_stale
 from nvoi.k3s.requirements import check_all
 from nvoi.k3s.survey import WAITING, survey
 from nvoi.kubernetes.cluster import Cluster
@@ -76,7 +76,7 @@ class Installer:
     _lost: set[str] = field(default_factory=set, init=False)
     _replaced: dict[str, ClusterNode] = field(default_factory=dict, init=False)
 
-    def ensure_k3s(self, facts: Mapping[str, Facts]) -> list[Task]:
+    def ensure_k3s(self, facts: Mapping[str, Facts]) -> list[ServerTask]:
         """Have every server run k3s as the config says, and be a node of the cluster.
 
         Takes what the servers are like, and returns what each of them is now, the master first. All
@@ -116,7 +116,7 @@ class Installer:
         found = survey(self.connections, self.servers, ingress=self.settings.ingress)
         return check_all(self.servers, found, self.settings.version)
 
-    def _ensure_nodes(self, tasks: Sequence[Task]) -> None:
+    def _ensure_nodes(self, tasks: Sequence[ServerTask]) -> None:
         """Have all nodes ready and marked, but those to spare that this run has not set up."""
         servers = {task.node.name: task.server for task in tasks}
         spare = {
@@ -134,7 +134,7 @@ class Installer:
             nodes = list_nodes(self.cluster)
         self.nodes.extend(nodes)
 
-    def _install(self, facts: Mapping[str, Facts]) -> list[Task]:
+    def _install(self, facts: Mapping[str, Facts]) -> list[ServerTask]:
         """Do all that is to be done: the master first, new workers at once, others in turn."""
         k3s = facts[self.servers[0].name].k3s
         nodes = list_nodes(self.cluster) if k3s.is_active and k3s.applied else []
@@ -171,7 +171,9 @@ class Installer:
                 self._attempt(task, down, installs=task.installs, starts=task.starts)
         return tasks
 
-    def _attempt(self, task: Task, down: Collection[str], *, installs: bool, starts: bool) -> None:
+    def _attempt(
+        self, task: ServerTask, down: Collection[str], *, installs: bool, starts: bool
+    ) -> None:
         """Set up a server, unless it is one to spare whose node is ``down``, and it failed before.
 
         A node that was running is waited for.
@@ -192,7 +194,7 @@ class Installer:
             log.warning("%s", error)
             self._lost.add(task.node.name)
 
-    def _set_up(self, task: Task, *, installs: bool, starts: bool) -> None:
+    def _set_up(self, task: ServerTask, *, installs: bool, starts: bool) -> None:
         """Write the task's files on its server, and have k3s installed and started there."""
 
         def hear(line: str) -> None:
@@ -220,7 +222,7 @@ class Installer:
 
 
 def build_setup(
-    task: Task, install_url: str, seconds: int, *, installs: bool, starts: bool
+    task: ServerTask, install_url: str, seconds: int, *, installs: bool, starts: bool
 ) -> Command:
     """The command for root, which reads both files; starting may take ``seconds``."""
     sizes = [len(text.encode()) for text in (task.config, task.registries)]
@@ -240,7 +242,9 @@ def check_lost(node: ClusterNode, claims: Sequence[str]) -> None:
         )
 
 
-def tell_insecure(install_url: str, tasks: Sequence[Task], facts: Mapping[str, Facts]) -> None:
+def tell_insecure(
+    install_url: str, tasks: Sequence[ServerTask], facts: Mapping[str, Facts]
+) -> None:
     """Log where the installer, which root runs, comes as anybody in between makes it.
 
     Source: BusyBox's wget says itself that it does not validate certificates.
@@ -259,7 +263,7 @@ def tell_insecure(install_url: str, tasks: Sequence[Task], facts: Mapping[str, F
             )
 
 
-def tell_work(task: Task, *, installs: bool, starts: bool) -> None:
+def tell_work(task: ServerTask, *, installs: bool, starts: bool) -> None:
     name, node = task.server.name, task.node
     role = "a worker" if node.master_ip else "the master"
     if installs:
@@ -270,7 +274,7 @@ def tell_work(task: Task, *, installs: bool, starts: bool) -> None:
         log.info("%s: writing the settings of k3s", name)
 
 
-def explain(error: RemoteError, task: Task, install_url: str) -> NvoiError:
+def explain(error: RemoteError, task: ServerTask, install_url: str) -> NvoiError:
     host, node = task.server.host, task.node
     unit = "k3s-agent" if node.master_ip else "k3s"
     if any(DISK_FULL in line for line in error.output):

@@ -7,7 +7,7 @@ import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 
 from nvoi.command import build_script
-from nvoi.k3s.facts import GUARD, GUARD_FILE, NO_DEVICE, Address, Facts, Network
+from nvoi.k3s.facts import METADATA_UNIT, METADATA_UNIT_FILE, NO_DEVICE, Address, Facts, Network
 from nvoi.kubernetes.isolation import POD_NETWORK
 from nvoi.log.levels import get_logger
 from nvoi.parallel import work_on_all
@@ -190,13 +190,13 @@ def shuts_pods_out(facts: Facts) -> bool:
     return bool(facts.firewall) and not is_inside(pods, let_in)
 
 
-def ensure_guards(
+def ensure_metadata_blocked(
     connections: Connections, servers: Sequence[Server], facts: Mapping[str, Facts]
 ) -> None:
     """Have all servers keep their pods from the metadata of their cloud, also after a restart."""
     wanted = hashlib.sha256(UNIT.encode()).hexdigest()
-    hosts = [one.host for one in servers if facts[one.name].guard_checksum != wanted]
-    command = build_script(GUARD, INSTALL, GUARD, GUARD_FILE)
+    hosts = [one.host for one in servers if facts[one.name].metadata_unit_checksum != wanted]
+    command = build_script(METADATA_UNIT, INSTALL, METADATA_UNIT, METADATA_UNIT_FILE)
     if hosts:
         work_on_all(hosts, lambda host: connections.run(host, as_root(host, command)))
         names = ", ".join(host.name for host in hosts)

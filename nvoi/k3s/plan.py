@@ -84,7 +84,7 @@ class Work(IntEnum):
 
 
 @dataclass(frozen=True)
-class Task:
+class ServerTask:
     """One server, and what it is to be; ``is_running`` is whether it is a node already.
 
     ``config`` is the text of config.yaml, which has the token, and ``registries`` that of
@@ -113,7 +113,7 @@ def build_tasks(
     facts: Mapping[str, Facts],
     settings: K3sSettings,
     nodes: Iterable[ClusterNode] = (),
-) -> list[Task]:
+) -> list[ServerTask]:
     """A task for each server, the master's first.
 
     ``nodes`` are the cluster's, where there is one and a new node is to get a name.
@@ -142,13 +142,13 @@ def build_tasks(
     return tasks
 
 
-def build_task(server: Server, node: Node, k3s: K3s, settings: K3sSettings) -> Task:
+def build_task(server: Server, node: Node, k3s: K3s, settings: K3sSettings) -> ServerTask:
     config = build_config(node, settings)
     credentials = build_credentials(node.token)
     registries = build_registries_file(ADDRESS, settings.mirrors, credentials)
     stamp = build_stamp(node, config, registries)
     work = find_work(k3s, node.version, config, registries, stamp)
-    return Task(server, node, config, registries, stamp, work, k3s.is_active)
+    return ServerTask(server, node, config, registries, stamp, work, k3s.is_active)
 
 
 def encrypts(k3s: K3s, settings: K3sSettings) -> bool:

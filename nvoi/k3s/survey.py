@@ -14,9 +14,9 @@ from nvoi.k3s import read_script
 from nvoi.k3s.facts import (
     ARCHITECTURES,
     CONFIG_FILE,
-    GUARD_FILE,
     HEADER,
     MARK,
+    METADATA_UNIT_FILE,
     SECRET_KEYS,
     STAMP_FILE,
     Facts,
@@ -189,12 +189,12 @@ def ask(
     *,
     ingress: bool = False,
 ) -> Facts:
-    listener = Listener(server.name, on_architecture)
+    reader = SurveyReader(server.name, on_architecture)
     result = connections.run(
         server.host,
         build_survey(is_master=server.is_master, ingress=ingress),
         timeout=CLOUD_INIT_SECONDS + SURVEY_SECONDS,
-        on_line=listener.hear,
+        on_line=reader.read_line,
         level=None,
         check=False,
     )
@@ -205,7 +205,7 @@ def ask(
             hint="Linux with a POSIX shell and the usual small programs is needed there",
             output=result.stderr[-5:],
         )
-    return read_facts(sections, listener.clock_offset)
+    return read_facts(sections, reader.clock_offset)
 
 
 def find_token(connections: Connections, host: Host) -> Secret | None:
@@ -223,14 +223,14 @@ def build_survey(*, is_master: bool, ingress: bool = False) -> Command:
     if is_master and ingress:
         ports += tuple(("tcp", port) for port in INGRESS_PORTS)
     asked = " ".join(f"{protocol}:{port:04X}" for protocol, port in ports)
-    paths = (CONFIG_FILE, REGISTRIES_FILE, STAMP_FILE, VOLUMES_FOLDER, GUARD_FILE)
+    paths = (CONFIG_FILE, REGISTRIES_FILE, STAMP_FILE, VOLUMES_FOLDER, METADATA_UNIT_FILE)
     script = f"as_root={shlex.quote(read_script('survey_as_root.sh'))}\n{read_script('survey.sh')}"
     return build_script("nvoi-survey", script, CLOUD_INIT_SECONDS, asked, *paths)
 
 
 @dataclass
-class Listener:
-    """Hears what a server says as it says it."""
+class SurveyReader:
+    """Reads what a server says as it says it."""
 
     name: str
     on_architecture: Callable[[str, str], None]
@@ -238,7 +238,7 @@ class Listener:
     clock: Callable[[], float] = field(default=time.time)
     _section: str = ""
 
-    def hear(self, line: str) -> None:
+    def read_line(self, line: str) -> None:
         if line.startswith(MARK):
             self._section = line.removeprefix(MARK)
         elif self._section == "architecture" and line.strip():

@@ -5,7 +5,7 @@
 # one that is not connected in 07. Of firewalls it reads the files: ufw(8) keeps each rule as
 # "### tuple ### ACTION PROTOCOL PORT TO PORT FROM in", firewalld.zone(5) the trusted sources.
 PATH=$PATH:/usr/local/bin:/opt/bin:/usr/sbin:/sbin
-ports=" $1 " config=$2 registries=$3 stamp=$4 volumes=$5 guard=$6
+ports=" $1 " config=$2 registries=$3 stamp=$4 volumes=$5 metadata_unit=$6
 section() { printf '\n@nvoi %s\n' "$1"; }
 # Of the first of the folders that exists.
 free() {
@@ -112,8 +112,8 @@ elif [ "$(systemctl is-active firewalld 2>/dev/null </dev/null)" = active ]; the
   ! grep -q '^DefaultZone=trusted' /etc/firewalld/firewalld.conf 2>/dev/null || echo 0.0.0.0/0
   sed -n 's/.*<source address="\([^"]*\)".*/\1/p' /etc/firewalld/zones/trusted.xml 2>/dev/null
 fi
-section guard
-[ ! -r "$guard" ] || sha256sum 2>/dev/null <"$guard" | cut -d ' ' -f 1
+section metadata-unit
+[ ! -r "$metadata_unit" ] || sha256sum 2>/dev/null <"$metadata_unit" | cut -d ' ' -f 1
 section volumes
 for folder in "$volumes"/* "$volumes"/.apps/*/*; do
   [ ! -d "$folder" ] || echo "$(stat -c '%u %a' "$folder" 2>/dev/null || echo '- -') $folder"

@@ -16,7 +16,7 @@ DATABASE = "the database"
 
 
 @dataclass(frozen=True)
-class Place:
+class DataLocation:
     """Where a workload has data: a folder of its servers, or a disk that the cluster found."""
 
     name: str
@@ -25,26 +25,26 @@ class Place:
 
     def __str__(self) -> str:
         """As it reads after "its data is"."""
-        place = (
+        location = (
             f"on {self.name}, a disk that the cluster found" if self.is_disk else f"in {self.name}"
         )
-        return f"{place}, on a server of {' or '.join(self.groups)}" if self.groups else place
+        return f"{location}, on a server of {' or '.join(self.groups)}" if self.groups else location
 
 
 @dataclass(frozen=True)
 class Move:
     """Data of a service that a release would leave behind ``before`` and look for ``after``.
 
-    Without ``after`` the service has no data any more; where both are the same the place is empty.
+    Without ``after`` the service has no data any more; where both are the same nothing is there.
     """
 
     service: str
-    before: Place
-    after: Place | None = None
+    before: DataLocation
+    after: DataLocation | None = None
 
     @property
     def is_possible(self) -> bool:
-        """Whether there can be data at the new place: a disk never leaves its server."""
+        """Whether there can be data at the new location: a disk never leaves its server."""
         return (
             self.after is None or self.before == self.after or self.before.name != self.after.name
         )
@@ -77,7 +77,7 @@ def find_moves(
         for item in wanted
         if (reference := read_reference(item)) in old
         for move in compare(
-            name_service(item), list_places(old[reference]), list_places(item), lacking
+            name_service(item), list_locations(old[reference]), list_locations(item), lacking
         )
     ]
 
@@ -87,23 +87,25 @@ def name_service(item: Manifest) -> str:
 
 
 def compare(
-    service: str, before: list[Place], after: list[Place], lacking: Collection[str]
+    service: str, before: list[DataLocation], after: list[DataLocation], lacking: Collection[str]
 ) -> Iterator[Move]:
-    names = [place.name for place in after]
-    for place in before:
-        if place.name not in names:
-            yield Move(service, place, next((one for one in after if one not in before), None))
-        elif place.is_disk and not {*place.groups} <= {*after[names.index(place.name)].groups}:
-            yield Move(service, place, after[names.index(place.name)])
-        elif not place.is_disk and place.name in lacking:
-            yield Move(service, place, place)
+    names = [location.name for location in after]
+    for location in before:
+        if location.name not in names:
+            yield Move(service, location, next((one for one in after if one not in before), None))
+        elif location.is_disk and not {*location.groups} <= {
+            *after[names.index(location.name)].groups
+        }:
+            yield Move(service, location, after[names.index(location.name)])
+        elif not location.is_disk and location.name in lacking:
+            yield Move(service, location, location)
     # A database has its data on the first of its volumes.
     if service == DATABASE and before and before[0].name in names[1:]:
         yield Move(service, before[0], after[0])
 
 
-def list_places(item: Json | Manifest) -> list[Place]:
-    """The places of a workload's data, in the order of its mounts."""
+def list_locations(item: Json | Manifest) -> list[DataLocation]:
+    """The locations of a workload's data, in the order of its mounts."""
     spec: Any = item["spec"]
     pod, groups = spec["template"]["spec"], list_groups(item)
     folders = {
@@ -120,7 +122,7 @@ def list_places(item: Json | Manifest) -> list[Place]:
         mount["name"] for one in pod["containers"] for mount in one.get("volumeMounts") or ()
     )
     return [
-        Place(disks.get(name) or folders[name], groups, is_disk=name in disks)
+        DataLocation(disks.get(name) or folders[name], groups, is_disk=name in disks)
         for name in mounted
         if name in disks or name in folders
     ]

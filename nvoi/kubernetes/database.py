@@ -27,7 +27,7 @@ ASK_MYSQL = (
 
 
 @dataclass(frozen=True)
-class Engine:
+class DatabaseEngine:
     """A kind of database: its usual image, the folder of its data, and how it is asked."""
 
     image: str
@@ -36,12 +36,12 @@ class Engine:
 
 
 ENGINES = {
-    "postgres": Engine("postgres:17", "/var/lib/postgresql/data", ASK_POSTGRES),
-    "mysql": Engine("mysql:8.4", "/var/lib/mysql", ASK_MYSQL),
+    "postgres": DatabaseEngine("postgres:17", "/var/lib/postgresql/data", ASK_POSTGRES),
+    "mysql": DatabaseEngine("mysql:8.4", "/var/lib/mysql", ASK_MYSQL),
 }
 
 
-def find_engine(application: Application) -> Engine | None:
+def find_engine(application: Application) -> DatabaseEngine | None:
     """The engine of the app's database, None where nvoi runs none: it is elsewhere, or a file."""
     database = application.database
     if database is None or database.url is not None:
@@ -49,7 +49,7 @@ def find_engine(application: Application) -> Engine | None:
     return ENGINES.get(database.engine or "")
 
 
-def find_folder(database: Database, engine: Engine) -> str:
+def find_folder(database: Database, engine: DatabaseEngine) -> str:
     """The folder of the data in the container: the config's mount, else the image's own."""
     return next(iter(database.mount.values()), engine.folder).rstrip("/")
 
@@ -82,7 +82,9 @@ def build_mysql_environment(settings: dict[str, str]) -> dict[str, str]:
     return {"MYSQL_ROOT_PASSWORD": password, "MYSQL_ROOT_HOST": "localhost"} | settings
 
 
-def build_database_arguments(database: Database, engine: Engine, folder: str) -> tuple[str, ...]:
+def build_database_arguments(
+    database: Database, engine: DatabaseEngine, folder: str
+) -> tuple[str, ...]:
     """MySQL is told of another folder than its own by an argument."""
     if database.engine != "mysql" or folder == engine.folder:
         return ()

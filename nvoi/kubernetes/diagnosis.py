@@ -60,12 +60,12 @@ AFFINITY = "affinity/selector"
 CRASHED = (
     "its last lines say why; `command`, `env` and `secrets` in the config are what it runs with"
 )
-IMAGE_ADVICE = (
+IMAGE_HINT = (
     "see that the image's name is right, that the servers can reach where it is, and that its "
     "registry is under `registries` in the config if it asks for a login"
 )
-ADVICE = {
-    **dict.fromkeys(IMAGE_REASONS, IMAGE_ADVICE),
+HINTS = {
+    **dict.fromkeys(IMAGE_REASONS, IMAGE_HINT),
     **dict.fromkeys(MOUNT_REASONS, "see that the volume's folder is on the server that it runs on"),
     CRASHING: CRASHED,
     RESTARTED: CRASHED,
@@ -289,10 +289,10 @@ def belongs(pod: Json, item: Json) -> bool:
     return same and all(labels.get(key) == value for key, value in own.items())
 
 
-def advise(failure: Failure) -> str:
+def get_hint(failure: Failure) -> str:
     if failure.reason == UNPLACED and AFFINITY in failure.message:
         return "see that a server of its group in `servers` is ready and is not cordoned"
-    return ADVICE.get(failure.reason, "")
+    return HINTS.get(failure.reason, "")
 
 
 def is_running(pod: Json) -> bool:

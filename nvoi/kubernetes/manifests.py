@@ -8,7 +8,7 @@ from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 
-from nvoi.config.registries import build_auths, select_logins
+from nvoi.config.registry_logins import build_auths, select_logins
 from nvoi.config.schema import Application
 from nvoi.kubernetes.isolation import build_app_policy
 from nvoi.kubernetes.names import (

@@ -29,7 +29,7 @@ from nvoi.log.rendering import format_count
 OVERDUE = "ProgressDeadlineExceeded"
 
 
-class State(Enum):
+class ProgressState(Enum):
     PROGRESSING = "progressing"
     DONE = "done"
     FAILED = "failed"
@@ -39,7 +39,7 @@ class State(Enum):
 class Verdict:
     """How far something is, in ``sentence`` for people; ``failure`` where it has failed."""
 
-    state: State
+    state: ProgressState
     sentence: str
     failure: Failure | None = None
 
@@ -94,7 +94,7 @@ NONE: Mapping[str, Beginning] = MappingProxyType({})
 def fail(name: str, failure: Failure) -> Verdict:
     subject = failure.pod or name
     text = f"{subject}: {failure.reason}" + (f": {failure.message}" if failure.message else "")
-    return Verdict(State.FAILED, text, failure)
+    return Verdict(ProgressState.FAILED, text, failure)
 
 
 def judge(item: Json, pods: Sequence[Json], events: Sequence[Json] = ()) -> Verdict:
@@ -107,7 +107,7 @@ def judge(item: Json, pods: Sequence[Json], events: Sequence[Json] = ()) -> Verd
     name, seen = item["metadata"]["name"], (item.get("status") or {}).get("observedGeneration", 0)
     # Else the status is of the object as it was.
     if seen < item["metadata"].get("generation", 0):
-        return Verdict(State.PROGRESSING, f"{name}: the cluster has not looked at it yet")
+        return Verdict(ProgressState.PROGRESSING, f"{name}: the cluster has not looked at it yet")
     failure = find_pod_failure(item, pods, events) or find_condition_failure(item)
     if failure:
         return fail(name, failure)
@@ -184,7 +184,7 @@ def count_restarts(pod: Json) -> int:
 
 def is_ready(item: Json) -> bool:
     """Whether a Deployment or StatefulSet is as it should be, by its own word."""
-    return judge(item, ()).state is State.DONE
+    return judge(item, ()).state is ProgressState.DONE
 
 
 def count_settling(manifests: Iterable[Manifest]) -> float:
@@ -216,13 +216,13 @@ def count_pods(item: Json, pods: Sequence[Json]) -> Verdict:
     key = "availableReplicas" if item["kind"] == "Deployment" else "readyReplicas"
     turned = status.get("currentRevision") == status.get("updateRevision")
     if updated < wanted or status.get(key, 0) < wanted:
-        return Verdict(State.PROGRESSING, f"{name}: {describe_new(item, pods, wanted)}")
+        return Verdict(ProgressState.PROGRESSING, f"{name}: {describe_new(item, pods, wanted)}")
     if total > updated:
         old = format_count(total - updated, "old pod has", "old pods have")
-        return Verdict(State.PROGRESSING, f"{name}: {old} yet to stop")
+        return Verdict(ProgressState.PROGRESSING, f"{name}: {old} yet to stop")
     if item["kind"] == "StatefulSet" and not turned:
-        return Verdict(State.PROGRESSING, f"{name}: the old pod is being replaced")
-    return Verdict(State.DONE, f"{name}: {wanted} of {wanted} pods are ready")
+        return Verdict(ProgressState.PROGRESSING, f"{name}: the old pod is being replaced")
+    return Verdict(ProgressState.DONE, f"{name}: {wanted} of {wanted} pods are ready")
 
 
 def describe_new(item: Json, pods: Sequence[Json], wanted: int) -> str:
@@ -246,7 +246,7 @@ def judge_job(job: Json, pods: Iterable[Json], events: Sequence[Json]) -> Verdic
     """How far a Job is that is tried once."""
     name, conditions = job["metadata"]["name"], list_conditions(job)
     if "Complete" in conditions:
-        return Verdict(State.DONE, f"{name}: done")
+        return Verdict(ProgressState.DONE, f"{name}: done")
     own = [pod for pod in pods if belongs(pod, job)]
     failure = find_end_failure(own) or find_pod_failure(job, own, events)
     ended = conditions.get("Failed") or conditions.get("FailureTarget")
@@ -264,7 +264,7 @@ def judge_job(job: Json, pods: Iterable[Json], events: Sequence[Json]) -> Verdic
     if failure:
         return fail(name, failure)
     active = (job.get("status") or {}).get("active", 0)
-    return Verdict(State.PROGRESSING, f"{name}: {'running' if active else 'starting'}")
+    return Verdict(ProgressState.PROGRESSING, f"{name}: {'running' if active else 'starting'}")
 
 
 def list_conditions(job: Json) -> dict[str, Json]:
@@ -290,9 +290,11 @@ def has_ended(item: Json, verdict: Verdict, pods: Sequence[Json]) -> bool:
     own = [pod for pod in pods if belongs(pod, item)]
     if item["kind"] == "Job":
         ended = [pod["status"].get("phase") in {"Succeeded", "Failed"} for pod in own]
-        is_whole = all(ended) and (bool(ended) or verdict.state is State.FAILED)
+        is_whole = all(ended) and (bool(ended) or verdict.state is ProgressState.FAILED)
         return is_whole or not list_conditions(item)
     wanted: int = item["spec"].get("replicas", 1)
     old = [pod for pod in pods if is_selected(pod, item) and not belongs(pod, item)]
     has_old = any(is_well(pod) and not is_going(pod) for pod in old)
-    return verdict.state is State.FAILED or (sum(map(is_well, own)) >= wanted and not has_old)
+    return verdict.state is ProgressState.FAILED or (
+        sum(map(is_well, own)) >= wanted and not has_old
+    )

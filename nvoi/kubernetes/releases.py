@@ -42,7 +42,7 @@ BEGUN, SERVED = "begun", "served"
 
 
 @dataclass(frozen=True)
-class Record:
+class ReleaseRecord:
     """A release: one that can be gone back to, or one that has only begun.
 
     ``before`` is the stamp of the release that served when this one was deployed.
@@ -95,26 +95,26 @@ def build_record(
     return build_object("Secret", metadata, type=TYPE, data=data)
 
 
-def list_records(app: str, live: Iterable[Json]) -> list[Record]:
+def list_records(app: str, live: Iterable[Json]) -> list[ReleaseRecord]:
     """The releases that an app can go back to, newest first."""
     return [record for record in read_records(app, live) if not record.is_begun]
 
 
-def list_begun(app: str, live: Iterable[Json]) -> list[Record]:
+def list_begun(app: str, live: Iterable[Json]) -> list[ReleaseRecord]:
     """The releases that were cut off before they served, newest first."""
     return [record for record in read_records(app, live) if record.is_begun]
 
 
-def read_records(app: str, live: Iterable[Json]) -> list[Record]:
+def read_records(app: str, live: Iterable[Json]) -> list[ReleaseRecord]:
     found = [read_record(item) for item in live if item.get("type") == TYPE and is_owned(item, app)]
     return sorted(found, key=lambda record: record.stamp, reverse=True)
 
 
-def read_record(item: Json) -> Record:
+def read_record(item: Json) -> ReleaseRecord:
     metadata = item["metadata"]
     annotations = metadata["annotations"]
     manifests: list[Any] = json.loads(gzip.decompress(b64decode(item["data"][KEY])))
-    return Record(
+    return ReleaseRecord(
         stamp=metadata["labels"][STAMP],
         deploy_id=annotations[DEPLOY_ID],
         reference=read_reference(item),
@@ -148,7 +148,7 @@ def find_running(app: str, live: Iterable[Json]) -> str | None:
     return stamp
 
 
-def is_same(one: Record, other: Record) -> bool:
+def is_same(one: ReleaseRecord, other: ReleaseRecord) -> bool:
     """Whether two releases' own services run the same: only their names and deploys differ.
 
     How many old ReplicaSets are kept beside them counts for nothing.
@@ -162,7 +162,7 @@ def read_run(item: Manifest) -> dict[str, Any]:
     return {key: value for key, value in spec.items() if key != "revisionHistoryLimit"}
 
 
-def find_previous(records: Iterable[Record], running: str) -> Record | None:
+def find_previous(records: Iterable[ReleaseRecord], running: str) -> ReleaseRecord | None:
     """The release to go back to from ``running``: the one that served when it was deployed.
 
     Where that is not kept, not known, or runs the same, it is the newest of those that are older
@@ -176,14 +176,14 @@ def find_previous(records: Iterable[Record], running: str) -> Record | None:
     return others.get(known or "") or others.get(max(older, default=""))
 
 
-def find_expired(records: Iterable[Record], running: str, keep: int) -> list[Record]:
+def find_expired(records: Iterable[ReleaseRecord], running: str, keep: int) -> list[ReleaseRecord]:
     """The records to remove: all but ``keep`` beside the one that runs.
 
     Those that one comes to by going back again and again are kept first. What runs the same as
     one of those that stay is not counted, and is removed.
     """
     kept = {record.stamp: record for record in records}
-    ranked: dict[str, Record] = {}
+    ranked: dict[str, ReleaseRecord] = {}
     while (step := find_previous(kept.values(), next(reversed(ranked), running))) is not None:
         if step.stamp in {running, *ranked}:
             break
@@ -191,7 +191,7 @@ def find_expired(records: Iterable[Record], running: str, keep: int) -> list[Rec
     stay = [*([kept[running]] if running in kept else []), *ranked.values()]
     rest = sorted(kept.keys() - ranked.keys() - {running}, reverse=True)
     rest.sort(key=lambda stamp: stamp > running)
-    same: list[Record] = []
+    same: list[ReleaseRecord] = []
     for record in (kept[stamp] for stamp in rest):
         (same if any(is_same(record, one) for one in stay) else stay).append(record)
     counted = [record for record in stay if record.stamp != running]

@@ -12,10 +12,10 @@ from nvoi.errors import ConnectionFailedError, HostsError, NvoiError, RequestErr
 from nvoi.kubernetes.api import Api
 from nvoi.kubernetes.diagnosis import (
     Failure,
-    advise,
     belongs,
     describe_changes,
     describe_events,
+    get_hint,
     is_well,
     list_containers,
 )
@@ -23,8 +23,8 @@ from nvoi.kubernetes.names import COMPONENT, INSTANCE, NAME
 from nvoi.kubernetes.ownership import Json, Reference, get_label, read_reference
 from nvoi.kubernetes.progress import (
     Beginning,
+    ProgressState,
     Restarts,
-    State,
     Verdict,
     fail,
     find_stuck,
@@ -144,7 +144,8 @@ class RolloutWatch:
         self._objects.setdefault("Event", {})
         found, pods = self._followed.values(), self._pods
         return len(found) == len(self._references) and all(
-            (verdict := judge(item, pods)).state is State.DONE and has_ended(item, verdict, pods)
+            (verdict := judge(item, pods)).state is ProgressState.DONE
+            and has_ended(item, verdict, pods)
             for item in found
         )
 
@@ -199,10 +200,10 @@ class RolloutWatch:
                 judged = {**item, "status": {**item["status"], "conditions": []}}
             verdict = self._judge_restarts(item, judge(judged, pods, events), pods)
             if self._may_pass(verdict) or self._lags(item, verdict, pods):
-                verdict = Verdict(State.PROGRESSING, verdict.sentence)
+                verdict = Verdict(ProgressState.PROGRESSING, verdict.sentence)
             if verdict.failure is not None and not self._is_patient:
                 raise self._build_failure(item, verdict)
-            if verdict.state is State.DONE and reference not in self._done:
+            if verdict.state is ProgressState.DONE and reference not in self._done:
                 self._done.add(reference)
                 self._end_streams(item)
                 log.log(self._level, "%s", verdict.sentence)
@@ -215,7 +216,7 @@ class RolloutWatch:
             return verdict
         own = [pod for pod in pods if belongs(pod, item)]
         failure = self._restarts.find_failure(own)
-        self._restarts.note(own, is_done=verdict.state is State.DONE)
+        self._restarts.note(own, is_done=verdict.state is ProgressState.DONE)
         if failure is None or verdict.failure is not None:
             return verdict
         return fail(item["metadata"]["name"], failure)
@@ -227,7 +228,7 @@ class RolloutWatch:
 
     def _lags(self, item: Json, verdict: Verdict, pods: Sequence[Json]) -> bool:
         """Whether a workload has ended, well or not, and its pods have yet to be heard of."""
-        if verdict.state is State.PROGRESSING or has_ended(item, verdict, pods):
+        if verdict.state is ProgressState.PROGRESSING or has_ended(item, verdict, pods):
             return False
         return self._is_within(LAG_SECONDS, read_reference(item))
 
@@ -282,7 +283,7 @@ class RolloutWatch:
         else:
             lines = [line for stream in self._streams.values() for line in stream.last]
         output = [*(describe_events(pod, events) if pod else ()), *lines]
-        return build_error(f"{name_workload(item)}: {told.sentence}", advise(failure), output)
+        return build_error(f"{name_workload(item)}: {told.sentence}", get_hint(failure), output)
 
     def _build_timeout_error(self, verdicts: Sequence[Verdict]) -> ServiceError:
         """The error of workloads that were not done in time, with what was seen last."""
@@ -337,7 +338,7 @@ class RolloutWatch:
 
 
 def list_open(verdicts: Iterable[Verdict]) -> list[str]:
-    return [one.sentence for one in verdicts if one.state is not State.DONE]
+    return [one.sentence for one in verdicts if one.state is not ProgressState.DONE]
 
 
 def name_workload(item: Json) -> str:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from nvoi.config import schema
 from nvoi.config.environment import DEFAULT_PORTS, build_environment
-from nvoi.config.registries import find_login
+from nvoi.config.registry_logins import find_login
 from nvoi.config.schema import Application, AppService, AuxiliaryService, Healthcheck
 from nvoi.kubernetes.database import (
     PRIORITY,

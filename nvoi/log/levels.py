@@ -101,10 +101,10 @@ class Protected(logging.Logger):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in {"disabled", "handlers", "level"} and "name" in self.__dict__:
-            value = self._guard(name, value)
+            value = self._choose_value(name, value)
         super().__setattr__(name, value)
 
-    def _guard(self, name: str, value: Any) -> Any:
+    def _choose_value(self, name: str, value: Any) -> Any:
         """What an attribute becomes that logging.config sets to ``value``, or a program by hand."""
         opening, configured = _openings.get(self, {}), is_configuring()
         if name == "disabled" and configured:
@@ -218,7 +218,7 @@ def detach(logger: logging.Logger, handler: logging.Handler) -> None:
 
 def _forget_levels(logger: logging.Logger) -> None:
     """Have each logger work out anew which levels it is enabled for. Called under ``_lock``."""
-    # So _guard takes it for no level that is set by hand.
+    # So _choose_value takes it for no level that is set by hand.
     logging.Logger.setLevel(logger, logger.level)
 
 

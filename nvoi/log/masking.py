@@ -291,7 +291,7 @@ class Masker:
         Of an argument, an object of somebody's class becomes a :class:`HeldText`, unasked.
         """
         try:
-            return _Walk(self, is_argument).visit(value)
+            return _Walk(self, is_argument).mask(value)
         except Exception:  # noqa: BLE001 - too large or too deep, or changed by another thread
             held = HeldText(value, self)
             return held if is_argument else str(held)
@@ -336,7 +336,7 @@ class _Walk:
         self._masker, self._is_argument = masker, is_argument
         self._left = _MOST_ITEMS
 
-    def visit(self, value: Any, depth: int = 0) -> Any:
+    def mask(self, value: Any, depth: int = 0) -> Any:
         """``value`` itself where it has no secret, else a masked copy or text."""
         kind = type(value)
         if kind is str:
@@ -344,18 +344,18 @@ class _Walk:
         if kind in _PLAIN or kind is HeldText:
             return value
         if kind in _CONTAINERS:
-            return self._visit_items(value, kind, depth)
+            return self._mask_items(value, kind, depth)
         is_simple = issubclass(kind, (str, Number)) or kind.__module__ == "datetime"
         if self._is_argument and not is_simple:
             return HeldText(value, self._masker)
         for base in _CONTAINERS:
             if issubclass(kind, base):
-                masked = self._visit_items(value, base, depth)
+                masked = self._mask_items(value, base, depth)
                 if masked is not value:
                     return masked
         return self._mask_shown(value, kind)
 
-    def _visit_items(self, value: Any, base: Any, depth: int) -> Any:
+    def _mask_items(self, value: Any, base: Any, depth: int) -> Any:
         self._left -= base.__len__(value)
         if self._left < 0 or depth > _MOST_DEPTH:
             raise OverflowError
@@ -364,7 +364,7 @@ class _Walk:
             items = [part for pair in dict.items(value) for part in pair]
         else:
             items = [*base.__iter__(value)]
-        masked = [self.visit(item, depth + 1) for item in items]
+        masked = [self.mask(item, depth + 1) for item in items]
         if all(map(operator.is_, masked, items)):
             return value
         return dict(zip(masked[::2], masked[1::2], strict=True)) if base is dict else base(masked)

@@ -45,7 +45,7 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Account:
+class AccountForm:
     """A provider to be asked for.
 
     Args:
@@ -141,19 +141,19 @@ LISTED: Mapping[type[Any], tuple[str, str]] = {
     ScalewayProvider: ("zone", "server_type"),
 }
 
-ACCOUNTS: tuple[Account, ...] = (
-    Account(
+ACCOUNTS: tuple[AccountForm, ...] = (
+    AccountForm(
         "this machine",
         LocalProvider,
         "This machine: no account, no root, no containers.",
         settle=settle_local,
     ),
-    Account(
+    AccountForm(
         "own servers",
         SSHProvider,
         "Own servers: their addresses, and a user who may log in with an SSH key.",
     ),
-    Account(
+    AccountForm(
         "Hetzner",
         HetznerProvider,
         "Hetzner: an API token with read and write access (Console, Security, API tokens).",
@@ -165,7 +165,7 @@ ACCOUNTS: tuple[Account, ...] = (
         ),
         settle=settle_rented,
     ),
-    Account(
+    AccountForm(
         "AWS",
         AWSProvider,
         "AWS: an access key of an IAM user who may manage EC2.",
@@ -178,7 +178,7 @@ ACCOUNTS: tuple[Account, ...] = (
         ),
         settle=settle_aws,
     ),
-    Account(
+    AccountForm(
         "Scaleway",
         ScalewayProvider,
         "Scaleway: the secret key of an API key, and the project's id.",
@@ -193,7 +193,7 @@ ACCOUNTS: tuple[Account, ...] = (
     ),
 )
 
-CLOUDFLARE = Account(
+CLOUDFLARE = AccountForm(
     "Cloudflare",
     Cloudflare,
     "Cloudflare: an API token that may edit DNS and tunnels, and the account's id.",
@@ -209,12 +209,12 @@ AFTER_TROUBLE = (
 )
 
 
-def get_account(provider: ComputeProvider) -> Account:
+def get_account(provider: ComputeProvider) -> AccountForm:
     return next(account for account in ACCOUNTS if isinstance(provider, account.kind))
 
 
 def ask_account(
-    prompts: Prompts, account: Account, before: object, environ: Environ = EMPTY
+    prompts: Prompts, account: AccountForm, before: object, environ: Environ = EMPTY
 ) -> Any:
     """The record of ``account``, whose credentials were checked where that can be done."""
     known = dict(vars(before)) if isinstance(before, account.kind) else {}

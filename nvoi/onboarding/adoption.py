@@ -39,7 +39,7 @@ HOST = re.compile(
 
 
 @dataclass(frozen=True)
-class Source:
+class AnswerSource:
     """Where answers may come from: the checkout's folder, and what the command line names.
 
     ``variables`` are values that a file may ask for; without ``groups`` this machine is meant.
@@ -90,7 +90,7 @@ def build_host_groups(texts: Sequence[str]) -> tuple[ServerGroup, ...]:
     return build_groups(hosts=tuple(dict.fromkeys(hosts)), user=user, port=port)
 
 
-def begin(interview: Interview, source: Source) -> Known:
+def begin(interview: Interview, source: AnswerSource) -> Known:
     """The answers to begin with; what a file asks for first is asked here."""
     file = source.file or choose_file(interview.prompts, source.folder)
     if file is None:
@@ -166,7 +166,7 @@ class Adopted:
     lacking: tuple[str, ...]
 
 
-def adopt(source: Source, checkout: Checkout) -> Adopted:
+def adopt(source: AnswerSource, checkout: Checkout) -> Adopted:
     """The answers of the file that was named, or of the checkout; nobody can be asked."""
     file = source.file or next(iter(find_files(source.folder)), None)
     if file is None or file == PROCFILE:
@@ -186,7 +186,7 @@ def choose_ports(adopted: Adopted) -> Adopted:
     return replace(adopted, answers=answers, told=tuple(told))
 
 
-def adopt_file(source: Source, checkout: Checkout, file: str | Path) -> Adopted:
+def adopt_file(source: AnswerSource, checkout: Checkout, file: str | Path) -> Adopted:
     proposal = source.read(source.known, file)
     known = merge(source.known, proposal)
     answers = replace(known.answers, name=known.answers.name or checkout.name)
@@ -200,7 +200,7 @@ def adopt_file(source: Source, checkout: Checkout, file: str | Path) -> Adopted:
     return Adopted(answers, tuple(told), (*lacking, *proposal.faults))
 
 
-def adopt_checkout(source: Source, checkout: Checkout) -> Adopted:
+def adopt_checkout(source: AnswerSource, checkout: Checkout) -> Adopted:
     place = source.known
     answers = replace(place.answers, name=source.name or checkout.name)
     recipe = checkout.recipe if answers.is_local else None

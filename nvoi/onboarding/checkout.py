@@ -58,7 +58,7 @@ def read_checkout(directory: Path, environ: Mapping[str, str]) -> Checkout:
     recipe = find_recipe(directory)
     processes = read_procfile(read_text(directory / "Procfile"))
     processes = processes if len(processes) <= MOST_SERVICES else {}
-    image = read_dockerfile(read_text(directory / "Dockerfile")) or Image()
+    image = read_dockerfile(read_text(directory / "Dockerfile")) or ImageConfig()
     command = image.command or find_start(package)
     health = recipe.health if recipe else find_health(directory)
     return Checkout(
@@ -100,7 +100,7 @@ def complete_services(services: tuple[AppService, ...], health: str = "") -> tup
 
 
 def build_local_services(
-    processes: Mapping[str, str], image: Image, recipe: Recipe
+    processes: Mapping[str, str], image: ImageConfig, recipe: Recipe
 ) -> tuple[AppService, ...]:
     """The services on this machine: what a recipe knows of a framework goes before an image's."""
     command = "" if recipe.command else use_port(image.local_command, image.port)
@@ -125,7 +125,7 @@ def read_procfile(text: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Image:
+class ImageConfig:
     """What a Dockerfile says of how the app is run."""
 
     entrypoint: str = ""
@@ -149,21 +149,21 @@ class Image:
         return f"{self.entrypoint} {self.arguments}".strip()
 
 
-def read_dockerfile(text: str, target: str = "") -> Image | None:
+def read_dockerfile(text: str, target: str = "") -> ImageConfig | None:
     """The last stage, or the one of that name; None where there is none.
 
     It begins with what the stage has that it is built from, and of several ``CMD`` the last one
     counts (Dockerfile reference).
     """
-    image: Image | None = None
-    stages: dict[str, Image] = {}
+    image: ImageConfig | None = None
+    stages: dict[str, ImageConfig] = {}
     stage = ""
     for _, name, rest in find_instructions(text):
         if name == "FROM":
             if target and stage == target.lower():
                 break
             source, stage = find_stage(rest)
-            image = stages.get(source, Image())
+            image = stages.get(source, ImageConfig())
         elif image is None:
             continue
         elif name == "EXPOSE" and image.port is None:

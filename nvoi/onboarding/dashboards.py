@@ -184,7 +184,7 @@ def describe_target(location: str) -> str:
 def explain_failure(error: TransportError, url: str) -> Verdict:
     parts = urlsplit(url)
     place = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
-    advice = {
+    hints = {
         "unreachable": f"Is the address right, and does the dashboard run? {START}",
         "timeout": "Is the address right? A firewall may drop what is sent there.",
         "tls": "A certificate of your own authority: name its file in $SSL_CERT_FILE. Where the "
@@ -194,5 +194,5 @@ def explain_failure(error: TransportError, url: str) -> Verdict:
         "garbage": "Is this the port of a web server? One that speaks TLS needs https://",
         "reset": f"A server that speaks TLS needs https:// in front of it: {place}",
     }
-    text = f"No answer: {error}. {advice.get(error.kind, '')}"
+    text = f"No answer: {error}. {hints.get(error.kind, '')}"
     return Verdict(ok=False, text=text.strip())

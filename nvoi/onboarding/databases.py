@@ -21,7 +21,7 @@ OWNER = "app"
 
 
 @dataclass(frozen=True)
-class Kind:
+class DatabaseKind:
     """A kind of database.
 
     ``folder`` is where its image keeps the data; ``user``, ``name`` and the generated
@@ -37,7 +37,7 @@ class Kind:
     passwords: tuple[str, ...] = ()
 
 
-POSTGRES = Kind(
+POSTGRES = DatabaseKind(
     "PostgreSQL",
     "postgres",
     "postgres:17",
@@ -47,7 +47,7 @@ POSTGRES = Kind(
     ("POSTGRES_PASSWORD",),
 )
 PGVECTOR = replace(POSTGRES, title="PostgreSQL with pgvector", image="pgvector/pgvector:pg17")
-MYSQL = Kind(
+MYSQL = DatabaseKind(
     "MySQL",
     "mysql",
     "mysql:8.4",
@@ -57,7 +57,7 @@ MYSQL = Kind(
     # The image does not start without the second (Docker Hub, mysql, "Environment Variables").
     ("MYSQL_PASSWORD", "MYSQL_ROOT_PASSWORD"),
 )
-SQLITE = Kind("SQLite", "sqlite3", None, "/data")
+SQLITE = DatabaseKind("SQLite", "sqlite3", None, "/data")
 KINDS = (POSTGRES, PGVECTOR, MYSQL, SQLITE)
 
 ON_THIS_MACHINE = (
@@ -71,9 +71,9 @@ def ask_database(interview: Interview, answers: Answers) -> Answers:
     """The database, or none; one of the same kind as before keeps all that it has."""
     prompts = interview.prompts
     prompts.say(f"  {ON_THIS_MACHINE if answers.is_local else ON_SERVERS}")
-    choices: list[Choice[Kind | str]] = [Choice("none", NO_DATABASE)]
+    choices: list[Choice[DatabaseKind | str]] = [Choice("none", NO_DATABASE)]
     choices += [Choice(kind.title, kind) for kind in KINDS]
-    default: Kind | None = None
+    default: DatabaseKind | None = None
     if is_unreachable(answers):
         default = find_kind(answers.database)
     elif answers.database:
@@ -96,7 +96,7 @@ def is_unreachable(answers: Answers) -> bool:
     return bool(answers.is_local and database and database.engine in SECRETS and not database.url)
 
 
-def find_kind(database: Database | None) -> Kind | None:
+def find_kind(database: Database | None) -> DatabaseKind | None:
     if database is None or database.engine is None:
         return None
     if database.engine == "postgres":
@@ -105,7 +105,7 @@ def find_kind(database: Database | None) -> Kind | None:
 
 
 def ask_running(
-    interview: Interview, answers: Answers, kind: Kind, before: Database | None
+    interview: Interview, answers: Answers, kind: DatabaseKind, before: Database | None
 ) -> Answers:
     if kind is PGVECTOR:
         interview.prompts.say("  The server must have the extension `vector`.")
@@ -119,7 +119,7 @@ def ask_running(
     return replace(answers, database=database, volume=answers.volume if before else None)
 
 
-def build_url_parser(kind: Kind) -> Callable[[str], object]:
+def build_url_parser(kind: DatabaseKind) -> Callable[[str], object]:
 
     def parse(text: str) -> object:
         try:
@@ -134,7 +134,7 @@ def build_url_parser(kind: Kind) -> Callable[[str], object]:
 
 
 def ask_volume(
-    interview: Interview, answers: Answers, kind: Kind, before: Database | None
+    interview: Interview, answers: Answers, kind: DatabaseKind, before: Database | None
 ) -> Answers:
     database = complete(before or Database(), kind)
     volume = Volume(next(iter(database.mount)))
@@ -148,7 +148,7 @@ def ask_volume(
     return replace(answers, database=database, volume=volume)
 
 
-def complete(database: Database, kind: Kind) -> Database:
+def complete(database: Database, kind: DatabaseKind) -> Database:
     """``database`` with what it lacks to be run; what it has stays."""
     wanted = {key: Secret(secrets.token_hex(PASSWORD_BYTES)) for key in kind.passwords}
     if kind.user:

@@ -22,7 +22,7 @@ from nvoi.onboarding.accounts import (
     ACCOUNTS,
     CLOUDFLARE,
     LISTED,
-    Account,
+    AccountForm,
     ask_account,
     get_account,
 )
@@ -65,7 +65,7 @@ def describe_place(answers: Answers) -> list[str]:
     return [title, f"{count}, {kind} in {location}, {provider.architecture}", f"credentials {DOTS}"]
 
 
-def ask_servers(interview: Interview, answers: Answers, account: Account) -> Answers:
+def ask_servers(interview: Interview, answers: Answers, account: AccountForm) -> Answers:
     """The servers; they stay grouped as they are where the answer is the same as before."""
     if account.kind is SSHProvider:
         return ask_hosts(interview, answers)

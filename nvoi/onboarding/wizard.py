@@ -1,4 +1,4 @@
-"""The interview: every section in turn, then the summary until it is saved or left."""
+"""The interview: every topic in turn, then the summary until it is saved or left."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ ANOTHER_NAME = "Another name is another app: what runs under the present one goe
 
 @dataclass(frozen=True)
 class Known:
-    """Answers to begin with, and the titles of the sections that need not be asked."""
+    """Answers to begin with, and the titles of the topics that need not be asked."""
 
     answers: Answers
     answered: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
-class Section:
+class Topic:
     """A part of the interview.
 
     ``ask`` is None for one that is shown only; ``matters`` is whether it is asked, and shown,
@@ -66,53 +66,53 @@ def ask_name(interview: Interview, answers: Answers) -> Answers:
     return replace(answers, name=name)
 
 
-SECTIONS = (
-    Section("Application", ask_name, lambda answers: [answers.name], ("application.name",)),
-    Section(
+TOPICS = (
+    Topic("Application", ask_name, lambda answers: [answers.name], ("application.name",)),
+    Topic(
         "Place",
         ask_place,
         describe_place,
         ("application.compute_provider", "application.servers", "application.ssh_keys"),
     ),
-    Section(
+    Topic(
         "Domains",
         ask_domains,
         describe_domains,
         ("application.domain_provider",),
         matters=lambda answers: not answers.is_local,
     ),
-    Section("Apps", ask_services, describe_services, ("application.app",)),
-    Section(
+    Topic("Apps", ask_services, describe_services, ("application.app",)),
+    Topic(
         "Beside the app",
         None,
         describe_auxiliaries,
         ("application.services",),
         matters=lambda answers: bool(answers.services),
     ),
-    Section("Database", ask_database, describe_database, ("application.database",)),
-    Section(
+    Topic("Database", ask_database, describe_database, ("application.database",)),
+    Topic(
         "Variables",
         ask_variables,
         describe_variables,
         ("application.env", "application.secrets"),
     ),
-    Section("Dashboard", ask_streaming, describe_streaming, ("callback_url",)),
+    Topic("Dashboard", ask_streaming, describe_streaming, ("callback_url",)),
 )
 
 
-def find_section(path: str) -> Section | None:
-    """The section that asks for what stands at ``path``; None where none does."""
-    for section in SECTIONS:
-        if any(f"{path}.".startswith(f"{prefix}.") for prefix in section.paths):
-            return section
+def find_topic(path: str) -> Topic | None:
+    """The topic that asks for what stands at ``path``; None where none does."""
+    for topic in TOPICS:
+        if any(f"{path}.".startswith(f"{prefix}.") for prefix in topic.paths):
+            return topic
     return None
 
 
 def build_summary(answers: Answers, width: int) -> str:
     clean = build_cleaner(answers)
     rows = [
-        (section.title, [clean(line) for line in section.describe(answers)])
-        for section in list_sections(answers)
+        (topic.title, [clean(line) for line in topic.describe(answers)])
+        for topic in list_topics(answers)
     ]
     return lay_out(rows, width)
 
@@ -133,8 +133,8 @@ def build_cleaner(answers: Answers) -> Callable[[str], str]:
     return clean
 
 
-def list_sections(answers: Answers) -> list[Section]:
-    return [section for section in SECTIONS if section.matters(answers)]
+def list_topics(answers: Answers) -> list[Topic]:
+    return [topic for topic in TOPICS if topic.matters(answers)]
 
 
 def hold_interview(
@@ -158,44 +158,42 @@ def hold_interview(
             return answers
         if action == CANCEL:
             return None
-        if isinstance(action, Section):
-            answers = ask_section(interview, action, answers)
+        if isinstance(action, Topic):
+            answers = ask_topic(interview, action, answers)
         else:
             answers = ask_all(interview, begin(interview))
 
 
 def ask_all(interview: Interview, known: Known) -> Answers:
-    """Every section in turn that has no answer yet; what there is are the first defaults."""
+    """Every topic in turn that has no answer yet; what there is are the first defaults."""
     answers = known.answers
-    for section in SECTIONS:
-        if section.title not in known.answered and section.matters(answers):
-            answers = ask_section(interview, section, answers)
+    for topic in TOPICS:
+        if topic.title not in known.answered and topic.matters(answers):
+            answers = ask_topic(interview, topic, answers)
     return answers
 
 
 def ask_answers(interview: Interview, known: Known, title: str) -> Known:
-    (section,) = (section for section in SECTIONS if section.title == title)
-    answers = ask_section(interview, section, known.answers)
+    (topic,) = (topic for topic in TOPICS if topic.title == title)
+    answers = ask_topic(interview, topic, known.answers)
     return Known(answers, known.answered | {title})
 
 
-def ask_section(interview: Interview, section: Section, answers: Answers) -> Answers:
-    if section.ask is None:
+def ask_topic(interview: Interview, topic: Topic, answers: Answers) -> Answers:
+    if topic.ask is None:
         return answers
-    interview.prompts.say(f"\n{section.title}")
-    return section.ask(interview, answers)
+    interview.prompts.say(f"\n{topic.title}")
+    return topic.ask(interview, answers)
 
 
 def choose_action(
     interview: Interview, answers: Answers, trouble: InputError | None
-) -> Section | str:
+) -> Topic | str:
     """What is to be done with the summary; the first choice is what is wanted most."""
-    first = find_faulty_section(trouble)
-    choices: list[Choice[Section | str]] = [] if trouble else [Choice("save it", SAVE)]
+    first = find_faulty_topic(trouble)
+    choices: list[Choice[Topic | str]] = [] if trouble else [Choice("save it", SAVE)]
     choices += [
-        Choice(f"change {section.title}", section)
-        for section in list_sections(answers)
-        if section.ask
+        Choice(f"change {topic.title}", topic) for topic in list_topics(answers) if topic.ask
     ]
     choices += [Choice("start again", RESTART), Choice("cancel, save nothing", CANCEL)]
     return interview.prompts.choose("What now?", choices, first)
@@ -214,16 +212,16 @@ def describe_trouble(trouble: InputError) -> str:
         return f"! {trouble}"
     lines = []
     for fault in trouble.faults:
-        section = find_section(fault.path)
-        where = f"under {section.title}" if section else "by nvoi credentials edit"
+        topic = find_topic(fault.path)
+        where = f"under {topic.title}" if topic else "by nvoi credentials edit"
         lines.append(f"! {fault.path}: {fault.message} (change it {where})")
     return "\n".join(lines)
 
 
-def find_faulty_section(trouble: InputError | None) -> Section | None:
+def find_faulty_topic(trouble: InputError | None) -> Topic | None:
     faults = trouble.faults if isinstance(trouble, ConfigError) else ()
-    sections = (find_section(fault.path) for fault in faults)
-    return next((section for section in sections if section), None)
+    topics = (find_topic(fault.path) for fault in faults)
+    return next((topic for topic in topics if topic), None)
 
 
 def lay_out(rows: list[Row], width: int) -> str:

@@ -19,7 +19,7 @@ from nvoi.ssh.transport import (
     BROKEN,
     Line,
     Transport,
-    advise_reach,
+    build_reach_hint,
     close_channel,
     connect,
     dial,
@@ -225,7 +225,7 @@ class Connection:
         except ConnectionFailedError as error:
             raise type(error)(f"{host}: {error.message}", hint=error.hint) from error
         except paramiko.ChannelException as error:
-            hint = advise_reach(host)
+            hint = build_reach_hint(host)
             if error.code == FORBIDDEN:
                 hint = (
                     f"let {through.name} forward connections: AllowTcpForwarding and PermitOpen in "

@@ -180,23 +180,23 @@ def _compare(host: Host, key: HostKey, known: Sequence[HostKey]) -> None:
     raise HostKeyError(
         f"{host}: the host key has changed: it shows {key}, "
         f"known is {', '.join(map(str, valid))} ({origins})",
-        hint=_advise(host, valid),
+        hint=_build_hint(host, valid),
     )
 
 
-def _advise(host: Host, known: Sequence[HostKey]) -> str:
+def _build_hint(host: Host, known: Sequence[HostKey]) -> str:
     trap = "if the server was not made anew, somebody may be in between: do not go on"
     if host.host_keys:
         return f"{trap}; if it was, put its new key into the config"
     files = dict.fromkeys(one.origin.rpartition(":")[0] for one in known)
     commands = " and ".join(f"ssh-keygen -R '{host.label}' -f '{file}'" for file in files)
-    advice = f"{trap}; if it was, forget the old key: {commands}"
+    hint = f"{trap}; if it was, forget the old key: {commands}"
     if host.route.jump is not None and not host.route.alias:
-        advice += (
+        hint += (
             f"; if the key is that of a {host.hostname} elsewhere, give this one a HostKeyAlias in "
             "your ~/.ssh/config"
         )
-    return advice
+    return hint
 
 
 def read_key(text: str, origin: str = "", mark: str = "") -> HostKey | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from nvoi.config.fields import LARGEST_PORT
 from nvoi.ssh.host import SSH_PORT, Host, Route
 from nvoi.ssh.ssh_config import (
-    Line,
+    ConfigLine,
     Options,
     check_name,
     expand,
@@ -64,7 +64,7 @@ class Routes:
             config says, and over one connection.
     """
 
-    lines: Sequence[Line] = ()
+    lines: Sequence[ConfigLine] = ()
     home: Path = field(default_factory=Path)
     environ: Mapping[str, str] = field(default_factory=dict)
     servers: Sequence[Destination] = ()
@@ -118,7 +118,7 @@ class Routes:
         return options, Host("", options.hostname, port, user)
 
     def _build_jump(
-        self, line: Line, address: str, here: Host, before: tuple[Host, ...]
+        self, line: ConfigLine, address: str, here: Host, before: tuple[Host, ...]
     ) -> Host | None:
         """The last host that ``line`` names. The first is reached as its own lines say."""
         places = [(host.address, host.port) for host in before]
@@ -172,7 +172,7 @@ class Routes:
             jump=jump,
         )
 
-    def _find_agent(self, line: Line | None, tokens: Mapping[str, str]) -> str | None:
+    def _find_agent(self, line: ConfigLine | None, tokens: Mapping[str, str]) -> str | None:
         if line is None or line.value == "SSH_AUTH_SOCK":
             return None
         if line.is_none:
@@ -209,7 +209,7 @@ def read_routes(environ: Mapping[str, str]) -> Routes:
     return Routes(tuple(read_lines(home / ".ssh" / "config", home)), home, environ)
 
 
-def _parse_jump(line: Line, text: str) -> Destination:
+def _parse_jump(line: ConfigLine, text: str) -> Destination:
     match = JUMP.fullmatch(text)
     user, bracketed, name, port = match.groups() if match else (None, None, None, None)
     address = bracketed or name
@@ -231,13 +231,13 @@ def _read_port(options: Options) -> int | None:
     return _parse_port(line, line.value) if line else None
 
 
-def _parse_port(line: Line, text: str) -> int:
+def _parse_port(line: ConfigLine, text: str) -> int:
     if text.isascii() and text.isdecimal() and 0 < int(text) <= LARGEST_PORT:
         return int(text)
     raise line.build_error(f"`{text}` is no port: write a number from 1 to {LARGEST_PORT}")
 
 
-def _read_answer(line: Line, answers: Mapping[str, bool]) -> bool:
+def _read_answer(line: ConfigLine, answers: Mapping[str, bool]) -> bool:
     answer = answers.get(line.value.lower())
     if answer is None:
         raise line.build_error(f"{line.keyword} must be yes or no")

@@ -76,7 +76,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Line:
+class ConfigLine:
     file: Path
     number: int
     keyword: str
@@ -116,15 +116,15 @@ class Options:
 
     hostname: str
     user: str | None = None
-    lines: Mapping[str, Sequence[Line]] = field(default_factory=dict)
+    lines: Mapping[str, Sequence[ConfigLine]] = field(default_factory=dict)
 
-    def find(self, option: str) -> Line | None:
+    def find(self, option: str) -> ConfigLine | None:
         return next(iter(self.lines.get(option, ())), None)
 
 
 def read_lines(
     file: Path, home: Path, block: Block | None = None, depth: int = 0
-) -> Iterator[Line]:
+) -> Iterator[ConfigLine]:
     """The lines that nvoi follows or refuses, with those of included files in their places.
 
     Raises:
@@ -146,7 +146,7 @@ def read_lines(
             yield line
 
 
-def look_up(lines: Sequence[Line], address: str, user: str | None) -> Options:
+def look_up(lines: Sequence[ConfigLine], address: str, user: str | None) -> Options:
     """What ``lines`` say of a host that is called ``address``; ``user`` is set before them.
 
     The first value of an option counts. A block's criteria are held against what was set before it.
@@ -159,7 +159,7 @@ def look_up(lines: Sequence[Line], address: str, user: str | None) -> Options:
     local, name, hostname = get_local_user(), address.lower(), address
     known = {TYPED: address, "originalhost": name, "host": name, "localuser": local}
     known["user"] = user or local
-    found: dict[str, list[Line]] = {"user": []} if user else {}
+    found: dict[str, list[ConfigLine]] = {"user": []} if user else {}
     met: dict[Block, bool] = {}
     for line in lines:
         is_new = line.option == GATHERED or line.option not in found
@@ -197,7 +197,9 @@ def fits(pattern: str, name: str) -> bool:
     return fnmatch.fnmatchcase(name, pattern.replace("[", "[[]"))
 
 
-def expand(line: Line, text: str, tokens: Mapping[str, str], environ: Mapping[str, str]) -> str:
+def expand(
+    line: ConfigLine, text: str, tokens: Mapping[str, str], environ: Mapping[str, str]
+) -> str:
     """``text`` with what its ``%x`` and ``${NAME}`` stand for.
 
     Raises:
@@ -214,7 +216,7 @@ def expand(line: Line, text: str, tokens: Mapping[str, str], environ: Mapping[st
     return TOKEN.sub(replace, text)
 
 
-def check_name(line: Line, text: str) -> str:
+def check_name(line: ConfigLine, text: str) -> str:
     if not NAME.fullmatch(text):
         raise line.build_error(f"`{text}` cannot be the name of a host")
     return text
@@ -235,10 +237,10 @@ def get_local_user() -> str:
         ) from error
 
 
-def _parse(file: Path, number: int, text: str, block: Block) -> Line:
+def _parse(file: Path, number: int, text: str, block: Block) -> ConfigLine:
     match = LINE.fullmatch(text)
     keyword, rest = match.groups() if match else ("", "")
-    line = Line(file, number, keyword.lower(), tuple(_split(rest)), block)
+    line = ConfigLine(file, number, keyword.lower(), tuple(_split(rest)), block)
     if not match:
         raise line.build_error("is no line of ssh_config(5): write KEYWORD VALUE")
     # A command that is not followed may have any signs.
@@ -248,7 +250,7 @@ def _parse(file: Path, number: int, text: str, block: Block) -> Line:
     words = tuple(QUOTED.sub(r"\1\2", word) for word in line.words)
     if not any(words):
         raise line.build_error(f"{keyword} has no value")
-    return Line(file, number, line.keyword, words, block)
+    return ConfigLine(file, number, line.keyword, words, block)
 
 
 def _split(text: str) -> Iterator[str]:
@@ -257,7 +259,7 @@ def _split(text: str) -> Iterator[str]:
     return itertools.takewhile(lambda word: not word.startswith("#"), words)
 
 
-def _build_block(outer: Block, line: Line) -> Block:
+def _build_block(outer: Block, line: ConfigLine) -> Block:
     """The block that a Host or Match begins, inside the one of an Include."""
     if line.keyword == "host":
         return Block(((TYPED, line.words, True),), outer.undecided, outer)
@@ -280,7 +282,7 @@ def _build_block(outer: Block, line: Line) -> Block:
     return Block(tuple(criteria), undecided, outer)
 
 
-def _list_included(line: Line, home: Path) -> Iterator[Path]:
+def _list_included(line: ConfigLine, home: Path) -> Iterator[Path]:
     for word in line.words:
         pattern = expand(line, word, {"d": str(home)}, {})
         # A name without a folder is beside ~/.ssh/config.

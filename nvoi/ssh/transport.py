@@ -110,7 +110,7 @@ def dial(host: Host, seconds: float) -> socket.socket:
         late = f"no answer within {seconds:g} s"
         reason = late if isinstance(error, TimeoutError) else error.strerror or str(error)
         raise ConnectionFailedError(
-            f"{host} cannot be reached: {reason}", hint=advise_reach(host)
+            f"{host} cannot be reached: {reason}", hint=build_reach_hint(host)
         ) from error
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return made
@@ -232,7 +232,7 @@ class Transport(paramiko.Transport):
                 reason = f"no answer within {seconds:g} s"
             raise ConnectionFailedError(
                 f"{host} cannot be reached: SSH could not begin: {reason}",
-                hint=advise_reach(host),
+                hint=build_reach_hint(host),
             ) from error
         blob = shown.public_blob
         certificate = blob.key_blob if blob is not None else b""
@@ -252,7 +252,7 @@ class Transport(paramiko.Transport):
             if self.packetizer.has_ended or "timeout" in str(error).lower():
                 raise ConnectionFailedError(
                     f"{host} cannot be reached: the connection broke while logging in",
-                    hint=advise_reach(host),
+                    hint=build_reach_hint(host),
                 ) from error
         return self.is_authenticated()
 
@@ -296,7 +296,7 @@ def _get_log_name() -> str:
     return PARAMIKO_LOG
 
 
-def advise_reach(host: Host) -> str:
+def build_reach_hint(host: Host) -> str:
     jump = host.route.jump
     return (
         f"is it up, does sshd listen on port {host.port}, "

@@ -24,7 +24,7 @@ class Counts:
 
 
 class Ledger:
-    """The state of a receiver, whose lists only grow; ``changed`` guards all of it.
+    """The state of a receiver, whose lists only grow; ``changed`` locks all of it.
 
     Args:
         key: the deploy key's text.

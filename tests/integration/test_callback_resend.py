@@ -261,7 +261,7 @@ def test_a_receiver_that_comes_back_while_it_is_resent_to_gets_everything(
 
 
 @dataclass(frozen=True)
-class Guard:
+class SignatureCheck:
     """Answers 401 to what the key has not signed."""
 
     key: str
@@ -277,7 +277,7 @@ def test_a_wrong_key_is_refused_by_the_receiver_and_the_file_kept(
 ) -> None:
     file = leave_file(receiver, Answer(500), folder)
     asked = receiver.counts.requests
-    receiver.always(Guard(KEY))
+    receiver.always(SignatureCheck(KEY))
     outcome = run_resend(file, tmp_path, DEPLOY_KEY="f" * 64)
     assert outcome.code == 1
     assert receiver.counts.requests == asked + 1

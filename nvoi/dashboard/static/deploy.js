@@ -4,7 +4,7 @@ import { Announcer } from "./announcer.js";
 import { cleanText } from "./ansi.js";
 import { ConnectionNote } from "./connection.js";
 import { copyText } from "./copying.js";
-import { Following } from "./following.js";
+import { AutoScroll } from "./autoscroll.js";
 import { listenToKeys } from "./keys.js";
 import { findIndex } from "./layout.js";
 import { Log } from "./log.js";
@@ -21,7 +21,7 @@ const number = Number(section.dataset.attempt);
 const summary = new Summary(get("summary"), number);
 const announcer = new Announcer(get("announcer"));
 const connection = new ConnectionNote(get("connection"));
-const following = new Following(get("log"), get("follow"));
+const autoscroll = new AutoScroll(get("log"), get("follow"));
 const tick = startTicking();
 
 const log = new Log(cleanText);
@@ -38,7 +38,7 @@ const source = new Source(section.dataset.api, number, log, {
 const view = new LogView(get("lines"), log, {
   attempt: number,
   onChange: describe,
-  onToggle: () => following.stop(),
+  onToggle: () => autoscroll.stop(),
   onNeed: (positions) => source.need(positions),
 });
 const search = new Search(source, { onChange: applySearch });
@@ -79,7 +79,7 @@ async function takeOutline(outline) {
 async function show() {
   isShown = true;
   view.describe(status);
-  following.offer(status === "running");
+  autoscroll.offer(status === "running");
   if (status !== "completed") openSection(log.lastStep);
   redraw();
   get("tools").hidden = false;
@@ -126,7 +126,7 @@ function flush() {
   const from = Math.max(0, drawn - 3);
   for (const each of log.sections.slice(Math.max(from, drawn - 1))) if (status === "running") each.open = true;
   redraw(from);
-  if (following.on) following.scroll();
+  if (autoscroll.on) autoscroll.scroll();
   announcer.sayLines(fresh);
   if (wanted !== null && wanted <= log.total) readHash();
 }
@@ -141,9 +141,9 @@ function takeAttempt(attempt) {
   if (missing !== told) return source.startAgain();
   view.describe(status, log.estimateSkew(attempt));
   // What came with the end is still seen; then there is nothing more to follow.
-  if (ended && following.on) requestAnimationFrame(() => following.scroll());
-  if (status === "running") following.offer(true);
-  else setTimeout(() => following.offer(status === "running"), 1000);
+  if (ended && autoscroll.on) requestAnimationFrame(() => autoscroll.scroll());
+  if (status === "running") autoscroll.offer(true);
+  else setTimeout(() => autoscroll.offer(status === "running"), 1000);
 }
 
 // -- what the head and the tools say ------------------------------------------------------------
@@ -231,7 +231,7 @@ function listen() {
     k: () => goToLine(-1),
     n: () => goOn(1),
     N: () => goOn(-1),
-    f: () => following.toggle(),
+    f: () => autoscroll.toggle(),
     o: foldAll,
     w: wrap,
     t: times,
@@ -247,7 +247,7 @@ function switchClass(name, on) {
 }
 
 function foldAll() {
-  following.hold();
+  autoscroll.hold();
   view.foldAll(!view.allFolded);
 }
 
@@ -317,7 +317,7 @@ function goToError(direction) {
 
 // Marks a line and names it in the address.
 function goTo(position) {
-  following.hold();
+  autoscroll.hold();
   if (!view.lets(position)) clearSearch();
   view.reveal(position, { lazily: true });
   const line = log.get(position);
@@ -340,7 +340,7 @@ function followPermalink(event) {
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
   event.preventDefault();
   history.pushState(history.state, "", link.href);
-  following.hold();
+  autoscroll.hold();
   view.reveal(Number(link.dataset.step ?? link.closest("[data-position]").dataset.position), { lazily: true });
 }
 
@@ -349,7 +349,7 @@ async function readHash() {
   const match = /^#L(\d{1,15})$/.exec(location.hash);
   wanted = match ? Number(match[1]) : null;
   if (wanted === null) return view.unmark();
-  following.hold();
+  autoscroll.hold();
   const position = await source.findPosition(wanted).catch(() => null);
   if (!position) return;
   if (!view.lets(position)) await clearSearch();

@@ -18,7 +18,7 @@ from nvoi.onboarding.proposals.compose_services import build_answers
 from nvoi.onboarding.proposals.compose_values import Stack, join, pair
 from nvoi.onboarding.proposals.proposal import Proposal, Reading, build_proposal, check_count
 from nvoi.onboarding.proposals.tree import (
-    FilePlace,
+    FilePosition,
     Note,
     Section,
     find_node,
@@ -65,7 +65,7 @@ class Files:
         self.trees[name] = read_tree(text, name, self.reading.notes, self.expand)
         return self.trees[name]
 
-    def expand(self, text: str, place: FilePlace, path: str) -> str:
+    def expand(self, text: str, place: FilePosition, path: str) -> str:
         if "$" not in text:
             return text
         return interpolate(
@@ -84,7 +84,7 @@ def read_compose(reading: Reading, file: str) -> Proposal:
     root = include(files, files.read(file), folder)
     for name in find_overrides(reading, file):
         root = merge(root, include(files, files.read(name), folder))
-        place = FilePlace(0, 0, name)
+        place = FilePosition(0, 0, name)
         reading.notes.append(Note(place, "", f"is merged over {file}, as docker compose does"))
     services = list_entries(find_child(root, "services"))
     if not services:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from nvoi.config.nodes import Mapping, Scalar, Sequence
 from nvoi.config.schema import AppService, AuxiliaryService, Database, Volume
 from nvoi.onboarding.answers import DATABASE_HOST, Answers
-from nvoi.onboarding.checkout import Image, build_slug, read_dockerfile
+from nvoi.onboarding.checkout import ImageConfig, build_slug, read_dockerfile
 from nvoi.onboarding.proposals.commands import find_count, read_words
 from nvoi.onboarding.proposals.compose_values import (
     Stack,
@@ -218,7 +218,7 @@ def read_app(
     build, image = read_build(stack, section), section.text("image")
     if not is_local and not tell_build(stack, section, build.context, image):
         return
-    dockerfile = read_dockerfile(stack.reading.read_text(build.file), build.target) or Image()
+    dockerfile = read_dockerfile(stack.reading.read_text(build.file), build.target) or ImageConfig()
     env = read_environment(stack, section)
     ports, scale = read_port(section, env), section.text("scale")
     command = read_command(section, dockerfile, is_local=is_local)
@@ -295,14 +295,14 @@ def tell_build(stack: Stack, section: Section, context: str, image: str) -> bool
     return False
 
 
-def read_command(section: Section, image: Image, *, is_local: bool) -> str:
+def read_command(section: Section, image: ImageConfig, *, is_local: bool) -> str:
     """What a service says of what it runs, in the place of its image's or behind it."""
     entrypoint, arguments = (
         read_words(section.take(key, Scalar, Sequence)) for key in ("entrypoint", "command")
     )
     if not entrypoint and not arguments:
         return ""
-    whole = Image(
+    whole = ImageConfig(
         entrypoint or image.entrypoint,
         arguments or ("" if entrypoint else image.arguments),
         workdir=image.workdir,

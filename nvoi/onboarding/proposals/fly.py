@@ -12,7 +12,7 @@ from dataclasses import replace
 from nvoi.config.nodes import Scalar
 from nvoi.config.schema import AppService, Healthcheck, Resources
 from nvoi.onboarding.answers import Answers
-from nvoi.onboarding.checkout import MOST_SERVICES, Image, build_slug, read_dockerfile
+from nvoi.onboarding.checkout import MOST_SERVICES, ImageConfig, build_slug, read_dockerfile
 from nvoi.onboarding.proposals.commands import read_memory, read_times, read_words
 from nvoi.onboarding.proposals.proposal import (
     NO_NAME,
@@ -22,7 +22,7 @@ from nvoi.onboarding.proposals.proposal import (
     build_service_name,
     check_count,
 )
-from nvoi.onboarding.proposals.tree import FilePlace, Note, Section, read_tree
+from nvoi.onboarding.proposals.tree import FilePosition, Note, Section, read_tree
 from nvoi.onboarding.recipes import find_recipe, prepare_app
 from nvoi.onboarding.shell import find_port, use_port
 
@@ -89,7 +89,7 @@ def read_fly(reading: Reading, file: str) -> Proposal:
     given = {key: env.take(key, Scalar) for key in env.list_keys()}
     variables = {key: one for key, one in given.items() if isinstance(one, Scalar)}
     section.tell_all(REASONS)
-    reading.notes.append(Note(FilePlace(0, 0, file), "", NO_SECRETS))
+    reading.notes.append(Note(FilePosition(0, 0, file), "", NO_SECRETS))
     finished = tuple(
         finish(reading, app, dockerfile, is_first=key == first) for key, app in apps.items()
     )
@@ -102,7 +102,7 @@ def read_fly(reading: Reading, file: str) -> Proposal:
     )
 
 
-def read_build(reading: Reading, build: Section) -> tuple[Image, str | None]:
+def read_build(reading: Reading, build: Section) -> tuple[ImageConfig, str | None]:
     """What the Dockerfile says, and a finished image."""
     file = build.text("dockerfile")
     if file not in {"", "Dockerfile", "./Dockerfile"} and not reading.is_local:
@@ -116,7 +116,7 @@ def read_build(reading: Reading, build: Section) -> tuple[Image, str | None]:
             "build-target": "nvoi builds the last stage of a Dockerfile",
         }
     )
-    return read_dockerfile(reading.read_text(file or "Dockerfile")) or Image(), image
+    return read_dockerfile(reading.read_text(file or "Dockerfile")) or ImageConfig(), image
 
 
 def read_processes(section: Section) -> dict[str, str]:
@@ -208,7 +208,7 @@ def read_machines(section: Section, apps: dict[str, AppService]) -> None:
         machine.tell_all({"size": "what a service may use is its `resources`"})
 
 
-def finish(reading: Reading, app: AppService, image: Image, *, is_first: bool) -> AppService:
+def finish(reading: Reading, app: AppService, image: ImageConfig, *, is_first: bool) -> AppService:
     """A process as a service; on this machine with a command of its own."""
     app = replace(app, command=use_port(app.command or "", app.port) or None)
     if not reading.is_local:

@@ -17,14 +17,14 @@ from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import (
     ENTRY,
     MOST_SERVICES,
-    Image,
+    ImageConfig,
     build_local_services,
     build_services,
     build_slug,
     complete_services,
     read_procfile,
 )
-from nvoi.onboarding.databases import MYSQL, POSTGRES, VOLUME, Kind, complete
+from nvoi.onboarding.databases import MYSQL, POSTGRES, VOLUME, DatabaseKind, complete
 from nvoi.onboarding.proposals.commands import find_count
 from nvoi.onboarding.proposals.proposal import (
     NO_NAME,
@@ -33,7 +33,7 @@ from nvoi.onboarding.proposals.proposal import (
     build_proposal,
     check_count,
 )
-from nvoi.onboarding.proposals.tree import FilePlace, Note, Section, find_text, read_tree
+from nvoi.onboarding.proposals.tree import FilePosition, Note, Section, find_text, read_tree
 from nvoi.onboarding.recipes import Recipe, find_recipe
 from nvoi.onboarding.sources import find_health
 
@@ -55,7 +55,7 @@ REASONS = {
     "environments": "an environment is a config of its own, or `--branch`",
     "scripts": "nvoi runs `pre_run_command` before each release, and nothing once",
 }
-DATABASES: dict[str, Kind] = {
+DATABASES: dict[str, DatabaseKind] = {
     "heroku-postgresql": POSTGRES,
     "crunchy-postgres": POSTGRES,
     "jawsdb": MYSQL,
@@ -111,7 +111,7 @@ def read_processes(reading: Reading, file: str) -> dict[str, str]:
     for number, line in enumerate(text.splitlines(), 1):
         match = ENTRY.match(line)
         if line.strip() and not line.lstrip().startswith("#"):
-            place = FilePlace(number, 1, file)
+            place = FilePosition(number, 1, file)
             if match is None:
                 reading.notes.append(Note(place, "", "is no process: NAME: COMMAND"))
             elif (name := match[1].lower().strip("-_")) in left:
@@ -127,7 +127,7 @@ def read_apps(
     if reading.is_local:
         health = find_health(reading.folder)
         recipe = find_recipe(reading.folder) or Recipe("", health=health)
-        apps = build_local_services(processes, Image(), recipe)
+        apps = build_local_services(processes, ImageConfig(), recipe)
     else:
         apps = complete_services(build_services(processes, "", None))
     counts = read_formation(section)
@@ -184,8 +184,10 @@ def read_variables(reading: Reading, section: Section) -> dict[str, Scalar]:
     for name in env.list_keys():
         node = env.take(name)
         if node is None or isinstance(node, Scalar):
-            text = node.text if node else reading.find_variable(name, FilePlace(0, 0), "env")
-            found[name] = Scalar(text, plain=False, place=node.place if node else FilePlace(0, 0))
+            text = node.text if node else reading.find_variable(name, FilePosition(0, 0), "env")
+            found[name] = Scalar(
+                text, plain=False, place=node.place if node else FilePosition(0, 0)
+            )
             continue
         about = Section(reading.notes, f"env.{name}", node)
         about.take("description")

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 
 from nvoi.config.nodes import Scalar, Sequence
 from nvoi.config.schema import Database, Volume
-from nvoi.onboarding.databases import MYSQL, POSTGRES, Kind, complete
+from nvoi.onboarding.databases import MYSQL, POSTGRES, DatabaseKind, complete
 from nvoi.onboarding.proposals.commands import read_words
 from nvoi.onboarding.proposals.tree import Section
 from nvoi.secret import Secret
 
 #: The last part of the names of images that are set up as the official ones are (Docker Hub).
-DATABASES: Mapping[str, Kind] = {
+DATABASES: Mapping[str, DatabaseKind] = {
     **dict.fromkeys(
         ("postgres", "postgis", "pgvector", "timescaledb", "timescaledb-ha", "citus", "pgvecto-rs"),
         POSTGRES,
@@ -84,7 +84,7 @@ def find_image_port(image: str) -> int | None:
     return PORTS.get(get_base(image))
 
 
-def find_database_kind(image: str) -> Kind | None:
+def find_database_kind(image: str) -> DatabaseKind | None:
     """The kind of database that an image is; None for one that nvoi cannot set up."""
     return None if OTHER_MAKERS.search(image) else DATABASES.get(get_base(image))
 
@@ -115,7 +115,7 @@ def build_database(
     return made, Volume(next(iter(made.mount)))
 
 
-def choose_mount(section: Section, kind: Kind, mounts: Mapping[str, str]) -> dict[str, str]:
+def choose_mount(section: Section, kind: DatabaseKind, mounts: Mapping[str, str]) -> dict[str, str]:
     """The volume with a database's data, at its image's folder or a part of it; one at most."""
     root = posixpath.join("/", *kind.folder.split("/")[1:4])
     chosen = next((name for name, path in mounts.items() if path.startswith(root)), None)

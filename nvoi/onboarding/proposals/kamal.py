@@ -39,7 +39,7 @@ from nvoi.onboarding.proposals.proposal import (
     check_count,
 )
 from nvoi.onboarding.proposals.tree import (
-    FilePlace,
+    FilePosition,
     Lines,
     Note,
     Section,
@@ -187,14 +187,14 @@ def expand_erb(reading: Reading, text: str, file: str) -> str:
         value = reading.get_value(match["name"], file) or default
         if value is not None:
             return value
-        place = FilePlace(lines.find_place(match.start()).line, 1, file)
+        place = FilePosition(lines.find_place(match.start()).line, 1, file)
         return reading.find_variable(match["name"], place, "")
 
     def tell(match: re.Match[str]) -> str:
         line = lines.find_place(match.start()).line
         if rows[line - 1].lstrip().startswith("#"):
             return ""
-        place = FilePlace(line, 1, file)
+        place = FilePosition(line, 1, file)
         reading.notes.append(
             Note(place, "", "Ruby is not run here: what it stands for is left out")
         )

@@ -12,13 +12,13 @@ from typing import Any
 
 from nvoi.config.environment import SECRETS, parse_database_url
 from nvoi.config.fields import ENV_NAME, SERVICE_NAME
-from nvoi.config.nodes import Place, Scalar, join_path
+from nvoi.config.nodes import Position, Scalar, join_path
 from nvoi.config.schema import AppService, Database
 from nvoi.errors import ConfigError, Fault
 from nvoi.onboarding.answers import DATABASE_HOST, Answers, build_config, list_hosts
 from nvoi.onboarding.checkout import build_slug
 from nvoi.onboarding.document import build_tree
-from nvoi.onboarding.proposals.tree import FilePlace, Note
+from nvoi.onboarding.proposals.tree import FilePosition, Note
 from nvoi.onboarding.proposals.variables import is_secret
 from nvoi.onboarding.recipes import find_recipe
 from nvoi.onboarding.sources import read_text
@@ -53,7 +53,7 @@ Variables = Mapping[str, Mapping[str, Scalar]]
 
 @dataclass(frozen=True)
 class Proposal:
-    """Answers that a file has; ``answered`` are the titles of the sections that need not be asked.
+    """Answers that a file has; ``answered`` are the titles of the topics that need not be asked.
 
     ``missing`` says where each variable without a value is needed; ``faults`` are what else the
     file needs, and is not here.
@@ -96,7 +96,7 @@ class Reading:
             raise ConfigError(file, [Fault(0, 0, "", message)])
         return value
 
-    def find_variable(self, name: str, place: Place, path: str) -> str:
+    def find_variable(self, name: str, place: Position, path: str) -> str:
         """The value of a variable, or a mark that stands for it."""
         value = self.variables.get(name)
         if value is not None:
@@ -131,7 +131,7 @@ def build_proposal(
 
     Args:
         variables: those of each app, which are divided among them.
-        answered: the sections that the file says all of.
+        answered: the topics that the file says all of.
     """
     check_count(file, sum(map(len, variables.values())), MOST_VARIABLES, "variables")
     answers = share(reading.notes, answers, variables)
@@ -153,7 +153,7 @@ def build_proposal(
         answers = replace(answers, secrets={**recipe.secrets, **answers.secrets})
     needed = dict.fromkeys(find_marks(build_tree(build_config(answers))))
     missing = {name: reading.wanted.get(name, f"${name}") for name in needed}
-    notes = sorted(dict.fromkeys(reading.notes), key=lambda note: note.position)
+    notes = sorted(dict.fromkeys(reading.notes), key=lambda note: note.file_and_line)
     cleaned = tuple(replace(one, message=MARKED.sub(r"$\1", one.message)) for one in notes)
     faults = tuple(reading.faults.values())
     return Proposal(file, answers, frozenset(answered), cleaned, missing, faults)
@@ -219,7 +219,7 @@ def divide_ports(reading: Reading, file: str, apps: Sequence[AppService]) -> Ite
             port += 1
         if port is not None and port != app.port:
             message = f"port {app.port} is another service's too: it has {port}"
-            reading.notes.append(Note(FilePlace(0, 0, file), app.name, message))
+            reading.notes.append(Note(FilePosition(0, 0, file), app.name, message))
         taken |= {port} if port else set()
         yield replace(app, port=port)
 

@@ -21,7 +21,7 @@ from nvoi.config.nodes import (
     Entry,
     Mapping,
     Node,
-    Place,
+    Position,
     Scalar,
     Sequence,
     compose,
@@ -33,15 +33,15 @@ from nvoi.errors import ConfigError, Fault
 from nvoi.onboarding.sources import load_toml
 
 NOTHING_ALIKE = "nvoi has nothing like it"
-START = Place(1, 1)
+START = Position(1, 1)
 #: What may be a key, without and with quotes: something that belongs to one follows.
 KEY = re.compile(r"""(?<![\w-])(?=(?:"([^"\n]*)"|'([^'\n]*)'|([\w-]+))\s*[:=.\]])""")
 NAMES: AnyMapping[type[Node], str] = {Scalar: "text", Sequence: "list", Mapping: "mapping"}
 
 
 @dataclass(frozen=True)
-class FilePlace(Place):
-    """A position in one of several files."""
+class FilePosition(Position):
+    """Where something stands in one of several files."""
 
     file: str = ""
 
@@ -50,22 +50,22 @@ class FilePlace(Place):
 class Note:
     """Something of a file that is not carried over, or not as it stands there, and why."""
 
-    place: Place
+    place: Position
     path: str
     message: str
 
     @property
-    def position(self) -> tuple[str, int]:
+    def file_and_line(self) -> tuple[str, int]:
         """Its file and line, to sort by."""
-        return self.place.file if isinstance(self.place, FilePlace) else "", self.place.line
+        return self.place.file if isinstance(self.place, FilePosition) else "", self.place.line
 
     def __str__(self) -> str:
-        file, _ = self.position
+        file, _ = self.file_and_line
         where = f"{file}:{self.place.line}: " if self.place.line else f"{file}: " if file else ""
         return f"{where}{self.path}: {self.message}" if self.path else f"{where}{self.message}"
 
 
-Transform = Callable[[str, FilePlace, str], str]
+Transform = Callable[[str, FilePosition, str], str]
 
 
 def read_tree(
@@ -90,7 +90,7 @@ def read_tree(
         except ConfigError as error:
             # What it says of nvoi's own config does not hold here.
             raise ConfigError(file, [clean_fault(fault) for fault in error.faults]) from None
-        notes += [Note(FilePlace(f.line, f.column, file), f.path, f.message) for f in faults]
+        notes += [Note(FilePosition(f.line, f.column, file), f.path, f.message) for f in faults]
     if not isinstance(root, Mapping):
         raise ConfigError(file, [Fault(1, 1, "", "a mapping is needed")])
     settled = settle(root, file, transform)
@@ -136,9 +136,9 @@ class Lines:
     def __init__(self, text: str) -> None:
         self._begins = [0, *(match.end() for match in re.finditer("\n", text))]
 
-    def find_place(self, position: int) -> Place:
+    def find_place(self, position: int) -> Position:
         line = bisect_right(self._begins, position)
-        return Place(line, position - self._begins[line - 1] + 1)
+        return Position(line, position - self._begins[line - 1] + 1)
 
 
 class Locator:
@@ -155,7 +155,7 @@ class Locator:
                 match.start()
             )
 
-    def find(self, key: str) -> Place:
+    def find(self, key: str) -> Position:
         positions = self._positions.get(key)
         if positions is None:
             return START
@@ -164,7 +164,7 @@ class Locator:
         return self._lines.find_place(self._position)
 
 
-def build_tree(data: Any, locator: Locator, place: Place = START) -> Node:
+def build_tree(data: Any, locator: Locator, place: Position = START) -> Node:
     """``data`` as nodes; numbers and truths as they are written in YAML.
 
     Raises:
@@ -193,11 +193,11 @@ def build_tree(data: Any, locator: Locator, place: Place = START) -> Node:
 
 def settle(node: Node, file: str, transform: Transform | None, path: str = "") -> Node:
     """``node`` with its file in each place, and its values transformed."""
-    place = FilePlace(node.place.line, node.place.column, file)
+    place = FilePosition(node.place.line, node.place.column, file)
     if isinstance(node, Mapping):
         entries = {}
         for key, entry in node.entries.items():
-            where = FilePlace(entry.key.place.line, entry.key.place.column, file)
+            where = FilePosition(entry.key.place.line, entry.key.place.column, file)
             name = Scalar(key, plain=entry.key.plain, place=where)
             below = f"{path}.{key}" if path else key
             entries[key] = Entry(name, settle(entry.value, file, transform, below))
@@ -282,7 +282,7 @@ class Section:
 
     def add_note(self, node: Node | None, message: str) -> None:
         """Note something of the whole section, at ``node`` or where the section begins."""
-        place = (node or self.node or Scalar("", plain=True, place=Place(0, 0))).place
+        place = (node or self.node or Scalar("", plain=True, place=Position(0, 0))).place
         self.notes.append(Note(place, self.path, message))
 
 

@@ -65,14 +65,14 @@ class Demand:
     Attributes:
         unit: as it follows the number; empty where the quota's name says it.
         path: what of the config it is made for.
-        advice: what else to do than to have the quota raised.
+        hint: what else to do than to have the quota raised.
     """
 
     service: str
     code: str
     unit: str
     path: str
-    advice: str
+    hint: str
     measure: Callable[[], Use]
 
 
@@ -100,22 +100,22 @@ class Quotas:
 
     def _list_demands(self, situation: Situation) -> Iterator[Demand]:
         region = f"{ACCOUNT}.region"
-        advice = "take a smaller type or another region"
+        hint = "take a smaller type or another region"
         for code in FAMILIES:
             servers = [one for one in situation.lacking if code == find_family(one.type)]
             if servers:
                 path = servers[0].type_path
                 measure = partial(self._measure_cores, code, servers)
-                yield Demand("ec2", code, " vCPU", path, advice, measure)
+                yield Demand("ec2", code, " vCPU", path, hint, measure)
         if situation.vpc is None:
-            advice = "delete one that is not used or take another region"
-            yield Demand("vpc", NETWORKS, "", region, advice, self._measure_networks)
+            hint = "delete one that is not used or take another region"
+            yield Demand("vpc", NETWORKS, "", region, hint, self._measure_networks)
         if size := count_gigabytes(situation):
             paths = (build_path(one.group, "volumes") for one in situation.wanted if one.volumes)
             path = next(paths, region)
-            advice = "have smaller volumes or take another region"
+            hint = "have smaller volumes or take another region"
             measure = partial(self._measure_disks, size)
-            yield Demand("ebs", DISKS, " TiB", path, advice, measure)
+            yield Demand("ebs", DISKS, " TiB", path, hint, measure)
 
     def _judge(self, demand: Demand) -> Fault | EC2Error | None:
         try:
@@ -130,7 +130,7 @@ class Quotas:
             demand.path,
             f"the account's quota {name} ({demand.code}) is {limit:g}{demand.unit} in "
             f"{self._ec2.region}: {now} in use, and {more} more asked for; "
-            f"{demand.advice}, or request an increase at {self._build_url(demand)}",
+            f"{demand.hint}, or request an increase at {self._build_url(demand)}",
         )
 
     def _read(self, demand: Demand) -> tuple[str, float]:

@@ -51,8 +51,8 @@ from nvoi.waiting import NotReadyError
 
 __all__ = ["Hetzner", "list_types"]
 
-#: How often what may pass is tried, and rounds after which what lacks will never be there.
-TRIES, ROUNDS = 4, 12
+#: How often what may pass is tried, and stages after which what lacks will never be there.
+TRIES, STAGES = 4, 12
 MADE = "made so far, which the next run goes on from: {}"
 
 
@@ -193,13 +193,13 @@ class Hetzner(RentedServers[Situation]):
     # Changes
 
     def _converge(self, found: Situation, made: list[str]) -> None:
-        """Make what lacks, in rounds: what one has made, the next one finds."""
+        """Make what lacks, in stages: what one has made, the next one finds."""
         if any(list_busy(found.usable)):
             found = self._settle()
         for line in found.list_warnings():
             log.warning("%s", line)
         tries = TRIES
-        for _ in range(ROUNDS):
+        for _ in range(STAGES):
             works = list(self._build_plan(found).list_works())
             if not works:
                 return

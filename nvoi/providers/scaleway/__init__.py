@@ -120,7 +120,7 @@ class Scaleway(RentedServers[Inventory]):
         if with_volumes:
             these += inventory.surplus_data
             # A run that was killed has left them.
-            these += inventory.list_remains()
+            these += inventory.list_leftovers()
         remover = Remover(self.api, inventory)
         self._seen = None
         remover.delete_all(these)

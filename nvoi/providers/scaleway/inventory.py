@@ -91,7 +91,7 @@ class Inventory(inventory.Inventory[Resource]):
         roots = {find_root(server) for server in self.servers}
         return tuple(one for one in self.list_roots() if one.id not in roots)
 
-    def list_remains(self) -> tuple[Resource, ...]:
+    def list_leftovers(self) -> tuple[Resource, ...]:
         """What is left of servers that are gone, and that the config no longer names."""
         servers = {one.name for one in self.wanted} | {one.name for one in self.servers}
         parts = ((one, self.get_server_name(one)) for one in self.resources)

@@ -14,7 +14,7 @@ from nvoi.images.cleanup import (
 from nvoi.kubernetes.names import COMPONENT, DOMAIN
 from nvoi.kubernetes.ownership import Manifest, Reference, find_obsolete, get_label, read_reference
 from nvoi.kubernetes.registry import ADDRESS, COLLECT_GARBAGE, NAME, SYSTEM_NAMESPACE
-from nvoi.kubernetes.releases import Record, find_expired, read_record
+from nvoi.kubernetes.releases import ReleaseRecord, find_expired, read_record
 from nvoi.log.levels import get_logger
 from nvoi.operation import Step
 from nvoi.parallel import work_on_all
@@ -49,7 +49,7 @@ def attempt(what: str, work: Callable[[], None]) -> None:
         log.warning("Not removed: %s: %s", what, error)
 
 
-def choose_kept(context: ClusterContext) -> tuple[list[Record], list[Record]]:
+def choose_kept(context: ClusterContext) -> tuple[list[ReleaseRecord], list[ReleaseRecord]]:
     """The releases that are kept, and those that go; one that only names a group anew is none."""
     own = read_record(build_own_record(context))
     records = [own, *(one for one in context.state.records if one.stamp != own.stamp)]
@@ -61,7 +61,7 @@ def choose_kept(context: ClusterContext) -> tuple[list[Record], list[Record]]:
     return kept, [one for one in records if one.stamp in stamps]
 
 
-def list_images(records: Iterable[Record], repository: str) -> list[tuple[str, str]]:
+def list_images(records: Iterable[ReleaseRecord], repository: str) -> list[tuple[str, str]]:
     """The tag and the digest of each of the app's own images in ``records``."""
     prefix = f"{ADDRESS}/{repository}:"
     images = [image for record in records for image in record.images if image.startswith(prefix)]
@@ -70,7 +70,7 @@ def list_images(records: Iterable[Record], repository: str) -> list[tuple[str, s
 
 
 def remove_unwanted(
-    context: ClusterContext, kept: Sequence[Record], expired: Sequence[Record]
+    context: ClusterContext, kept: Sequence[ReleaseRecord], expired: Sequence[ReleaseRecord]
 ) -> None:
     """Remove the app's objects that are not in this release or a kept one. Data stays."""
     # What led to names that are gone is removed by a step of its own.
@@ -85,8 +85,8 @@ def remove_unwanted(
 def remove_obsolete(
     context: ClusterContext,
     wanted: Iterable[Manifest],
-    kept: Iterable[Record],
-    gone: Iterable[Record],
+    kept: Iterable[ReleaseRecord],
+    gone: Iterable[ReleaseRecord],
 ) -> None:
     """Remove what is neither wanted nor of a kept release, and the records in ``gone``."""
     state, manifests = context.state, [item for record in kept for item in record.apps]

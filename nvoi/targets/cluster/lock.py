@@ -45,25 +45,31 @@ PAUSE = 0.2
 
 
 @dataclass(frozen=True)
-class Pace:
+class Heartbeat:
     """Seconds between two beats, and seconds of silence after which the lock is free."""
 
     beat: float = 5.0
     silence: float = 40.0
 
 
-PACE = Pace()
+HEARTBEAT = Heartbeat()
 
 
 class Lock:
     def __init__(
-        self, connections: Connections, host: Host, holder: Holder, *, path: str, pace: Pace
+        self,
+        connections: Connections,
+        host: Host,
+        holder: Holder,
+        *,
+        path: str,
+        heartbeat: Heartbeat,
     ) -> None:
         self._connections = connections
         self._host = host
         self._holder = holder
         self._path = path
-        self._pace = pace
+        self._heartbeat = heartbeat
         self._token = secrets.token_hex(16)
         self._changed = threading.Condition()
         self._is_held = self._is_released = False
@@ -93,7 +99,7 @@ class Lock:
             LockError: another run still holds it after ``seconds``.
             NvoiError: it cannot be taken at all, or the host does not say.
         """
-        began, patience = time.monotonic(), 2 * self._pace.silence
+        began, patience = time.monotonic(), 2 * self._heartbeat.silence
         deadline = began + seconds
         reminder = Reminder(f"the deploy lock on {self._host}", log)
         told: Holder | None = None
@@ -133,7 +139,7 @@ class Lock:
         Raises:
             LockError: it is held no more.
         """
-        seconds = 2 * self._pace.silence
+        seconds = 2 * self._heartbeat.silence
         with self._changed:
             number = self._wanted = self._sent + 1
             self._changed.notify_all()
@@ -206,7 +212,7 @@ class Lock:
         """Take the lock and hold it over one session; returns why that has ended."""
         with self._changed:
             self._sent = self._answered = self._wanted = 0
-        record, silence = self._holder.to_json(), f"{self._pace.silence:g}"
+        record, silence = self._holder.to_json(), f"{self._heartbeat.silence:g}"
         script = build_script("nvoi-lock", HOLD, self._path, self._token, record, silence)
         try:
             self._connections.run(
@@ -230,7 +236,7 @@ class Lock:
         """
         while True:
             with self._changed:
-                pause = self._pace.beat if self._is_held else min(self._pace.beat, LOOK)
+                pause = self._heartbeat.beat if self._is_held else min(self._heartbeat.beat, LOOK)
                 self._changed.wait_for(self._is_due, pause)
                 if self._is_over:
                     return
@@ -269,7 +275,7 @@ def take_lock(
     *,
     wait: float = 0.0,
     path: str = LOCK_FILE,
-    pace: Pace = PACE,
+    heartbeat: Heartbeat = HEARTBEAT,
 ) -> Lock:
     """Take the lock on ``host``, and keep it until it is released or this run ends.
 
@@ -281,7 +287,7 @@ def take_lock(
         NvoiError: there can be no lock on the host, it cannot be reached or says nothing of it, or
             this user may not take it.
     """
-    lock = Lock(connections, host, holder, path=path, pace=pace)
+    lock = Lock(connections, host, holder, path=path, heartbeat=heartbeat)
     try:
         lock.wait_until_held(wait)
     except BaseException:

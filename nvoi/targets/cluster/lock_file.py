@@ -91,7 +91,7 @@ say held "$was"
 
 #: $1: the lock file, $2: the run's token, $3: its record, $4: seconds of silence that end it. Each
 #: line of input is a number, and is answered with it. The file is opened anew at each try, as one
-#: that was deleted meanwhile guards nothing; and no child but flock has it, so that it is free
+#: that was deleted meanwhile locks nothing; and no child but flock has it, so that it is free
 #: once this process has ended.
 HOLD = f"""\
 path=$1 token=$2 record=$3 silence=$4

@@ -15,7 +15,7 @@ from nvoi.kubernetes.data import list_groups
 from nvoi.kubernetes.names import SECRET_CHECKSUM, SERVER_GROUP
 from nvoi.kubernetes.ownership import WORKLOADS, Manifest, is_adopted, read_reference
 from nvoi.kubernetes.pods import stamp_template
-from nvoi.kubernetes.releases import Record
+from nvoi.kubernetes.releases import ReleaseRecord
 from nvoi.log.levels import get_logger
 
 log = get_logger("nvoi.cluster")
@@ -31,8 +31,8 @@ def find_groups(app: str, nodes: Iterable[ClusterNode]) -> set[str]:
 
 
 def place_records(
-    records: Iterable[Record], wanted: Iterable[Manifest], groups: Collection[str]
-) -> list[Record]:
+    records: Iterable[ReleaseRecord], wanted: Iterable[Manifest], groups: Collection[str]
+) -> list[ReleaseRecord]:
     """Releases where they would run now: by that it is told which are the same."""
     items = [*wanted]
     return [replace(one, manifests=(*place(one.manifests, items, groups),)) for one in records]
@@ -54,7 +54,7 @@ def place(
         yield move(item, other) if other and is_lost(item, groups) else item
 
 
-def check_placement(record: Record, placed: Record, groups: Collection[str]) -> None:
+def check_placement(record: ReleaseRecord, placed: ReleaseRecord, groups: Collection[str]) -> None:
     """Tell what of a release was placed anew, and see that there are servers for all of it.
 
     Raises:

@@ -12,7 +12,7 @@ from nvoi.images.context import check_copies, find_dockerfile
 from nvoi.images.engines import find_engine
 from nvoi.images.push import open_registry as open_registry_at
 from nvoi.images.push import push
-from nvoi.images.registry import Registry, find_same
+from nvoi.images.registry_client import Registry, find_same
 from nvoi.k3s.datastore import build_datastore_copies
 from nvoi.k3s.survey import find_token
 from nvoi.kubernetes.cluster import Cluster

@@ -14,10 +14,10 @@ from typing import Any
 
 from nvoi import parallel
 from nvoi.command import Result, build_script
-from nvoi.config.registries import find_login
+from nvoi.config.registry_logins import find_login
 from nvoi.errors import ConnectionFailedError, RemoteError, RemoteTimeoutError, ServiceError
 from nvoi.kubernetes.data import list_groups, name_service
-from nvoi.kubernetes.diagnosis import FINAL_PULLS, IMAGE_ADVICE, PULL_SECONDS
+from nvoi.kubernetes.diagnosis import FINAL_PULLS, IMAGE_HINT, PULL_SECONDS
 from nvoi.kubernetes.kubeconfig import FIND_K3S
 from nvoi.kubernetes.ownership import Json, Manifest, read_reference, read_template
 from nvoi.log.levels import get_logger
@@ -165,7 +165,7 @@ def find_reason(result: Result) -> str | None:
 def build_failure(server: Server, pull: Pull, reason: str) -> ServiceError:
     return ServiceError(
         f"{pull.service}: {pull.image} cannot be pulled on {server.name}: {reason}",
-        hint=f"{IMAGE_ADVICE}; what runs goes on",
+        hint=f"{IMAGE_HINT}; what runs goes on",
     )
 
 

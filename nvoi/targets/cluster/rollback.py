@@ -16,7 +16,7 @@ from nvoi.kubernetes.ownership import (
     is_owned,
     read_reference,
 )
-from nvoi.kubernetes.releases import Record, find_previous, list_stamps
+from nvoi.kubernetes.releases import ReleaseRecord, find_previous, list_stamps
 from nvoi.log.levels import get_logger
 from nvoi.operation import KeptRelease, Request, Step
 from nvoi.targets.cluster.cleanup import attempt, remove_obsolete
@@ -82,7 +82,9 @@ def warn_of_lost(state: State, groups: Collection[str]) -> None:
             )
 
 
-def choose_release(state: State, records: Sequence[Record], stamp: str | None) -> Record:
+def choose_release(
+    state: State, records: Sequence[ReleaseRecord], stamp: str | None
+) -> ReleaseRecord:
     """The one of ``records`` to go back to.
 
     Raises:
@@ -113,7 +115,7 @@ def choose_release(state: State, records: Sequence[Record], stamp: str | None) -
     return record
 
 
-def list_lost(state: State, record: Record) -> list[str]:
+def list_lost(state: State, record: ReleaseRecord) -> list[str]:
     """The app's own services that visitors are led to, and that the release does not have."""
     own = [item for item in state.objects if is_owned(item, state.app)]
 
@@ -125,7 +127,9 @@ def list_lost(state: State, record: Record) -> list[str]:
     return sorted(led - list_names(record.apps, "app"))
 
 
-def find_release(state: State, records: Sequence[Record], stamp: str | None) -> Record | None:
+def find_release(
+    state: State, records: Sequence[ReleaseRecord], stamp: str | None
+) -> ReleaseRecord | None:
     """The record of ``stamp``; where that is None, of the release before the running one.
 
     Where a newer one was cut off, the one that served before that is gone back to.

@@ -13,7 +13,7 @@ from nvoi.errors import ConfigError, Fault, UsageError
 from nvoi.k3s.drain import list_claims
 from nvoi.k3s.requirements import show
 from nvoi.kubernetes.cloudflared import REPLICAS, RESOURCES
-from nvoi.kubernetes.data import list_groups, list_places
+from nvoi.kubernetes.data import list_groups, list_locations
 from nvoi.kubernetes.database import find_engine
 from nvoi.kubernetes.names import NAMESPACE, PART_OF, build_label_value, build_statefulset_name
 from nvoi.kubernetes.ownership import Json, Manifest, Reference, get_label
@@ -156,9 +156,9 @@ def list_disk_holders(
 ) -> list[Candidate]:
     """The candidates that have a disk of the database: it cannot leave that."""
     claims = {
-        f"{NAMESPACE}/{place.name.rpartition('/')[2]}"
-        for place in list_places(live)
-        if place.is_disk
+        f"{NAMESPACE}/{location.name.rpartition('/')[2]}"
+        for location in list_locations(live)
+        if location.is_disk
     }
     if not claims:
         return []

@@ -10,7 +10,7 @@ from nvoi.errors import NvoiError, UsageError
 from nvoi.invocation import name_command
 from nvoi.k3s.drain import list_claims
 from nvoi.k3s.install import Installer
-from nvoi.k3s.networks import ensure_guards
+from nvoi.k3s.networks import ensure_metadata_blocked
 from nvoi.k3s.nodes import ClusterNode, format_address, list_nodes
 from nvoi.k3s.plan import DEFAULT_VERSION, K3sSettings, find_orphans
 from nvoi.k3s.survey import check_servers
@@ -240,7 +240,7 @@ def install_k3s(context: ClusterContext) -> None:
         spare=find_spare(context),
     )
     if context.provider.is_rented:
-        ensure_guards(context.connections, survey.servers, survey.facts)
+        ensure_metadata_blocked(context.connections, survey.servers, survey.facts)
     tasks = installer.ensure_k3s(survey.facts)
     survey.nodes = {task.server.name: task.node.name for task in tasks}
     survey.credentials = get_credentials(tasks[0].node.token)

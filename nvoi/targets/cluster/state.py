@@ -28,7 +28,7 @@ from nvoi.kubernetes.ownership import (
     read_reference,
 )
 from nvoi.kubernetes.progress import list_conditions
-from nvoi.kubernetes.releases import Record, find_running, list_begun, list_records
+from nvoi.kubernetes.releases import ReleaseRecord, find_running, list_begun, list_records
 from nvoi.outcome import STAMP_FORMAT, find_moment
 
 #: The app's Secrets of which a run needs what they hold, and all others.
@@ -49,12 +49,12 @@ class State:
     objects: tuple[Json, ...] = ()
 
     @cached_property
-    def records(self) -> list[Record]:
+    def records(self) -> list[ReleaseRecord]:
         """The releases that are kept, newest first."""
         return list_records(self.app, self.objects)
 
     @cached_property
-    def begun(self) -> list[Record]:
+    def begun(self) -> list[ReleaseRecord]:
         """Those that were cut off before they served, newest first."""
         return list_begun(self.app, self.objects)
 
@@ -71,7 +71,7 @@ class State:
     def find(self, reference: Reference) -> Json | None:
         return next((item for item in self.objects if read_reference(item) == reference), None)
 
-    def find_record(self, stamp: str | None) -> Record | None:
+    def find_record(self, stamp: str | None) -> ReleaseRecord | None:
         return next((record for record in self.records if record.stamp == stamp), None)
 
     def list_stamps(self) -> Iterator[str]:

@@ -27,7 +27,7 @@ from nvoi.targets.local.processes import is_port_free
 from nvoi.targets.local.state import (
     PRIVATE_FILE,
     Record,
-    State,
+    StateFolder,
     build_state,
     list_names,
     storage_errors,
@@ -52,7 +52,7 @@ class LocalContext:
     """
 
     request: Request
-    state: State
+    state: StateFolder
     previous: str | None = field(init=False)
     release: str = ""
     has_switched: bool = False
@@ -160,7 +160,7 @@ def require_extra() -> None:
             raise ExtraError(f"the local target needs {name}, which is not installed", "local")
 
 
-def check_room(state: State) -> None:
+def check_room(state: StateFolder) -> None:
     """Make sure that the state folder is one, or can be made, by what can be seen of it."""
     nearest = next(path for path in (state.root, *state.root.parents) if os.path.lexists(path))
     with storage_errors(state):
@@ -171,7 +171,7 @@ def check_room(state: State) -> None:
 
 
 @contextmanager
-def hold_lock(state: State, request: Request) -> Iterator[None]:
+def hold_lock(state: StateFolder, request: Request) -> Iterator[None]:
     """Hold the app's lock for as long as the block runs; makes the state folder.
 
     The kernel gives the lock back when the holder ends in any way. Python opens files so
@@ -193,7 +193,7 @@ def hold_lock(state: State, request: Request) -> Iterator[None]:
         os.close(descriptor)
 
 
-def acquire(state: State) -> int:
+def acquire(state: StateFolder) -> int:
     """The descriptor of the lock file, locked.
 
     One that ``nvoi delete`` removed between open and lock keeps nobody out, so a file that is
@@ -219,7 +219,7 @@ def acquire(state: State) -> int:
         os.close(descriptor)
 
 
-def is_same_file(descriptor: int, state: State) -> bool:
+def is_same_file(descriptor: int, state: StateFolder) -> bool:
     try:
         return os.path.samestat(os.fstat(descriptor), state.lock.stat())
     except FileNotFoundError:

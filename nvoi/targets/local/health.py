@@ -19,7 +19,7 @@ from nvoi.process import kill_tree
 from nvoi.targets.local.context import LocalContext
 from nvoi.targets.local.processes import describe_process, is_marked, list_lineage, list_listeners
 from nvoi.targets.local.programs import find_health_port
-from nvoi.targets.local.state import State
+from nvoi.targets.local.state import StateFolder
 from nvoi.targets.local.supervisor import Program
 from nvoi.version import __version__
 from nvoi.waiting import NotReadyError
@@ -67,7 +67,7 @@ class Startup:
     daemon_log_size: int
 
     @property
-    def state(self) -> State:
+    def state(self) -> StateFolder:
         return self.context.state
 
     @property
@@ -98,7 +98,7 @@ class Startup:
         return min(self.service.min_ready, STAY_UP_SECONDS) if self.program.trial else 0.0
 
 
-class RefusedError(NotReadyError):
+class PortClosedError(NotReadyError):
     """Nothing listens on the port."""
 
 
@@ -141,7 +141,7 @@ def ask_health_port(startup: Startup, check: Healthcheck, pid: int, port: int) -
     """
     try:
         ask(startup, check, pid, port)
-    except RefusedError:
+    except PortClosedError:
         usual = find_health_port(startup.service)
         if usual is None or usual == port:
             raise
@@ -184,7 +184,7 @@ def build_holder_error(port: int, holder: str) -> NotReadyError:
     return NotReadyError(f"port {port} is held by {holder}, not by this release")
 
 
-def is_ours(pid: int, state: State) -> bool:
+def is_ours(pid: int, state: StateFolder) -> bool:
     # A process that sets its own title may have overwritten what it was started with.
     return any(is_marked(one, state.build_marks()) for one in list_lineage(pid))
 
@@ -229,7 +229,7 @@ def shut(connection: socket.socket) -> None:
 
 def build_connection_error(error: Exception, port: int) -> NotReadyError:
     if isinstance(error, ConnectionRefusedError):
-        return RefusedError(f"connection refused: nothing listens on port {port}")
+        return PortClosedError(f"connection refused: nothing listens on port {port}")
     if isinstance(error, http.client.RemoteDisconnected):
         return NotReadyError(f"port {port} closed the connection without an answer")
     if isinstance(error, http.client.HTTPException):

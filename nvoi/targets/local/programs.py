@@ -32,7 +32,7 @@ from nvoi.targets.local.processes import (
     stop_processes,
     tell_killed,
 )
-from nvoi.targets.local.state import State, find_size, make_private, read_tail, write_text
+from nvoi.targets.local.state import StateFolder, find_size, make_private, read_tail, write_text
 from nvoi.targets.local.supervisor import (
     DAEMON_LOG,
     TRIAL,
@@ -169,7 +169,7 @@ def ensure_supervisor(context: LocalContext) -> Supervisor:
 
 
 def ensure_programs(
-    state: State, supervisor: Supervisor, programs: Collection[Program]
+    state: StateFolder, supervisor: Supervisor, programs: Collection[Program]
 ) -> list[str]:
     """Let supervisord run exactly these programs; all others are stopped first.
 
@@ -206,7 +206,7 @@ def restore(context: LocalContext) -> list[str]:
     return ensure_programs(state, ensure_supervisor(context), context.previous_programs)
 
 
-def stop_programs(state: State, supervisor: Supervisor, names: Iterable[str]) -> None:
+def stop_programs(state: StateFolder, supervisor: Supervisor, names: Iterable[str]) -> None:
     """Stop programs side by side: SIGTERM to their process groups, SIGKILL after 10 s.
 
     A program has stopped when no process of its group is left: a shell may be gone before
@@ -251,7 +251,7 @@ def stop_programs(state: State, supervisor: Supervisor, names: Iterable[str]) ->
     stop_daemons(state, wanted)
 
 
-def find_killed(state: State, log_size: int) -> list[str]:
+def find_killed(state: StateFolder, log_size: int) -> list[str]:
     """The programs that supervisord has sent SIGKILL since its log had ``log_size`` bytes."""
     lines = read_tail(state.supervisor / DAEMON_LOG, log_size, lines=1000)
     return re.findall(r"killing '(\S+)' \(\d+\) with SIGKILL", "\n".join(lines))
@@ -274,7 +274,7 @@ def kill_groups(groups: Iterable[int], marks: Mapping[str, str]) -> None:
                 os.killpg(group, signal.SIGKILL)
 
 
-def stop_daemons(state: State, programs: Collection[str]) -> None:
+def stop_daemons(state: StateFolder, programs: Collection[str]) -> None:
     left = find_marked(state.build_marks()) if programs else []
     for program in sorted(programs):
         marks = state.build_marks(program=program)
@@ -285,7 +285,7 @@ def stop_daemons(state: State, programs: Collection[str]) -> None:
             stop_processes(pids, what=f"what {service} left running")
 
 
-def stop_leftovers(state: State, release: str | None = None) -> None:
+def stop_leftovers(state: StateFolder, release: str | None = None) -> None:
     """Stop what runs without supervisord, of one release or of all: it, or nvoi, was killed."""
     pids = find_marked(state.build_marks(release))
     if pids:

@@ -22,7 +22,7 @@ from nvoi.source import copy_entry
 from nvoi.targets.checkout import read_checkout
 from nvoi.targets.local.context import LocalContext
 from nvoi.targets.local.programs import build_mount_name, stop_leftovers
-from nvoi.targets.local.state import PRIVATE, State, find_size, make_private, replace_link
+from nvoi.targets.local.state import PRIVATE, StateFolder, find_size, make_private, replace_link
 from nvoi.waiting import Reminder
 
 log = get_logger(__name__)
@@ -93,7 +93,7 @@ def plan_snapshot(context: LocalContext) -> Iterator[str]:
     yield f"would copy {format_count(len(names), 'file')} of {context.request.directory} to it"
 
 
-def build_name(state: State, now: datetime) -> str:
+def build_name(state: StateFolder, now: datetime) -> str:
     """A name that is later than every release's, also in the same second or with the clock back."""
     name = now.strftime(STAMP_FORMAT)
     latest = max((name for name in state.list_releases() if name.isdigit()), default="")

@@ -34,7 +34,7 @@ LAST_BYTES = 64 * 1024
 Record = Mapping[str, int | None]
 
 
-class State:
+class StateFolder:
     """The folder of one app below nvoi's home, mode 0700, and what is in it.
 
     ::
@@ -115,12 +115,12 @@ class State:
         return {name: value for name, value in marks.items() if value is not None}
 
 
-def build_state(request: Request) -> State:
-    return State(request.home.absolute() / request.config.application.name)
+def build_state(request: Request) -> StateFolder:
+    return StateFolder(request.home.absolute() / request.config.application.name)
 
 
 @contextmanager
-def storage_errors(state: State) -> Iterator[None]:
+def storage_errors(state: StateFolder) -> Iterator[None]:
     """Turn a refusal of the disk into an NvoiError that names the folder."""
     try:
         yield

@@ -33,7 +33,7 @@ from nvoi.targets.local.processes import (
 from nvoi.targets.local.state import (
     PRIVATE,
     PRIVATE_FILE,
-    State,
+    StateFolder,
     make_private,
     read_tail,
     write_text,
@@ -125,7 +125,7 @@ class Program:
         return f"trial/{self.service}.log" if self.trial else f"{self.service}.log"
 
 
-def build_conf(state: State, programs: Iterable[Program]) -> str:
+def build_conf(state: StateFolder, programs: Iterable[Program]) -> str:
     socket = get_socket(state)
     head = HEAD.format(
         identifier=f"nvoi-{state.root.name}",
@@ -146,13 +146,13 @@ def build_conf(state: State, programs: Iterable[Program]) -> str:
     )
 
 
-def write_conf(state: State, programs: Iterable[Program]) -> None:
+def write_conf(state: StateFolder, programs: Iterable[Program]) -> None:
     for folder in (state.supervisor, state.run, state.logs, state.logs / "trial"):
         make_private(folder)
     write_text(state.supervisor / "supervisord.conf", build_conf(state, programs))
 
 
-def get_socket(state: State) -> Path:
+def get_socket(state: StateFolder) -> Path:
     """Where the app's supervisord listens.
 
     In the state folder; where that path is too long for a socket, in a private folder below
@@ -165,7 +165,7 @@ def get_socket(state: State) -> Path:
     return Path("/tmp") / f"nvoi-{os.getuid()}-{digest}" / "supervisor.sock"  # noqa: S108 - 0700, the way to it is checked
 
 
-def remove_socket(state: State) -> None:
+def remove_socket(state: StateFolder) -> None:
     folder = get_socket(state).parent
     if folder == state.supervisor or not folder.is_dir() or folder.is_symlink():
         return
@@ -173,7 +173,7 @@ def remove_socket(state: State) -> None:
         remove_tree(folder)
 
 
-def find_supervisor(state: State) -> Supervisor | None:
+def find_supervisor(state: StateFolder) -> Supervisor | None:
     """The app's supervisord, None where it does not run. One that is ending is waited for."""
     supervisor = Supervisor(get_socket(state))
 
@@ -196,7 +196,7 @@ def find_supervisor(state: State) -> Supervisor | None:
         ) from seen
 
 
-def get_supervisor(state: State) -> Supervisor:
+def get_supervisor(state: StateFolder) -> Supervisor:
     """The supervisord that an earlier step has started; a ServiceError if it has ended since."""
     supervisor = find_supervisor(state)
     if supervisor is None:
@@ -207,7 +207,7 @@ def get_supervisor(state: State) -> Supervisor:
     return supervisor
 
 
-def start_supervisor(state: State, environment: Mapping[str, str]) -> Supervisor:
+def start_supervisor(state: StateFolder, environment: Mapping[str, str]) -> Supervisor:
     """Start the app's supervisord: a daemon in a session of its own, which outlives nvoi."""
     path = get_socket(state)
     with suppress(FileExistsError):
@@ -223,7 +223,7 @@ def start_supervisor(state: State, environment: Mapping[str, str]) -> Supervisor
     return supervisor
 
 
-def launch(state: State, environment: Mapping[str, str]) -> None:
+def launch(state: StateFolder, environment: Mapping[str, str]) -> None:
     """Run supervisord; it puts itself in the background once its socket is open."""
     words = [sys.executable, "-P", "-m", "supervisor.supervisord"]
     words += ["-c", str(state.supervisor / "supervisord.conf")]
@@ -247,7 +247,7 @@ def launch(state: State, environment: Mapping[str, str]) -> None:
         raise build_start_error(state, f"exit status {finished.returncode}")
 
 
-def build_start_error(state: State, reason: str) -> NvoiError:
+def build_start_error(state: StateFolder, reason: str) -> NvoiError:
     output = read_tail(state.supervisor / "start.log") or read_tail(state.supervisor / DAEMON_LOG)
     return NvoiError(
         f"supervisord did not start: {reason}",
@@ -256,7 +256,7 @@ def build_start_error(state: State, reason: str) -> NvoiError:
     )
 
 
-def shut_down(state: State) -> bool:
+def shut_down(state: StateFolder) -> bool:
     """Stop supervisord with all it runs, and wait until it has gone; whether it ran."""
     path = get_socket(state)
     supervisor = Supervisor(path)

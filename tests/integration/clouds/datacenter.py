@@ -124,7 +124,7 @@ class RentedFleet(Fleet):
         self.app = f"shop-{branch}" if branch else "shop"
         self.servers: dict[str, dict[str, Any]] = {"main": {"master": True}}
         super().__init__(folder, keys)
-        self.answer(f"{self.app}-web", self.visitors.port)
+        self.answer(f"{self.app}-web", self.app_server.port)
         self.environ = {**self.environ, **datacenter.site.environ}
         file = folder / ".ssh" / "config"
         file.parent.mkdir(mode=0o700)

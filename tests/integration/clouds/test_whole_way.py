@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from nvoi.config.schema import SSHKeys
-from nvoi.k3s.facts import GUARD, GUARD_FILE
+from nvoi.k3s.facts import METADATA_UNIT, METADATA_UNIT_FILE
 from nvoi.kubernetes.isolation import INGRESS
 from nvoi.naming import VOLUMES_FOLDER
 from nvoi.targets.cluster.boot import KEY_FILE
@@ -134,14 +134,14 @@ def make_all(fleet: RentedFleet, datacenter: Datacenter) -> None:
     made = fleet.run()
     assert made.code == 0, made.output
     assert sorted(datacenter.machines) == ["shop-main-1", "shop-work-1"]
-    assert [path for _, path in fleet.visitors.requests] == ["/up"] * 3
+    assert [path for _, path in fleet.app_server.requests] == ["/up"] * 3
     assert sorted(fleet.state.names("Node", None)) == sorted(datacenter.machines)
     master = datacenter.machines["shop-main-1"]
     assert f"{FOLDER} xfs defaults,nofail" in master.read("/etc/fstab")
     for machine in datacenter.machines.values():
         # Whoever reads the user data knows no key of it, and no first contact was trusted.
         assert machine.host_key not in machine.read(f"{KEY_FILE}.pub")
-        assert machine.read(GUARD_FILE)
+        assert machine.read(METADATA_UNIT_FILE)
     assert not (fleet.home / "known_hosts").exists()
 
 
@@ -155,7 +155,7 @@ def deploy_again(fleet: RentedFleet, datacenter: Datacenter, internet: Internet)
     assert "with XFS" not in again.output
     for machine in datacenter.machines.values():
         asked = machine.k3s.read_log("systemctl.log")
-        assert [asked.count(verb) for verb in ("reload ssh", f"restart {GUARD}")] == [1, 1]
+        assert [asked.count(verb) for verb in ("reload ssh", f"restart {METADATA_UNIT}")] == [1, 1]
 
 
 def change(fleet: RentedFleet, datacenter: Datacenter) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nvoi.config.schema import SSHKeys
-from nvoi.images.registry import Registry as Client
+from nvoi.images.registry_client import Registry as Client
 from nvoi.kubernetes.registry import REGISTRIES_FILE, Credentials
 from nvoi.naming import VOLUMES_FOLDER
 from nvoi.secret import Secret
@@ -21,8 +21,8 @@ from nvoi.ssh.host import Host
 from tests.fakes.cluster_state import ClusterState
 from tests.fakes.k3s_host import InstallerSite, K3sHost
 from tests.fakes.real_cluster import RealCluster, find_kubeconfig
+from tests.integration.cluster.app_server import AppServer
 from tests.integration.cluster.machine import Machine
-from tests.integration.cluster.visitors import Visitors
 from tests.integration.commands import Outcome, Running, build_environment
 from tests.integration.podman import build_podman_environ, write_checkout
 from tests.integration.registry import Registry
@@ -69,7 +69,7 @@ class Fleet:
         self.pins_host_keys = True
         self.site = InstallerSite()
         self.registry = Registry(folder / "registry", starts=False)
-        self.visitors = Visitors()
+        self.app_server = AppServer()
         self.state = ClusterState(folder / "cluster")
         self.state.listen(self._run_registry)
         self._kubeconfig = find_kubeconfig()
@@ -111,7 +111,7 @@ class Fleet:
         }
         self._environ = self.environ = build_environment(folder)
         self.answer("nvoi-registry", self.registry.port)
-        self.answer(f"{NAME}-web", self.visitors.port)
+        self.answer(f"{NAME}-web", self.app_server.port)
 
     def _add_machine(self, number: int, group: str, *, user: str, sudo: bool) -> None:
         machine = Machine(
@@ -218,7 +218,7 @@ class Fleet:
         for machine in self.machines.values():
             machine.stop()
         self.registry.stop()
-        self.visitors.close()
+        self.app_server.close()
         self.state.close()
 
     def _build_application(self) -> dict[str, Any]:

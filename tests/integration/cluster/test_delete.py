@@ -66,7 +66,7 @@ def test_another_app_and_k3s_stay_while_they_are_needed(fleet: Fleet) -> None:
     deploy(fleet)
     other: dict[str, Any] = {**fleet.application, "name": "blog"}
     del other["database"]
-    fleet.answer("blog-web", fleet.visitors.port)
+    fleet.answer("blog-web", fleet.app_server.port)
     own, fleet.application = fleet.application, other
     deploy(fleet)
     before = {

@@ -57,7 +57,7 @@ def test_an_app_is_brought_from_a_dockerfile_to_a_running_release(fleet: Fleet) 
     waited = next(n for n, line in enumerate(lines) if "[STEP] Image" in line)
     assert begun < installed < waited
     # Three times in a row, as a visitor inside the cluster would.
-    assert [path for _, path in fleet.visitors.requests] == ["/up"] * 3
+    assert [path for _, path in fleet.app_server.requests] == ["/up"] * 3
     (node,) = fleet.state.objects("Node", None)
     assert node["metadata"]["labels"]["nvoi.io/server-name"] == "main"
     assert fleet.hosts["main"].installations == ["server v1.36.5+k3s1 true"]

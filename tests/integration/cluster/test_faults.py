@@ -133,17 +133,17 @@ def test_a_release_that_fails_at_any_point_leaves_the_one_before_serving(fleet: 
     del fleet.web["pre_run_command"]
     # The traffic check gets a bad answer.
     fleet.web["image"] = "registry.example/web:3"
-    fleet.visitors.status = 500
+    fleet.app_server.status = 500
     fail(outcome := fleet.run())
     assert "it answered 500" in outcome.output
-    fleet.visitors.status = 200
+    fleet.app_server.status = 200
     # A service answers, and then ends.
     fleet.web["image"] = ending = "registry.example/web:4"
 
     def die() -> None:
         fleet.state.behave(ending, "die", looks=0, exit=6, logs=["the cache is full"])
 
-    fleet.visitors.wait = die
+    fleet.app_server.wait = die
     fail(outcome := fleet.run())
     assert find_steps(outcome.output)[-1] == "Traffic check"
     assert "Restarted: it was ready, and then ended with exit code 6" in outcome.output

@@ -16,7 +16,7 @@ from nvoi.config.schema import SSHKeys
 from nvoi.errors import LockError, NvoiError
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host
-from nvoi.targets.cluster.lock import Lock, Pace, take_lock
+from nvoi.targets.cluster.lock import Heartbeat, Lock, take_lock
 from nvoi.targets.cluster.lock_file import Holder, end_holder, find_holder
 from tests.integration.cluster.conftest import StartMachine
 from tests.integration.ssh.conftest import (  # noqa: F401 - fixtures
@@ -31,7 +31,7 @@ from tests.waiting import PATIENCE, wait_until
 
 ANNA = Holder("anna", "laptop", "2026-01-02T03:04:05Z", "d-anna", "shop")
 BEN = Holder("ben", "ci-7", "2026-01-02T03:05:00Z", "d-ben", "blog")
-PACE = Pace(beat=0.1, silence=30.0)
+HEARTBEAT = Heartbeat(beat=0.1, silence=30.0)
 
 Take = Callable[..., Lock]
 
@@ -60,10 +60,12 @@ def take(connect: Connect, path: str) -> Iterator[Take]:
         holder: Holder = ANNA,
         *,
         wait: float = 0.0,
-        pace: Pace = PACE,
+        heartbeat: Heartbeat = HEARTBEAT,
         **timeouts: float,
     ) -> Lock:
-        lock = take_lock(connect(**timeouts), host, holder, wait=wait, path=path, pace=pace)
+        lock = take_lock(
+            connect(**timeouts), host, holder, wait=wait, path=path, heartbeat=heartbeat
+        )
         taken.append(lock)
         return lock
 
@@ -146,7 +148,7 @@ def test_those_who_wait_get_the_lock_one_after_the_other(
 def test_an_unplugged_runner_frees_the_lock_after_the_silence(
     server: Server, relay: Relay, take: Take
 ) -> None:
-    take(relay.host, pace=Pace(beat=0.1, silence=2.0))
+    take(relay.host, heartbeat=Heartbeat(beat=0.1, silence=2.0))
     relay.stall()
     with pytest.raises(LockError, match="anna"):
         take(server.host, BEN)
@@ -195,7 +197,7 @@ def test_a_dropped_connection_loses_the_lock(
 def test_a_lock_that_another_run_had_meanwhile_is_lost(
     server: Server, relay: Relay, take: Take, *, has_ended: bool
 ) -> None:
-    lock = take(relay.host, pace=Pace(beat=0.1, silence=1.0))
+    lock = take(relay.host, heartbeat=Heartbeat(beat=0.1, silence=1.0))
     relay.stall()
     other = take(server.host, BEN, wait=PATIENCE)
     if has_ended:
@@ -210,7 +212,7 @@ def test_a_lock_that_another_run_had_meanwhile_is_lost(
 
 
 def test_no_answer_is_never_taken_for_a_lock(relay: Relay, take: Take) -> None:
-    lock = take(relay.host, pace=Pace(beat=0.1, silence=0.5))
+    lock = take(relay.host, heartbeat=Heartbeat(beat=0.1, silence=0.5))
     relay.stall()
     with pytest.raises(LockError, match="has not answered for 1 s"):
         lock.check()
@@ -292,7 +294,7 @@ def test_a_user_with_sudo_takes_keeps_and_ends_the_lock_as_root(
 ) -> None:
     machine = start_machine(user="deploy")
     connections = connect()
-    with take_lock(connect(), machine.host, ANNA, pace=PACE) as lock:
+    with take_lock(connect(), machine.host, ANNA, heartbeat=HEARTBEAT) as lock:
         lock.check()
         assert (machine.root / "opt/nvoi/deploy.lock").exists()
         assert find_holder(connections, machine.host) == ANNA
@@ -321,7 +323,7 @@ def test_a_host_that_does_not_say_is_not_waited_for(start_server: StartServer, t
     server = start_server("stuck")
     server.add_program("flock", "#!/bin/sh\nexec sleep 60\n")
     with pytest.raises(NvoiError, match=r"stuck .*: the server has not answered for 4 s") as caught:
-        take(server.host, pace=Pace(beat=0.1, silence=2.0))
+        take(server.host, heartbeat=Heartbeat(beat=0.1, silence=2.0))
     assert "what keeps flock" in caught.value.hint
 
 

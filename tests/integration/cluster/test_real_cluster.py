@@ -33,7 +33,7 @@ from tests.fakes.real_cluster import RealCluster, find_kubeconfig
 from tests.integration.cluster.conftest import StartFleet
 from tests.integration.cluster.findings import Findings
 from tests.integration.cluster.fleet import NAME, REAL_PATIENCE, Fleet
-from tests.integration.cluster.visits import Visits
+from tests.integration.cluster.poller import Poller
 from tests.integration.commands import Outcome
 from tests.integration.podman import build_podman_environ, write_checkout
 from tests.unit.kubernetes.configs import build_release
@@ -116,10 +116,10 @@ def get_cluster(fleet: Fleet) -> RealCluster:
     return fleet.cluster
 
 
-def visit(fleet: Fleet, name: str = "shop-web") -> Visits:
-    """Visit a service of the app from a node."""
+def poll(fleet: Fleet, name: str = "shop-web") -> Poller:
+    """Poll a service of the app from a node."""
     spec = fleet.cluster.find("Service", name)["spec"]
-    return Visits(f"http://{spec['clusterIP']}:{spec['ports'][0]['port']}/up")
+    return Poller(f"http://{spec['clusterIP']}:{spec['ports'][0]['port']}/up")
 
 
 def fail(fleet: Fleet, *options: str, code: int = 1) -> Outcome:
@@ -256,7 +256,7 @@ def test_a_disk_is_found_where_the_group_of_its_server_is_renamed(
         f"exit code 0, {rows:,} of {ROWS:,} rows",
     )
     # The release before names a group that there is no more.
-    with visit(fleet) as gone_back:
+    with poll(fleet) as gone_back:
         run(fleet, "rollback")
     assert find_release(fleet) == (IMAGES[0], 2)
     rename_group(fleet, "base", "front")
@@ -265,7 +265,7 @@ def test_a_disk_is_found_where_the_group_of_its_server_is_renamed(
     wait_until(lambda: find_release(fleet)[0] == IMAGES[1], "a release that has begun")
     running.send(signal.SIGKILL)
     running.process.wait()
-    with visit(fleet) as cut_off:
+    with poll(fleet) as cut_off:
         outcome = fleet.run("rollback", "--lock-wait", "60")
     assert outcome.code == 0, outcome.output
     assert "shop-web is placed on front, as no server is in main any more" in outcome.output
@@ -292,13 +292,13 @@ def test_a_server_that_leaves_serves_until_the_new_release_does(
     pods = list_pods(fleet)
     del fleet.places["work"]
     fleet.web.update(servers=["main"], image=BROKEN, command="exit 3")
-    with visit(fleet) as failing:
+    with poll(fleet) as failing:
         failed = fail(fleet)
     assert f"{node} is not in the config any more: it gets no new pods" in failed.output
     assert list_pods(fleet) == pods
     assert not cluster.find("Node", node, None)["spec"].get("unschedulable")
     fleet.web.update(image=IMAGES[1], command=SERVE)
-    with visit(fleet) as moving:
+    with poll(fleet) as moving:
         run(fleet)
     assert cluster.find("Node", node, None) is None
     assert find_release(fleet) == (IMAGES[1], 2)
@@ -335,7 +335,7 @@ def test_a_release_that_is_ready_and_then_ends_takes_no_pod_of_the_old_one(
     run(fleet)
     pods = list_pods(fleet)
     fleet.web.update(image=BROKEN, command=f"{LISTEN} sleep 6; exit 6")
-    with visit(fleet) as visits:
+    with poll(fleet) as poller:
         began = time.monotonic()
         failed = fail(fleet)
         seconds = time.monotonic() - began
@@ -345,7 +345,7 @@ def test_a_release_that_is_ready_and_then_ends_takes_no_pod_of_the_old_one(
         "5 green, then dead",
         "an image that exits 6 s after it is ready",
         f"failed and undone {seconds:.1f} s after the deploy began, the old pods untouched",
-        f"{visits}, those that the new pod had as it ended",
+        f"{poller}, those that the new pod had as it ended",
     )
 
 
@@ -448,21 +448,21 @@ def test_an_image_is_pulled_before_the_only_pod_goes(fleet: Fleet, findings: Fin
     fleet.application["app"]["slow"] = slow
     run(fleet)
     database, pods = find_database(fleet), list_pods(fleet)
-    with visit(fleet) as visits:
+    with poll(fleet) as poller:
         fleet.application["database"]["image"] = MISTYPED
         assert f"the database: {MISTYPED} cannot be pulled on" in fail(fleet).output
         fleet.application["database"]["image"] = DATABASE
         fleet.web["image"] = "busybox:there-is-none"
         assert "web: busybox:there-is-none cannot be pulled on" in fail(fleet).output
     assert (find_database(fleet), list_pods(fleet)) == (database, pods)
-    assert visits.failures == []
+    assert poller.failures == []
     fleet.web["image"] = slow["image"] = IMAGES[1]
-    with visit(fleet) as gap:
+    with poll(fleet) as gap:
         assert "is stopping, which may take 30 s" in run(fleet)
     findings.add(
         "9 images pulled after the old pod has stopped",
         "a mistyped tag of the database and of a service with mounts, then one that there is",
-        f"both fail before anything is touched, {visits}",
+        f"both fail before anything is touched, {poller}",
         f"while the one pod was replaced {gap}",
     )
     findings.add(
@@ -483,14 +483,14 @@ def test_a_changed_port_leaves_no_gap(fleet: Fleet, findings: Findings) -> None:
     running = fleet.start()
     wait_until(lambda: find_port()["port"] == 3001, "the new port")
     assert find_port()["targetPort"] == "main"
-    with visit(fleet) as visits:
+    with poll(fleet) as poller:
         outcome = running.wait(REAL_PATIENCE)
     assert outcome.code == 0, outcome.output
-    assert visits.failures == []
+    assert poller.failures == []
     findings.add(
         "10 a changed port",
         "`port` from 3000 to 3001, asked at the new one from when the Service has it",
-        str(visits),
+        str(poller),
     )
 
 
@@ -625,12 +625,12 @@ def test_a_deploy_that_changes_nothing_is_quick(fleet: Fleet, findings: Findings
         times.append(time.monotonic() - began)
     assert list_pods(fleet) == pods
     fleet.web["image"] = IMAGES[1]
-    with watch_rollout(fleet) as ends, visit(fleet) as visits:
+    with watch_rollout(fleet) as ends, poll(fleet) as poller:
         began = time.monotonic()
         outcome = fleet.run("deploy", "--log-format", "json")
         seconds = time.monotonic() - began
     assert outcome.code == 0, outcome.output
-    assert visits.failures == []
+    assert poller.failures == []
     (done,) = [
         datetime.fromisoformat(record["time"])
         for record in outcome.console
@@ -641,7 +641,7 @@ def test_a_deploy_that_changes_nothing_is_quick(fleet: Fleet, findings: Findings
         "speed",
         "five deploys that change nothing, then one with a new image",
         f"{min(times):.1f} to {max(times):.1f} s",
-        f"the new image {seconds:.1f} s with `min_ready: 2s`, {visits}",
+        f"the new image {seconds:.1f} s with `min_ready: 2s`, {poller}",
         f"the rollout's end noticed {noticed:.2f} s after kubectl had heard of it",
     )
 
@@ -649,15 +649,15 @@ def test_a_deploy_that_changes_nothing_is_quick(fleet: Fleet, findings: Findings
 def test_a_crash_is_told_at_once(fleet: Fleet, findings: Findings) -> None:
     run(fleet)
     fleet.web.update(image=BROKEN, command="echo no database; exit 3")
-    with visit(fleet) as visits:
+    with poll(fleet) as poller:
         failed = fail(fleet)
     assert "no database" in failed.output
     told = measure_step(failed, "App")
-    assert visits.failures == []
+    assert poller.failures == []
     findings.add(
         "a crash loop",
         "an image that ends at once",
-        f"told with its last lines {told:.1f} s after the step began, {visits}",
+        f"told with its last lines {told:.1f} s after the step began, {poller}",
     )
 
 

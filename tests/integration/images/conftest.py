@@ -11,9 +11,9 @@ import pytest
 
 from nvoi.config.schema import Login
 from nvoi.images.build import Build
-from nvoi.images.engines import Engine, Image, Podman
+from nvoi.images.engines import BuiltImage, Engine, Podman
 from nvoi.images.login import NO_LOGINS
-from nvoi.images.registry import Registry as Client
+from nvoi.images.registry_client import Registry as Client
 from nvoi.source import read_source
 from tests.integration.podman import build_podman_environ, write_checkout, write_noise
 from tests.integration.registry import Registry
@@ -48,7 +48,7 @@ PODMAN = Podman()
 HEAVY = 3 << 20
 
 StartBuild = Callable[..., Build]
-MakeImage = Callable[..., Image]
+MakeImage = Callable[..., BuiltImage]
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def begin(environ: dict[str, str], checkout: Path) -> Iterator[StartBuild]:
 def make(begin: StartBuild) -> MakeImage:
     """Builds the checkout."""
 
-    def make(stamp: str = "20260101000000") -> Image:
+    def make(stamp: str = "20260101000000") -> BuiltImage:
         return begin(stamp).wait()
 
     return make
@@ -125,10 +125,10 @@ class Stock:
     """
 
     environ: dict[str, str]
-    first: Image
-    same: Image
-    changed: Image
-    heavy: Image
+    first: BuiltImage
+    same: BuiltImage
+    changed: BuiltImage
+    heavy: BuiltImage
 
 
 @pytest.fixture(scope="session")
@@ -138,7 +138,7 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Stock:
     checkout = write_checkout(folder / "checkout")
     write_noise(checkout / "noise", HEAVY)
     texts = {"first": "one\n", "same": "one\n", "changed": "two\n", "heavy": "one\n"}
-    images: dict[str, Image] = {}
+    images: dict[str, BuiltImage] = {}
     for number, (name, text) in enumerate(texts.items(), 1):
         more = ["COPY noise /noise"] if name == "heavy" else []
         write_checkout(checkout, *more, text=text)

@@ -10,9 +10,9 @@ import pytest
 
 from nvoi.errors import NvoiError
 from nvoi.images.cleanup import build_node_removal, remove_from_registry, remove_here
-from nvoi.images.engines import Image, Podman
+from nvoi.images.engines import BuiltImage, Podman
 from nvoi.images.push import push
-from nvoi.images.registry import Registry as Client
+from nvoi.images.registry_client import Registry as Client
 from nvoi.process import ask
 from tests.integration.images.conftest import MakeImage, Stock
 from tests.integration.podman import write_checkout
@@ -71,7 +71,7 @@ def test_old_images_leave_the_registry_and_its_disk(registry: Registry, stock: S
     assert client.list_tags("nvoi-shop") == ()
 
 
-def push_index(image: Image, stamp: str, registry: Registry, environ: dict[str, str]) -> None:
+def push_index(image: BuiltImage, stamp: str, registry: Registry, environ: dict[str, str]) -> None:
     """Push an index with ``image`` alone, as Docker may where it keeps images in containerd."""
     name = f"index-{stamp}"
     for words in (

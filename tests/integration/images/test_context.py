@@ -15,14 +15,14 @@ import pytest
 
 from nvoi.errors import CommandError
 from nvoi.images.context import stage
-from nvoi.images.engines import Image
+from nvoi.images.engines import BuiltImage
 from nvoi.parallel import CancelledError, Task
 from nvoi.source import read_source
 from tests.integration.images.conftest import MakeImage, StartBuild
 from tests.integration.podman import write_checkout
 from tests.waiting import PATIENCE
 
-ReadImage = Callable[[Image], dict[str, tarfile.TarInfo]]
+ReadImage = Callable[[BuiltImage], dict[str, tarfile.TarInfo]]
 TIME = 1_000_000_000
 
 
@@ -34,7 +34,7 @@ def read(environ: dict[str, str]) -> ReadImage:
         command = ["podman", *words]
         return subprocess.run(command, env=environ, stdout=subprocess.PIPE, check=True).stdout
 
-    def read(image: Image) -> dict[str, tarfile.TarInfo]:
+    def read(image: BuiltImage) -> dict[str, tarfile.TarInfo]:
         container = ask("create", f"localhost/{image.tag}", "/none").decode().strip()
         with tarfile.open(fileobj=BytesIO(ask("export", container))) as archive:
             return {member.name.rstrip("/"): member for member in archive}

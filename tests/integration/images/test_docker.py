@@ -15,8 +15,8 @@ from nvoi.images.cleanup import remove_here
 from nvoi.images.engines import Buildx, Docker, Engine, Podman, find_engine
 from nvoi.images.login import log_in
 from nvoi.images.push import push
-from nvoi.images.registry import Registry as Client
-from nvoi.images.registry import find_same
+from nvoi.images.registry_client import Registry as Client
+from nvoi.images.registry_client import find_same
 from nvoi.kubernetes.registry import build_credentials, build_htpasswd
 from nvoi.parallel import CancelledError
 from nvoi.secret import Secret

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from nvoi.errors import CommandError, NvoiError
-from nvoi.images.engines import Image, Podman
+from nvoi.images.engines import BuiltImage, Podman
 from nvoi.images.push import open_registry, push
-from nvoi.images.registry import Registry as Client
-from nvoi.images.registry import find_same
+from nvoi.images.registry_client import Registry as Client
+from nvoi.images.registry_client import find_same
 from nvoi.ssh.host import Host
 from tests.integration.images.conftest import HEAVY, Stock
 from tests.integration.images.processes import find_processes
@@ -202,7 +202,7 @@ def test_a_registry_that_is_down_is_told_before_anything_is_sent(
 def test_an_image_that_is_not_here_is_told_with_the_engines_reason(
     registry: Registry, stock: Stock
 ) -> None:
-    image = Image("nvoi-shop:20260101000000", "0" * 64)
+    image = BuiltImage("nvoi-shop:20260101000000", "0" * 64)
     with pytest.raises(CommandError, match=r"cannot be pushed with podman: .*image not known"):
         push(ENGINE, image, Client(registry.address), stock.environ)
 
@@ -212,7 +212,7 @@ def test_done_is_only_said_when_the_registry_has_the_image(
 ) -> None:
     program = tmp_path / "engine"
     write_program(program, "exit 0")
-    image = Image("nvoi-shop:20260101000000", "0" * 64)
+    image = BuiltImage("nvoi-shop:20260101000000", "0" * 64)
     with pytest.raises(CommandError, match="does not have it"):
         push(Podman(str(program)), image, Client(registry.address), environ)
     assert not [one for one in logged.messages if one.startswith("pushed")]

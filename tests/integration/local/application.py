@@ -13,7 +13,7 @@ from nvoi.config.loader import load
 from nvoi.operation import Operation, Report, Request, run
 from nvoi.targets.local import TARGET, LocalContext
 from nvoi.targets.local.processes import find_marked
-from nvoi.targets.local.state import State
+from nvoi.targets.local.state import StateFolder
 from tests.integration.commands import end_marked
 from tests.integration.forkserver import ForkedProcess
 from tests.ports import find_port
@@ -80,8 +80,8 @@ class App:
         self.write("server.py", SERVER)
 
     @property
-    def state(self) -> State:
-        return State(self.home / self.name)
+    def state(self) -> StateFolder:
+        return StateFolder(self.home / self.name)
 
     @property
     def services(self) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from nvoi.dashboard.deliveries import About, Line, LogBatch
 from nvoi.dashboard.lines import (
     LONGEST_NAME,
     MOST_MATCHES,
+    MissingLines,
     Outline,
-    Place,
     find_matches,
     find_position,
     is_match,
@@ -112,7 +112,7 @@ def test_lines_that_never_came_have_their_place(store: Store) -> None:
     store.send(make_batch(1, 3))
     store.send(make_batch(10, 12))
     store.send(make_end(20, dropped=14))
-    assert read(store).gaps == [Place(3, 4, 9), Place(6, 13, 20)]
+    assert read(store).gaps == [MissingLines(3, 4, 9), MissingLines(6, 13, 20)]
 
 
 def test_lines_that_came_late_are_found_where_they_belong(store: Store) -> None:

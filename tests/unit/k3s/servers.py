@@ -6,7 +6,7 @@ import ipaddress
 from dataclasses import replace
 from typing import Any
 
-from nvoi.k3s.facts import Address, Facts, K3s, Route
+from nvoi.k3s.facts import Address, Facts, K3s, NetworkRoute
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.providers.provider import Server
 from nvoi.secret import Secret
@@ -61,9 +61,9 @@ def build_address(device: str, text: str) -> Address:
     return Address(device, ipaddress.ip_interface(text))
 
 
-def build_route(network: str, device: str, *, is_direct: bool) -> Route:
+def build_route(network: str, device: str, *, is_direct: bool) -> NetworkRoute:
     """A route to a network."""
-    return Route(ipaddress.ip_network(network), device, is_direct)
+    return NetworkRoute(ipaddress.ip_network(network), device, is_direct)
 
 
 class Answers(Cluster):

@@ -6,19 +6,19 @@ import pytest
 
 from nvoi.errors import AccessError, ConnectionFailedError, HostKeyError, NvoiError
 from nvoi.k3s.facts import Facts
-from nvoi.k3s.survey import Listener, build_survey, find_away, find_secret
+from nvoi.k3s.survey import SurveyReader, build_survey, find_away, find_secret
 from tests.unit.k3s.servers import Answers, build_facts, build_k3s, build_server
 
 
 def test_a_survey_hears_while_it_is_told(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="nvoi")
     heard: list[str] = []
-    listener = Listener("shop-main-2", lambda _, text: heard.append(text), clock=lambda: 1000.0)
+    reader = SurveyReader("shop-main-2", lambda _, text: heard.append(text), clock=lambda: 1000.0)
     lines = "@nvoi architecture,aarch64,@nvoi cloud-init,waiting 15,state done,@nvoi clock,1042"
     for line in lines.split(","):
-        listener.hear(line)
+        reader.read_line(line)
     assert heard == ["arm64"]
-    assert listener.clock_offset == 42.5
+    assert reader.clock_offset == 42.5
     assert caplog.messages == ["shop-main-2: waiting for cloud-init (15 s)"]
 
 

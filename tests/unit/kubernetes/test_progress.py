@@ -14,13 +14,13 @@ from nvoi.kubernetes.diagnosis import (
     FATAL_REASONS,
     MOUNT_REASONS,
     Failure,
-    advise,
     describe_changes,
     describe_pod,
+    get_hint,
 )
 from nvoi.kubernetes.progress import (
+    ProgressState,
     Restarts,
-    State,
     count_settling,
     find_stuck,
     has_failed_before,
@@ -70,7 +70,7 @@ def remove(item: Any, **more: Any) -> Any:
     return item | {"metadata": item["metadata"] | GOING | more}
 
 
-DONE, GOES_ON, FAILED = State.DONE, State.PROGRESSING, State.FAILED
+DONE, GOES_ON, FAILED = ProgressState.DONE, ProgressState.PROGRESSING, ProgressState.FAILED
 OTHER = cluster.live("Deployment", "shop-redis", "groups")
 UNSEEN = {"metadata": {"name": "shop-web-x", "uid": "another"}}
 PULLING = waiting("ImagePullBackOff")
@@ -79,8 +79,12 @@ GIVEN_UP = conclude("Failed", "BackoffLimitExceeded", "has reached the limit")
 
 
 def case(
-    item: Any, *pods: Any, state: State = GOES_ON, words: str = "", events: Sequence[Any] = ()
-) -> tuple[Any, list[Any], Sequence[Any], State, str]:
+    item: Any,
+    *pods: Any,
+    state: ProgressState = GOES_ON,
+    words: str = "",
+    events: Sequence[Any] = (),
+) -> tuple[Any, list[Any], Sequence[Any], ProgressState, str]:
     """A workload with its pods and events; how far it is, and in which words."""
     return item, [*pods], events, state, words
 
@@ -152,7 +156,7 @@ VERDICTS = {
     ("item", "pods", "events", "state", "words"), VERDICTS.values(), ids=VERDICTS
 )
 def test_how_far_a_workload_is(
-    item: Any, pods: list[Any], events: Sequence[Any], state: State, words: str
+    item: Any, pods: list[Any], events: Sequence[Any], state: ProgressState, words: str
 ) -> None:
     verdict = judge(item, pods, events)
     assert (verdict.state, words in verdict.sentence) == (state, True), verdict
@@ -311,7 +315,7 @@ def test_what_runs_again_since_it_failed_is_neither_ended_nor_a_reason_to_give_u
     recovering = pod(DATABASE, restartCount=1)
     killed = [event(recovering, "Killing", "Container database failed startup probe")]
     beginnings = note_beginnings([recovering], killed)
-    assert judge(DATABASE, [recovering], killed).state is State.FAILED
+    assert judge(DATABASE, [recovering], killed).state is ProgressState.FAILED
     assert has_failed_before(recovering, killed, beginnings)
     assert find_stuck(DATABASE, [recovering], killed, beginnings) == []
     # Until it is ended once more.
@@ -326,11 +330,11 @@ def test_what_runs_again_since_it_failed_is_neither_ended_nor_a_reason_to_give_u
     ),
 )
 def test_every_failure_says_what_to_do(reason: str) -> None:
-    assert advise(Failure(reason, "why"))
+    assert get_hint(Failure(reason, "why"))
 
 
 def test_a_pod_without_a_server_is_told_by_what_is_missing() -> None:
     wrong = Failure("Unschedulable", "1 node(s) didn't match Pod's node affinity/selector")
     full = Failure("Unschedulable", "1 Insufficient memory")
-    assert "group" in advise(wrong)
-    assert "memory" in advise(full)
+    assert "group" in get_hint(wrong)
+    assert "memory" in get_hint(full)

@@ -18,7 +18,7 @@ from nvoi.config.schema import (
 )
 from nvoi.config.ssh_keys import generate_ssh_keys
 from nvoi.onboarding.answers import Answers, build_groups
-from nvoi.onboarding.databases import KINDS, SQLITE, Kind, complete
+from nvoi.onboarding.databases import KINDS, SQLITE, DatabaseKind, complete
 from nvoi.secret import Secret
 
 PROVIDERS: dict[str, ComputeProvider] = {
@@ -30,7 +30,7 @@ PROVIDERS: dict[str, ComputeProvider] = {
         Secret("key"), "5ca1e3a7-0000-4000-8000-000000000001", "DEV1-S", "x86"
     ),
 }
-DATABASES: dict[str, Kind | None] = {"none": None} | {kind.title: kind for kind in KINDS}
+DATABASES: dict[str, DatabaseKind | None] = {"none": None} | {kind.title: kind for kind in KINDS}
 KEYS = generate_ssh_keys("nvoi-shop")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nvoi.config.schema import AppService
-from nvoi.onboarding.checkout import Image, read_checkout, read_dockerfile
+from nvoi.onboarding.checkout import ImageConfig, read_checkout, read_dockerfile
 from tests.unit.onboarding.examples import build_service
 from tests.unit.onboarding.proposals.reading import write
 
@@ -104,25 +104,31 @@ def test_what_is_no_file_or_not_utf_8_is_no_error(checkout: Path) -> None:
     ("text", "image"),
     [
         ("CMD a", None),
-        ('CMD ["a"]\nFROM x', Image()),
-        ("from x\nexpose 80/tcp 443\ncmd exec a --flag", Image("", "exec a --flag", 80)),
-        ('FROM x\nCMD ["serve", "--name", "two words"]', Image("", "serve --name 'two words'")),
-        ('FROM x\nCMD ["sh", "-c", "exec a $PORT"]', Image("", "exec a $PORT")),
-        ("FROM x\nEXPOSE $PORT 53/udp 99999 8080", Image(port=8080)),
-        ("FROM x\nARG PORT=1\nEXPOSE ${PORT}", Image()),
-        ("FROM x AS build\nEXPOSE 1\nCMD a\nFROM y\nCMD b\nCMD c", Image("", "c")),
-        ("FROM x\nCMD a \\\n# why\n  --b \\\n  c", Image("", "a  --b  c")),
-        ('FROM x\nENTRYPOINT ["run"]\nCMD ["me"]', Image("run", "me")),
-        ("FROM x\nCMD [1, 2]\n", Image()),
-        ("FROM x\nCMD [broken\n", Image("", "[broken")),
-        ("FROM x AS a\nEXPOSE 1\nCMD b\nFROM y\nCMD c\nFROM --platform=z A", Image("", "b", 1)),
-        ("FROM x\nRUN <<-A <<'B'\nCMD b\n\tA\nCMD c\nB\nEXPOSE 1", Image("", "", 1)),
+        ('CMD ["a"]\nFROM x', ImageConfig()),
+        ("from x\nexpose 80/tcp 443\ncmd exec a --flag", ImageConfig("", "exec a --flag", 80)),
+        (
+            'FROM x\nCMD ["serve", "--name", "two words"]',
+            ImageConfig("", "serve --name 'two words'"),
+        ),
+        ('FROM x\nCMD ["sh", "-c", "exec a $PORT"]', ImageConfig("", "exec a $PORT")),
+        ("FROM x\nEXPOSE $PORT 53/udp 99999 8080", ImageConfig(port=8080)),
+        ("FROM x\nARG PORT=1\nEXPOSE ${PORT}", ImageConfig()),
+        ("FROM x AS build\nEXPOSE 1\nCMD a\nFROM y\nCMD b\nCMD c", ImageConfig("", "c")),
+        ("FROM x\nCMD a \\\n# why\n  --b \\\n  c", ImageConfig("", "a  --b  c")),
+        ('FROM x\nENTRYPOINT ["run"]\nCMD ["me"]', ImageConfig("run", "me")),
+        ("FROM x\nCMD [1, 2]\n", ImageConfig()),
+        ("FROM x\nCMD [broken\n", ImageConfig("", "[broken")),
+        (
+            "FROM x AS a\nEXPOSE 1\nCMD b\nFROM y\nCMD c\nFROM --platform=z A",
+            ImageConfig("", "b", 1),
+        ),
+        ("FROM x\nRUN <<-A <<'B'\nCMD b\n\tA\nCMD c\nB\nEXPOSE 1", ImageConfig("", "", 1)),
     ],
 )
-def test_a_dockerfiles_last_stage_says_what_runs(text: str, image: Image | None) -> None:
+def test_a_dockerfiles_last_stage_says_what_runs(text: str, image: ImageConfig | None) -> None:
     assert read_dockerfile(text) == image
 
 
 def test_what_wraps_the_command_in_an_image_is_left_out() -> None:
-    assert Image("/app/bin/docker-entrypoint.sh", "bin/serve").command == "bin/serve"
-    assert Image("python", "bin/serve").command == "python bin/serve"
+    assert ImageConfig("/app/bin/docker-entrypoint.sh", "bin/serve").command == "bin/serve"
+    assert ImageConfig("python", "bin/serve").command == "python bin/serve"

@@ -10,7 +10,7 @@ import pytest
 
 from nvoi.config.loader import load
 from nvoi.config.schema import Application, Healthcheck
-from nvoi.onboarding.adoption import Source, adopt
+from nvoi.onboarding.adoption import AnswerSource, adopt
 from nvoi.onboarding.checkout import DEFAULT_PORT, read_checkout
 from nvoi.onboarding.document import compose
 from nvoi.onboarding.recipes import find_recipe
@@ -39,7 +39,7 @@ def checkout(tmp_path: Path) -> Path:
 
 def propose(folder: Path) -> Application:
     """The app as the checkout alone has it on this machine, through the config's text."""
-    adopted = adopt(Source(folder, None, {}), read_checkout(folder, {}))
+    adopted = adopt(AnswerSource(folder, None, {}), read_checkout(folder, {}))
     assert not adopted.lacking
     text = compose(None, None, adopted.answers, folder)
     return load(text, filename="f", environ=None).application
@@ -64,7 +64,7 @@ def test_without_a_question_the_port_is_one_that_is_free(checkout: Path) -> None
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
         write(checkout, {"Dockerfile": f"FROM scratch\nEXPOSE {taken}\nCMD serve\n"})
-        adopted = adopt(Source(checkout, None, {}), read_checkout(checkout, {}))
+        adopted = adopt(AnswerSource(checkout, None, {}), read_checkout(checkout, {}))
     [web] = adopted.answers.apps
     assert web.port
     assert web.port > taken

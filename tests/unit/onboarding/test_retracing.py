@@ -11,7 +11,7 @@ import pytest
 from nvoi.config.fields import parse_port
 from nvoi.config.schema import Healthcheck
 from nvoi.config.ssh_keys import generate_ssh_keys
-from nvoi.onboarding.adoption import Source, begin
+from nvoi.onboarding.adoption import AnswerSource, begin
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import read_checkout
 from nvoi.onboarding.document import build_document
@@ -78,7 +78,7 @@ def hold(script: Script, folder: Path, file: str | None = None) -> tuple[Answers
 
     prompts = RetracingPrompts(script)
     interview = Interview(prompts, read_checkout(folder, {}), None, call, start)
-    source = Source(folder, Path(file) if file else None, {})
+    source = AnswerSource(folder, Path(file) if file else None, {})
     answers = prompts.retrace(
         lambda: hold_interview(interview, build_document, lambda one: begin(one, source))
     )

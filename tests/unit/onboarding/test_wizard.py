@@ -12,7 +12,7 @@ from nvoi.onboarding.answers import Answers, build_config, build_groups
 from nvoi.onboarding.checkout import Checkout
 from nvoi.onboarding.document import compose
 from nvoi.onboarding.prompts import Interview, Verdict
-from nvoi.onboarding.wizard import SECTIONS, Known, build_summary, hold_interview
+from nvoi.onboarding.wizard import TOPICS, Known, build_summary, hold_interview
 from tests.unit.onboarding.examples import DATABASES, KEYS, PROVIDERS, build_answers
 from tests.unit.onboarding.script import ENTER, Script
 
@@ -36,7 +36,7 @@ def hold(
     interview = Interview(
         script, Checkout("shop", ()), original, lambda _: Verdict(ok=True, text="x")
     )
-    titles = frozenset(section.title for section in SECTIONS)
+    titles = frozenset(topic.title for topic in TOPICS)
     found = hold_interview(
         interview,
         lambda one: compose(None, None, one, Path()),
@@ -90,7 +90,7 @@ def test_control_characters_do_not_reach_the_terminal() -> None:
     assert build_summary(answers, 80).replace("\n", "").isprintable()
 
 
-def test_every_section_can_be_changed_from_the_summary() -> None:
+def test_every_topic_can_be_changed_from_the_summary() -> None:
     found, _ = hold(
         SERVERS,
         *("change Application", "store", "change Apps", "remove api", "go on"),
@@ -109,7 +109,7 @@ def test_every_section_can_be_changed_from_the_summary() -> None:
 def test_what_does_not_fit_together_is_not_saved_before_it_is_mended() -> None:
     """Two services on one port are right on servers, and wrong on one machine."""
     moved = ("change Place", "this machine")
-    # The first choice is the section that mends it.
+    # The first choice is the topic that mends it.
     found, said = hold(
         SERVERS, *moved, ENTER, "change api", ENTER, "8001", "", "", "go on", "save it"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nvoi.config.loader import load
 from nvoi.config.schema import Application
-from nvoi.onboarding.adoption import Adopted, Source, adopt
+from nvoi.onboarding.adoption import Adopted, AnswerSource, adopt
 from nvoi.onboarding.answers import build_groups
 from nvoi.onboarding.checkout import read_checkout
 from nvoi.onboarding.document import compose
@@ -26,7 +26,7 @@ def read(
 ) -> tuple[Adopted, Application]:
     """What is adopted of ``file``, and the config that it makes, without what lacks."""
     groups = () if is_local else build_groups(hosts=("10.0.0.9",))
-    source = Source(folder, Path(file) if file else None, variables, groups)
+    source = AnswerSource(folder, Path(file) if file else None, variables, groups)
     adopted = adopt(source, read_checkout(folder, {}))
     text = compose(None, None, adopted.answers, folder)
     return adopted, load(text, filename="f", environ=None).application

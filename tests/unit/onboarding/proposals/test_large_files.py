@@ -10,7 +10,7 @@ import pytest
 
 from nvoi.errors import ConfigError, NvoiError
 from nvoi.images.context import check_copies
-from nvoi.onboarding.adoption import Source, adopt
+from nvoi.onboarding.adoption import AnswerSource, adopt
 from nvoi.onboarding.answers import build_groups
 from nvoi.onboarding.checkout import read_checkout
 from nvoi.source import Source as Files
@@ -74,7 +74,7 @@ def test_what_is_long_is_read_as_fast_as_other_text(
     began = time.process_time()
     for groups in ((), build_groups(hosts=("10.0.0.9",))):
         try:
-            adopt(Source(tmp_path, None, {}, groups), read_checkout(tmp_path, {}))
+            adopt(AnswerSource(tmp_path, None, {}, groups), read_checkout(tmp_path, {}))
         except NvoiError as error:
             assert isinstance(error, ConfigError)  # noqa: PT017 - one of two outcomes
     if "Dockerfile" in files:

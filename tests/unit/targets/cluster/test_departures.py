@@ -47,7 +47,7 @@ def test_only_what_was_held_is_told_to_be_undone(
     assert K3S.undoes(context) == told
 
 
-class Cluster(LiveCluster):
+class OneNodeCluster(LiveCluster):
     """A cluster of this node; what it does is noted with what is given back."""
 
     def __init__(self, account: Account, *apps: str, **found: Any) -> None:
@@ -94,7 +94,7 @@ def test_servers_that_leave_are_told_before_anything_is_done(
 def test_a_node_goes_after_its_server_which_would_bring_it_back() -> None:
     context, account = rent(MASTER, surplus=(WORKER,))
     context.survey.leaving = (build("shop"),)
-    connect(context, Cluster(account))
+    connect(context, OneNodeCluster(account))
     check_surplus(context)
     remove_servers(context)
     assert account.deleted == [
@@ -109,7 +109,7 @@ def test_a_server_that_another_app_uses_is_not_given_back(caplog: pytest.LogCapt
     context, account = rent(MASTER, surplus=(build_server("shop-work-1", disk=disk),))
     context.request = replace(context.request, delete_volumes=True)
     context.survey.leaving = (build("shop", "blog"),)
-    connect(context, Cluster(account, "blog"))
+    connect(context, OneNodeCluster(account, "blog"))
     machine = answer(context, say(code=0))
     check_surplus(context)
     remove_servers(context)
@@ -122,7 +122,7 @@ def test_a_server_that_another_app_uses_is_not_given_back(caplog: pytest.LogCapt
 def test_a_server_that_is_away_is_not_given_back_with_data_on_its_own_disk() -> None:
     context, account = rent(MASTER, surplus=(WORKER,))
     context.survey.leaving = (build("shop"),)
-    connect(context, Cluster(account, persistentvolumes=[build_disk("shop-work-1")]))
+    connect(context, OneNodeCluster(account, persistentvolumes=[build_disk("shop-work-1")]))
     check_surplus(context)
     with pytest.raises(NvoiError, match="serves, but the node shop-work-1 cannot be removed"):
         remove_servers(context)
@@ -131,7 +131,7 @@ def test_a_server_that_is_away_is_not_given_back_with_data_on_its_own_disk() -> 
 
 def test_disks_are_given_back_that_an_earlier_run_has_left() -> None:
     context, account = rent(MASTER)
-    connect(context, Cluster(account))
+    connect(context, OneNodeCluster(account))
     check_surplus(context)
     remove_servers(context)
     assert account.deleted == []
@@ -143,7 +143,7 @@ def test_disks_are_given_back_that_an_earlier_run_has_left() -> None:
 def test_a_server_that_stays_lets_go_of_a_disk_before_that_is_given_back() -> None:
     own = build_server("shop-main-1", is_master=True, disk="shop-main-old")
     context, account = rent(own)
-    connect(context, Cluster(account))
+    connect(context, OneNodeCluster(account))
     machine = answer(context, say(code=0))
     remove_servers(context)
     assert machine.asked == []

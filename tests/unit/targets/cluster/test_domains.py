@@ -30,7 +30,7 @@ POD = {"name": "traefik-1", "namespace": "kube-system"}
 CONNECTOR = "deployment/cloudflared-shop-api"
 
 
-class Cluster(LiveCluster):
+class CountingCluster(LiveCluster):
     """Notes, too, how many tunnels and records there are at Cloudflare by then."""
 
     def __init__(self, cloudflare: Cloudflare) -> None:
@@ -60,7 +60,7 @@ def begin(cloudflare: Cloudflare, application: Any, live: Sequence[Any] = ()) ->
     context.request = SimpleNamespace(config=config, deploy_id="run", environ={})
     context.domains = open_domains(cloudflare, application)
     context.domains.check()
-    connect(context, Cluster(cloudflare))
+    connect(context, CountingCluster(cloudflare))
     return context
 
 
@@ -103,7 +103,7 @@ def test_a_config_without_an_account_says_what_stays(
 ) -> None:
     live = deploy(cloudflare, build_application(WEB))
     context: Any = see([item for item in live if item["kind"] != "Secret"])
-    connect(context, Cluster(cloudflare))
+    connect(context, CountingCluster(cloudflare))
     with caplog.at_level(logging.WARNING):
         domains.remove_old(context)
     assert "outside the cluster stays" in caplog.text

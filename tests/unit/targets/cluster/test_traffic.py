@@ -17,7 +17,7 @@ from nvoi.errors import HostsError, RemoteTimeoutError, ServiceError
 from nvoi.kubernetes.ownership import Reference, read_reference
 from nvoi.targets.cluster import traffic
 from nvoi.targets.cluster.context import ClusterContext, Rollout
-from tests.integration.cluster.visitors import Visitors
+from tests.integration.cluster.app_server import AppServer
 from tests.unit.targets.cluster.runs import SERVERS, STAMPS, build
 from tests.waiting import PATIENCE
 
@@ -33,7 +33,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-class Cluster:
+class TimedCluster:
     """Runs commands in containers, each of which takes some of the test's time."""
 
     def __init__(self, answer: Callable[[int], int], seconds: float) -> None:
@@ -66,7 +66,7 @@ class Cluster:
         self.now += seconds
 
 
-def run(cluster: Cluster, *, interval: int = 10, timeout: int = 5) -> None:
+def run(cluster: TimedCluster, *, interval: int = 10, timeout: int = 5) -> None:
     """The traffic check of a worker with that healthcheck."""
     apps = build(WORKER % (interval, timeout), STAMPS[0]).apps
     rollout = Rollout(STAMPS[0], apps=apps, applied=[*apps], ready={*map(read_reference, apps)})
@@ -77,7 +77,7 @@ def run(cluster: Cluster, *, interval: int = 10, timeout: int = 5) -> None:
 
 @pytest.mark.parametrize("seconds", [0.1, 3.0, 16.0])
 def test_a_check_may_be_as_slow_as_the_healthcheck_says(seconds: float) -> None:
-    cluster = Cluster(lambda _: 0, seconds)
+    cluster = TimedCluster(lambda _: 0, seconds)
     run(cluster, timeout=20)
     # And then whether all that was rolled out still runs.
     assert cluster.asked == [
@@ -88,26 +88,26 @@ def test_a_check_may_be_as_slow_as_the_healthcheck_says(seconds: float) -> None:
 
 def test_good_answers_that_have_begun_in_time_are_waited_for() -> None:
     # The third one begins after 2.4 s more than the 15 s that there are.
-    cluster = Cluster(lambda number: number <= 2, 5.0)
+    cluster = TimedCluster(lambda number: number <= 2, 5.0)
     run(cluster, interval=1, timeout=1)
     assert len(cluster.asked) == 5 + 1
 
 
 def test_bad_answers_are_asked_again_for_three_intervals_and_timeouts() -> None:
-    cluster = Cluster(lambda _: 3, 4.0)
+    cluster = TimedCluster(lambda _: 3, 4.0)
     with pytest.raises(ServiceError, match="its healthcheck ended with exit code 3"):
         run(cluster, interval=30, timeout=20)
     assert 3 * (30 + 20) <= cluster.now < 3 * (30 + 20) + 10
 
 
 def test_a_check_that_does_not_end_is_a_bad_answer() -> None:
-    cluster = Cluster(lambda _: 0, 1000.0)
+    cluster = TimedCluster(lambda _: 0, 1000.0)
     with pytest.raises(ServiceError, match="has not ended after its 5 s"):
         run(cluster)
     assert cluster.now < 3 * (10 + 5) + 2 * (5 + traffic.EXECUTE_SECONDS)
 
 
-def visit(text: str, services: Mapping[str, int], **more: Any) -> None:
+def check_traffic(text: str, services: Mapping[str, int], **more: Any) -> None:
     """The traffic check of an app whose Services are at these ports of this machine."""
     context: Any = SimpleNamespace(
         connections=SimpleNamespace(
@@ -133,7 +133,7 @@ def visit(text: str, services: Mapping[str, int], **more: Any) -> None:
 def test_that_only_the_port_was_looked_at_is_told_where_there_is_no_healthcheck(
     logged: pytest.LogCaptureFixture, check: str, is_told: bool
 ) -> None:
-    visit(f"app: {{web: {{servers: [main], port: 3000{check}}}}}", {"shop-web": 3000})
+    check_traffic(f"app: {{web: {{servers: [main], port: 3000{check}}}}}", {"shop-web": 3000})
     limit = "; only its port was looked at, as it has no healthcheck" if is_told else ""
     assert logged.messages == [f"shop-web answers at port 3000{limit}"]
 
@@ -145,14 +145,14 @@ def test_all_services_are_asked_at_once_and_all_that_do_not_answer_well_are_told
     text = f"app: {{web: {service}, admin: {service}}}"
     # Those of the one are answered only while the other's wait as well.
     barrier = threading.Barrier(2)
-    visitors = Visitors(lambda: barrier.wait(PATIENCE))
-    services = dict.fromkeys(("shop-web", "shop-admin"), visitors.port)
-    with closing(visitors):
-        visit(text, services)
+    app_server = AppServer(lambda: barrier.wait(PATIENCE))
+    services = dict.fromkeys(("shop-web", "shop-admin"), app_server.port)
+    with closing(app_server):
+        check_traffic(text, services)
         assert all(f"{name} answers at /up" in logged.text for name in services)
-        visitors.status = 500
+        app_server.status = 500
         clock = itertools.count(step=1000)
         with pytest.raises(HostsError) as caught:
-            visit(text, services, clock=lambda: float(next(clock)))
+            check_traffic(text, services, clock=lambda: float(next(clock)))
     assert all(f"{name} does not answer" in str(caught.value) for name in services)
     assert "it answered 500" in str(caught.value)

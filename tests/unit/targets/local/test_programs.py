@@ -10,7 +10,7 @@ from nvoi.config.schema import Application, AppService, Config, Healthcheck, Loc
 from nvoi.operation import Request
 from nvoi.targets.local.context import LocalContext
 from nvoi.targets.local.programs import build_inherited, build_launcher, build_service_environment
-from nvoi.targets.local.state import State
+from nvoi.targets.local.state import StateFolder
 from tests.waiting import run_program
 
 
@@ -23,7 +23,7 @@ def build(
     """The environment of a service of an app with these settings."""
     application = Application(name="shop", compute_provider=LocalProvider(), **settings)  # type: ignore[arg-type]
     request = Request(Config(application), Path("/src"), Path("/state"), "1", environ=environ or {})
-    state = State(Path("/state/shop"))
+    state = StateFolder(Path("/state/shop"))
     context = LocalContext(request, state, release="1")
     return build_service_environment(context, service, ports)
 

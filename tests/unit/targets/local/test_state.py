@@ -13,7 +13,7 @@ from nvoi.log import masking
 from nvoi.operation import Request
 from nvoi.targets.local.context import LocalContext
 from nvoi.targets.local.rollout import SWITCH
-from nvoi.targets.local.state import State, read_tail, storage_errors
+from nvoi.targets.local.state import StateFolder, read_tail, storage_errors
 from tests.waiting import run_program
 
 
@@ -58,19 +58,22 @@ def test_a_tail_has_the_last_whole_lines_of_what_is_new(
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_full_disk_is_called_so(number: int) -> None:
     full = "no room left for the state folder /s/shop"
-    with pytest.raises(NvoiError, match=full), storage_errors(State(Path("/s/shop"))):
+    with pytest.raises(NvoiError, match=full), storage_errors(StateFolder(Path("/s/shop"))):
         raise OSError(number, os.strerror(number))
 
 
 @pytest.mark.parametrize("number", [errno.E2BIG, errno.EMFILE])
 def test_what_the_disk_is_no_cause_of_is_told_as_it_is(number: int) -> None:
-    with pytest.raises(OSError, match=os.strerror(number)), storage_errors(State(Path("/s/shop"))):
+    with (
+        pytest.raises(OSError, match=os.strerror(number)),
+        storage_errors(StateFolder(Path("/s/shop"))),
+    ):
         raise OSError(number, os.strerror(number), "/bin/sh")
 
 
 def test_what_an_undo_is_refused_names_the_folder_and_the_file(tmp_path: Path) -> None:
     request = Request(Config(Application("shop", LocalProvider())), tmp_path, tmp_path, "1")
-    state = State(tmp_path)
+    state = StateFolder(tmp_path)
     (tmp_path / "releases/20260101000000").mkdir(parents=True)
     state.set_current("20260101000000")
     context = LocalContext(request, state, has_switched=True)

@@ -4,7 +4,7 @@
 const NEAR = 24;
 const UPWARDS = new Set(["ArrowUp", "PageUp", "Home"]);
 
-export class Following {
+export class AutoScroll {
   constructor(element, button) {
     this.button = button;
     this.on = false;

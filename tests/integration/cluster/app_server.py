@@ -1,4 +1,4 @@
-"""What answers the visitors of an app in the place of its pods."""
+"""What answers requests to an app in the place of its pods."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from werkzeug import Request, Response
 from tests.fakes.kubernetes.server import start_server
 
 
-class Visitors:
+class AppServer:
     """Answers every request with ``status``.
 
     Args:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from nvoi.config.registries import build_auths, find_login, find_registry, select_logins
+from nvoi.config.registry_logins import build_auths, find_login, find_registry, select_logins
 from nvoi.config.schema import Login
 from nvoi.secret import Secret
 

@@ -1,4 +1,4 @@
-"""Visitors of an app on a real cluster, who come one after the other while it is changed."""
+"""Requests to an app on a real cluster, one after the other while it is changed."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Self
 
 import urllib3
 
-#: Seconds between two visits, and that one may take.
+#: Seconds between two requests, and that one may take.
 PAUSE, PATIENCE = 0.02, 2.0
 
 
-class Visits:
+class Poller:
     """Asks for a URL, over a connection of its own each time, for as long as ``with`` lasts."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._ends = threading.Event()
-        self._thread = threading.Thread(target=self._visit, daemon=True)
+        self._thread = threading.Thread(target=self._poll, daemon=True)
         self.count = 0
         #: What went wrong, in words.
         self.failures: list[str] = []
@@ -33,7 +33,7 @@ class Visits:
     def __str__(self) -> str:
         return f"{len(self.failures)} of {self.count:,} requests failed"
 
-    def _visit(self) -> None:
+    def _poll(self) -> None:
         pool = urllib3.PoolManager(retries=False, timeout=PATIENCE)
         while not self._ends.wait(PAUSE):
             self.count += 1
