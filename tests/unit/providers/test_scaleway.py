@@ -411,7 +411,7 @@ def test_pages_that_are_shorter_than_what_was_asked_for_are_all_read(cloud: Clou
 
 def test_delete_goes_on_past_what_stays_and_names_it(cloud: Cloud) -> None:
     application = read()
-    provider = rent(cloud, application, HASTE)
+    provider = rent(cloud, application, replace(HASTE, deadline=1.0, release=PATIENCE))
     deploy(cloud, application)
     cloud.get(SERVERS, "shop-work-2")["protected"] = True
     with pytest.raises(NvoiError) as raised:
