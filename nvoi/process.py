@@ -74,8 +74,7 @@ def join(process: subprocess.Popen[bytes]) -> int:
     Its own wait would not hear of a signal that comes just before it begins.
     """
     while process.poll() is None:
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(LOOK_SECONDS)
+        _pause(process, LOOK_SECONDS)
     return process.returncode
 
 

@@ -98,6 +98,17 @@ def test_a_cancelled_command_is_ended_with_all_below_it(
     assert not any(one.is_running for one in found)
 
 
+def cancel_once_begun(script: str, folder: Path) -> None:
+    """Cancel a script once it has printed a line, and wait for its end."""
+    begun = threading.Event()
+    words = ("/bin/sh", "-c", script)
+    task = Task(lambda: follow(words, ENVIRON, lambda _: begun.set(), folder=folder))
+    task.start()
+    assert begun.wait(PATIENCE)
+    task.cancel()
+    assert task.join(PATIENCE)
+
+
 LATE = """
 trap 'sleep 1000 & echo $! >> late; setsid sleep 1000 & echo $! >> late; touch all' TERM
 echo up
@@ -109,28 +120,14 @@ def test_what_a_command_starts_on_sigterm_is_ended_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "GRACE_SECONDS", 0.2)
-    begun = threading.Event()
-    task = Task(
-        lambda: follow(("/bin/sh", "-c", LATE), ENVIRON, lambda _: begun.set(), folder=tmp_path)
-    )
-    task.start()
-    assert begun.wait(PATIENCE)
-    task.cancel()
-    assert task.join(PATIENCE)
+    cancel_once_begun(LATE, tmp_path)
     assert (tmp_path / "all").exists()
     assert [find_process(int(pid)) for pid in (tmp_path / "late").read_text().split()] == [None] * 2
 
 
 def test_a_command_that_ends_well_on_sigterm_is_given_the_time(tmp_path: Path) -> None:
-    begun = threading.Event()
     script = "trap 'touch cleaned; exit 0' TERM; echo up; while :; do sleep 0.05; done"
-    task = Task(
-        lambda: follow(("/bin/sh", "-c", script), ENVIRON, lambda _: begun.set(), folder=tmp_path)
-    )
-    task.start()
-    assert begun.wait(PATIENCE)
-    task.cancel()
-    assert task.join(PATIENCE)
+    cancel_once_begun(script, tmp_path)
     assert (tmp_path / "cleaned").exists()
 
 
