@@ -16,7 +16,6 @@ import resource
 import signal
 import sys
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from typing import Any
 import nvoi
 from nvoi.log.levels import get_logger
 from tests.integration.streams import KEY
-from tests.waiting import PATIENCE
+from tests.waiting import wait_until
 
 BUDGET_SECONDS = 10.0
 
@@ -185,10 +184,9 @@ def configure_often(url: str, folder: Path, wait: str) -> None:
         log.info("line %d", number)
     # logging.config leaves its configuration, and the handlers in it, to the garbage collector.
     gc.collect()
-    until = time.monotonic() + PATIENCE
-    # This thread, and the two of the last handler.
-    while wait == "wait" and threading.active_count() > 3 and time.monotonic() < until:
-        time.sleep(0.01)
+    if wait == "wait":
+        # This thread, and the two of the last handler.
+        wait_until(lambda: threading.active_count() <= 3, "the threads of earlier handlers to end")
     print(threading.active_count())
 
 
@@ -227,8 +225,7 @@ def flood(url: str, folder: Path, levels: str, *sizes: str) -> None:
     with open_stream(url, folder, budget=1.0, capacity=capacity) as stream:
         log.info(text, 0)
         # The first request has been tried: what sending needs is loaded.
-        while not stream.stats().troubles:
-            time.sleep(0.01)
+        wait_until(lambda: stream.stats().troubles, "the first request to be tried")
         before = get_peak()
         talkers = [threading.Thread(target=talk, args=(1 + n,)) for n in range(threads)]
         for talker in talkers:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,15 +11,7 @@ import pytest
 from tests.fakes import behaviours
 from tests.fakes.client import Client, build_batch, build_record, count_headers
 from tests.fakes.receiver import Receiver
-
-KEY = "0123456789abcdef" * 4
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver(KEY) as receiver:
-        yield receiver
+from tests.integration.streams import KEY
 
 
 @pytest.fixture

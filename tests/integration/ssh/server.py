@@ -12,7 +12,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
@@ -21,7 +20,7 @@ from pathlib import Path
 from nvoi.config.ssh_keys import generate_ssh_keys
 from nvoi.ssh.host import Host
 from tests.ports import find_port
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, wait_until
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 #: sshd as root wants this folder, which a system that never started it does not have.
@@ -196,18 +195,13 @@ class Server:
         return "".join(f"{line}\n" for line in lines)
 
     def _wait_until_up(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + PATIENCE
-        pause = 0.005
-        while time.monotonic() < deadline:
-            if process.poll() is not None:
-                break
+        def answers() -> bool:
+            assert process.poll() is None, f"sshd does not listen: {self.log}"
             with suppress(OSError), socket.create_connection((self.address, self.port)) as found:
-                if found.recv(4) == b"SSH-":
-                    return
-            # Waits for the process to end, or a moment.
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(pause)
-        raise AssertionError(f"sshd does not listen: {self.log}")
+                return found.recv(4) == b"SSH-"
+            return False
+
+        wait_until(answers, f"sshd to listen at port {self.port}")
 
 
 @cache
