@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import os
-import threading
 from pathlib import Path
 
 import pytest
 
 from nvoi.config.credentials import create_config, find_key, get_config_file, get_key
-from nvoi.config.sealing import DeployKey, decrypt, encrypt, generate_key
+from nvoi.config.sealing import DeployKey, decrypt, encrypt
 from nvoi.errors import CredentialsError
 from nvoi.files import write_private
 from nvoi.secret import Secret
@@ -18,7 +16,6 @@ MADE_BY_RUBY = bytes.fromhex(
     "0102030405060708090a0b0c1b0275cc8174c4358397d5fb66cf3f7c12f3c6cd17828e2c5c98d48f6f17462923"
     "1deab6de012c8deb8139c482ad83e0b9f02e6a"
 )
-DAMAGED = "deploy.enc cannot be decrypted: this is not its key, or the file is damaged"
 
 
 def test_a_file_made_by_the_gem_opens() -> None:
@@ -31,21 +28,6 @@ def test_the_case_of_a_key_does_not_matter() -> None:
 
 def test_every_encryption_has_a_nonce_of_its_own() -> None:
     assert len({encrypt(b"same", KEY)[:12] for _ in range(50)}) == 50
-
-
-def test_a_wrong_key_and_a_damaged_file_get_the_same_error() -> None:
-    flipped = bytearray(MADE_BY_RUBY)
-    flipped[20] ^= 1
-    for sealed, key in (
-        (MADE_BY_RUBY, generate_key()),
-        (bytes(flipped), KEY),
-        (MADE_BY_RUBY[:-1], KEY),
-        (MADE_BY_RUBY + b"x", KEY),
-    ):
-        with pytest.raises(CredentialsError) as caught:
-            decrypt(sealed, key)
-        assert caught.value.message == DAMAGED
-        assert caught.value.hint.startswith("use the key it was made with")
 
 
 @pytest.mark.parametrize(
@@ -132,16 +114,6 @@ def test_a_key_file_open_to_others_is_a_warning(tmp_path: Path, mode: int, safe:
     assert key.value == KEY
     expected = f"{path} is open to other users: chmod 600 '{path}'"
     assert key.warning == (None if safe else expected)
-
-
-def test_a_key_can_come_from_a_pipe(tmp_path: Path) -> None:
-    path = tmp_path / "pipe"
-    os.mkfifo(path)
-    writer = threading.Thread(target=path.write_text, args=[f"{KEY.reveal()}\n"])
-    writer.start()
-    key = get_key(tmp_path, environ={}, key_file=path)
-    writer.join()
-    assert (key.value, key.warning) == (KEY, None)
 
 
 # Where the config is

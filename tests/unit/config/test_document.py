@@ -153,25 +153,6 @@ def test_setting_a_value_changes_nothing_else() -> None:
     assert read(document, "application.app.web.port") == "3000"
 
 
-def test_sections_that_are_missing_are_made() -> None:
-    document = parse("application:\n  name: shop\n  app:\n")
-    document.set("application.app.web.env.MODE", "fast")
-    document.set("application.secrets.TOKEN", "0123")
-    assert document.text == (
-        "application:\n  name: shop\n  app:\n    web:\n      env:\n        MODE: fast\n"
-        '  secrets:\n    TOKEN: "0123"\n'
-    )
-
-
-@pytest.mark.parametrize(
-    "word", ["3000", "true", "yes", "on", "~", "null", "1.10", "0x1F", "", "="]
-)
-def test_text_that_looks_like_something_else_is_quoted(word: str) -> None:
-    document = parse("a: 1\n")
-    document.set("b", word)
-    assert document.text == f'a: 1\nb: "{word}"\n'
-
-
 def test_any_printable_text_is_read_back_as_it_was_set() -> None:
     alphabet = "ab \n\t:#-'\"{}[]&*!|>%@`,?\\é\u2028\x85$=~01.\r"
     choose = random.Random(7)
@@ -181,14 +162,6 @@ def test_any_printable_text_is_read_back_as_it_was_set() -> None:
         document.set("application.app.web.command", text)
         assert read(document, "application.app.web.command") == text
         assert read(document, "application.app.web.port") == "80"
-
-
-def test_several_lines_are_written_as_a_block() -> None:
-    document = parse("a: 1\n")
-    document.set("key", "-----BEGIN-----\nabc\n-----END-----\n")
-    assert document.text == "a: 1\nkey: |\n  -----BEGIN-----\n  abc\n  -----END-----\n"
-    document.set("key", "if [ -e käse ]; then\n\n  run\nfi")
-    assert document.text == "a: 1\nkey: |-\n  if [ -e käse ]; then\n\n    run\n  fi\n"
 
 
 def test_a_new_document_says_what_it_is_made_of_with_its_comments() -> None:
