@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import subprocess
 import sys
 import uuid
@@ -33,22 +32,6 @@ def build_headers(
     )
 
 
-@pytest.mark.parametrize(
-    ("numbers", "name"),
-    [
-        ((0, 5, 10, 15), "debug"),
-        ((20, 21), "info"),
-        ((22,), "step"),
-        ((23, 24), "ok"),
-        ((25, 29), "success"),
-        ((30, 35), "warning"),
-        ((40, 50, 999), "error"),
-    ],
-)
-def test_a_level_is_named_by_the_nearest_at_or_below(numbers: tuple[int, ...], name: str) -> None:
-    assert {protocol.name_level(number) for number in numbers} == {name}
-
-
 def test_the_levels_are_those_of_logging_and_of_the_log() -> None:
     numbers = logging.getLevelNamesMapping()
     assert {name: numbers[name.upper()] for name in protocol.LEVELS} == protocol.LEVELS
@@ -60,14 +43,6 @@ def test_a_line_is_the_protocols_object_byte_for_byte() -> None:
     assert line == (
         '{"level": "info", "message": "say \\"hi\\"\\n", "logged_at": "2024-01-15T10:30:00.123Z"}'
     )
-
-
-def test_a_batch_is_one_object_with_its_lines_in_order() -> None:
-    lines = [protocol.encode_line((20, 1705314600.0, text)) for text in ("one", "zwö")]
-    batch = protocol.LogBatch(lines, 7)
-    assert json.loads(batch.encode()) == {"logs": [json.loads(line) for line in lines]}
-    assert build_headers(batch)["X-Nvoi-Sequence"] == "7-8"
-    assert len(batch.encode()) == protocol.FRAME_BYTES + sum(map(protocol.measure, lines)) + 2
 
 
 @pytest.mark.parametrize(("first", "numbers"), [(4, ["4-4", "5-6"]), (0, [None, None])])
@@ -153,13 +128,6 @@ def test_completed_has_whole_seconds_and_a_list_of_tunnels() -> None:
 def test_a_status_of_text_that_is_no_unicode_is_sent() -> None:
     body = protocol.build_started({"git_ref": "caf\udce9"}).encode()
     assert json.loads(body.decode()) == {"status": "started", "git_ref": "caf?"}
-
-
-@pytest.mark.parametrize("created", [-1.5, 0.0, 1e10, 1e12, 1e300, math.inf, math.nan])
-def test_any_time_has_a_form(created: float) -> None:
-    text = protocol.format_time(protocol.read_time(created))
-    assert text.endswith("Z")
-    assert len(text) == len("2024-01-15T10:30:00.123Z")
 
 
 @pytest.mark.parametrize("second", [0, 1705314600, -1])
