@@ -52,12 +52,6 @@ def test_colour_follows_the_terminal_the_user_and_the_ci(
     assert console.choose_palette(stream, environ) == palette
 
 
-def test_a_line_has_time_level_and_message() -> None:
-    text = console.ConsoleFormatter().format(make_record("web is up", 25))
-    logging.addLevelName(25, "SUCCESS")
-    assert re.fullmatch(r"\[\d\d:\d\d:\d\d\] \[\w[\w ]*\] web is up", text)
-
-
 @pytest.mark.parametrize("as_json", [True, False])
 @pytest.mark.parametrize("created", [None, "now", math.inf, datetime.now(UTC)])
 def test_a_record_that_tells_no_time_is_shown_as_of_now(created: object, *, as_json: bool) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from nvoi.errors import UsageError
 from nvoi.log import levels, masking
 from tests.waiting import PATIENCE
 
@@ -163,12 +162,6 @@ def test_a_logger_whose_class_cannot_be_changed_is_made_and_logs(
 )
 def test_a_level_is_found_by_its_number_or_its_name(given: int | str, number: int) -> None:
     assert levels.get_level(given) == number
-
-
-@pytest.mark.parametrize("given", ["", "LOUD", "20", None, 2.5, [], b"INFO"])
-def test_a_level_that_there_is_not_is_an_error(given: Any) -> None:
-    with pytest.raises(UsageError, match="there is no level"):
-        levels.get_level(given)
 
 
 def test_what_a_filter_of_the_logger_adds_is_masked(logger: levels.Logger) -> None:
