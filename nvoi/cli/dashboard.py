@@ -16,7 +16,7 @@ from nvoi.cli.projects import open_store, prepare_database, remember_url
 from nvoi.config.credentials import find_key
 from nvoi.dashboard import server
 from nvoi.dashboard.context import Settings, read_password
-from nvoi.dashboard.database import LOOK_SECONDS, Database, StorageError, lock_database
+from nvoi.dashboard.database import Database, StorageError
 from nvoi.dashboard.projects import (
     DEFAULT_PROJECT,
     Keyring,
@@ -24,6 +24,7 @@ from nvoi.dashboard.projects import (
     get_keys,
     list_projects,
 )
+from nvoi.dashboard.schema import lock_database
 from nvoi.errors import UsageError
 from nvoi.log.console import ConsoleFormatter, choose_palette, set_up
 from nvoi.protocol import find_url_fault
@@ -38,12 +39,13 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     settings = build_settings(options)
     server.check_reach(settings)
     path = prepare_database(options.db, environ)
-    with lock_database(path, LOOK_SECONDS), open_store(path) as (database, keyring):
+    with lock_database(path) as note_url, open_store(path) as (database, keyring):
         source = ensure_key(options, environ, database, keyring)
 
         def tell(url: str) -> None:
             # It serves already: what is said of it is not worth its end.
-            with contextlib.suppress(StorageError):
+            with contextlib.suppress(StorageError, OSError):
+                note_url(url)
                 remember_url(database, url)
             say(describe(url, source, path, settings))
 

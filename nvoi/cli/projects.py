@@ -13,7 +13,7 @@ from nvoi.cli.inputs import ask_yes, find_home
 from nvoi.config.credentials import get_key
 from nvoi.config.sealing import DeployKey
 from nvoi.dashboard import projects
-from nvoi.dashboard.database import Database, open_database
+from nvoi.dashboard.database import Database
 from nvoi.dashboard.projects import (
     Keyring,
     Project,
@@ -22,6 +22,7 @@ from nvoi.dashboard.projects import (
     open_keyring,
     store_option,
 )
+from nvoi.dashboard.schema import open_database
 from nvoi.errors import InputError, UsageError
 from nvoi.folders import check_way, make_own
 

@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from nvoi.dashboard import projects
 from nvoi.dashboard.context import get_dashboard
-from nvoi.dashboard.database import read_clock
+from nvoi.dashboard.database import Reader, read_clock
 from nvoi.dashboard.formats import clean_name, clean_text, format_duration, format_iso
 from nvoi.dashboard.lines import (
     MOST_MATCHES,
@@ -42,7 +42,6 @@ from nvoi.dashboard.queries import (
 )
 from nvoi.dashboard.requests import find_number, get_deploy_id, get_number
 from nvoi.dashboard.views import DeployView, ProjectView
-from nvoi.dashboard.workers import Reader
 from nvoi.protocol import LEVELS
 
 #: Attempts of an answer: without, and with the query's ``limit`` at most.

@@ -19,6 +19,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nvoi.dashboard.context import Settings
+from nvoi.dashboard.database import Writer
 from nvoi.dashboard.pages import render
 from nvoi.dashboard.requests import (
     find_basic_password,
@@ -32,7 +33,6 @@ from nvoi.dashboard.requests import (
     read_form,
 )
 from nvoi.dashboard.sessions import IDLE, LONGEST_WAIT, Guesses, Sessions
-from nvoi.dashboard.workers import Writer
 from nvoi.secret import Secret
 
 #: A path of this server. A browser takes `//` and `/\` for the beginning of a host's name.

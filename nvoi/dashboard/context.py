@@ -8,9 +8,9 @@ from pathlib import Path
 
 from starlette.requests import Request
 
+from nvoi.dashboard.database import Reader, Writer
 from nvoi.dashboard.feed import Feed
 from nvoi.dashboard.projects import Keyring
-from nvoi.dashboard.workers import Reader, Writer
 from nvoi.errors import CredentialsError, UsageError
 from nvoi.files import is_open_to_others, read_with_mode
 from nvoi.secret import Secret

@@ -1,15 +1,30 @@
-"""The tables of the database, and their version. Pure.
+"""The database's file: its tables, and how it is made, checked and locked.
 
-``PRAGMA user_version`` has the version. A release that changes them gives them the next one, and
-has ``_prepare`` (database.py) bring a database of the version before to it, with all it stores.
+``PRAGMA user_version`` has the tables' version. A release that changes them gives them the next
+one, and has :func:`_check` bring a database of the version before to it, with all it stores.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from sqlite3 import Connection
+
+from nvoi.dashboard.database import BUSY_SECONDS, Database, connect, describe_fault, transaction
+from nvoi.errors import InputError, UsageError
+from nvoi.files import sync_folder
+
+_HINT = "name another file with --db, or mend this one"
+
 #: Marks the file as a dashboard's: "nvoi" in ASCII.
 APPLICATION_ID = 0x6E766F69
 
-#: 1 to 4 were those of checkouts before the first release.
 VERSION = 5
 
 STATEMENTS = (
@@ -127,3 +142,138 @@ STATEMENTS = (
     ) WITHOUT ROWID
     """,
 )
+
+
+# -- opening --------------------------------------------------------------------------------
+
+
+def open_database(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> Database:
+    """Open the file, made where there is none. A new one is its owner's alone (0600).
+
+    An InputError says why it cannot be used.
+    """
+    try:
+        if not os.path.lexists(path):
+            _make(path)
+        # SQLite would wait for the other side of a pipe.
+        if not path.is_file():
+            raise InputError(f"the database {path} is no file", hint=_HINT)
+        with contextlib.closing(connect(path, busy_seconds=busy_seconds)) as sql:
+            _check(sql, path)
+    except sqlite3.Error as error:
+        raise InputError(
+            f"cannot use the database {path}: {describe_fault(error)}", hint=_HINT
+        ) from error
+    return Database(path, busy_seconds)
+
+
+def _make(path: Path) -> None:
+    """Make the file, which has its name only once it is whole."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".nvoi-", dir=path.parent) as folder:
+            new = Path(folder, path.name)
+            # SQLite gives the files that it makes beside it the same mode.
+            new.touch(0o600)
+            with contextlib.closing(connect(new)) as sql:
+                # It can be chosen only before there is a first page.
+                sql.execute("PRAGMA auto_vacuum = INCREMENTAL")
+                _keep_log(sql, path)
+                with transaction(sql):
+                    for statement in STATEMENTS:
+                        sql.execute(statement)
+                    sql.execute(f"PRAGMA user_version = {VERSION}")
+            # Another process may be quicker; its file is as good.
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(new)
+            sync_folder(path.parent)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot make the database {path}: {_name(error)}", hint=_HINT) from error
+
+
+def _check(sql: Connection, path: Path) -> None:
+    """Refuse what is no database of ours, before anything is written to it."""
+    with transaction(sql):
+        if sql.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+            raise InputError(f"{path} is no database of a dashboard", hint=_HINT)
+        version = sql.execute("PRAGMA user_version").fetchone()[0]
+        if version != VERSION:
+            raise InputError(
+                f"the database {path} is of another nvoi (its schema is {version}, this nvoi has"
+                f" {VERSION})",
+                hint="use that nvoi, or name another file with --db",
+            )
+        # Where it is damaged, that is told now; and where it cannot be written.
+        sql.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        sql.execute(f"PRAGMA user_version = {VERSION}")
+    # A backup may have none.
+    _keep_log(sql, path)
+
+
+def _keep_log(sql: Connection, path: Path) -> None:
+    """Have a write-ahead log, with which readers and the writer do not wait for each other."""
+    if sql.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+        raise InputError(
+            f"the database {path} cannot have a write-ahead log where it lies",
+            hint="put it on a local disk",
+        )
+
+
+# -- the lock -------------------------------------------------------------------------------
+
+
+@contextmanager
+def lock_database(path: Path) -> Iterator[Callable[[str], object]]:
+    """Inside, no other process may serve the file; a UsageError where one does.
+
+    Gives what notes for :func:`find_server` at which URL it is served.
+    """
+    lock = _name_lock(path)
+    refusal = UsageError(
+        f"another dashboard serves {path} (it holds {lock})",
+        hint="stop it, or name another file with --db",
+    )
+    with hold_lock(lock, refusal) as descriptor:
+        # It has the URL of the last one.
+        os.ftruncate(descriptor, 0)
+        yield lambda url: os.pwrite(descriptor, url.encode(), 0)
+
+
+def find_server(path: Path) -> str | None:
+    """The URL at which the file is served, blank as long as that only begins; None for no URL."""
+    lock = _name_lock(path)
+    try:
+        with hold_lock(lock, UsageError(f"{path} is served")):
+            return None
+    except UsageError:
+        return lock.read_text("utf-8")
+
+
+def _name_lock(path: Path) -> Path:
+    return Path(f"{os.path.realpath(path)}.lock")
+
+
+@contextmanager
+def hold_lock(path: Path, refusal: UsageError) -> Iterator[int]:
+    """Inside, nobody else holds the file ``path``; ``refusal`` is raised where somebody does.
+
+    Gives its descriptor.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"cannot lock the database by {path}: {_name(error)}", hint=_HINT
+        ) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise refusal from None
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _name(error: OSError | ValueError) -> str:
+    """Why, without the path: the message names it already."""
+    return (isinstance(error, OSError) and error.strerror) or "its name cannot be one"

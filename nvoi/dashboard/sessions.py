@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from nvoi.dashboard.database import StorageError, read_clock
-from nvoi.dashboard.workers import Writer
+from nvoi.dashboard.database import StorageError, Writer, read_clock
 from nvoi.secret import Secret
 
 #: Milliseconds after its last use that a session ends.

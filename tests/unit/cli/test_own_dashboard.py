@@ -11,17 +11,16 @@ from typing import Any
 
 import pytest
 
-from nvoi.cli import own_dashboard
 from nvoi.cli.onboard import Draft, find_own_dashboard
 from nvoi.cli.own_dashboard import OwnDashboard
 from nvoi.cli.projects import open_store, prepare_database, remember_url
 from nvoi.config.sealing import DeployKey
-from nvoi.dashboard.database import lock_database
 from nvoi.dashboard.projects import add_project, list_projects, remove_project
+from nvoi.dashboard.schema import lock_database
 from nvoi.errors import UsageError
 from nvoi.secret import Secret
 from nvoi.signals import Signals
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, wait_until
 
 #: None comes.
 SIGNALS = Signals(second_ends=True)
@@ -57,10 +56,8 @@ def test_another_apps_project_of_the_same_name_is_left_alone(environ: dict[str, 
 @pytest.fixture
 def served(environ: dict[str, str]) -> Iterator[OwnDashboard]:
     """Where a dashboard runs already, at port 1."""
-    path = prepare_database(None, environ)
-    with open_store(path) as (database, _):
-        remember_url(database, "http://127.0.0.1:1")
-    with lock_database(path):
+    with lock_database(prepare_database(None, environ)) as note_url:
+        note_url("http://127.0.0.1:1")
         yield build_own(environ)
 
 
@@ -115,15 +112,16 @@ def test_a_name_that_no_project_can_have_is_told(environ: dict[str, str]) -> Non
     assert list_names(environ) == []
 
 
-def test_those_who_add_an_app_to_one_that_runs_wait_for_each_other(
-    served: OwnDashboard, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(own_dashboard, "LOOK_SECONDS", PATIENCE)
-    onboards = {"shop": served, "blog": build_own(environ), "wiki": build_own(environ)}
-    with ThreadPoolExecutor(len(onboards)) as pool:
-        started = pool.map(lambda name: onboards[name].start(name), onboards)
-        assert all(each.url for each in started), started
-    assert sorted(list_names(environ)) == sorted(onboards)
+def test_one_that_is_just_starting_is_waited_for(environ: dict[str, str]) -> None:
+    path = prepare_database(None, environ)
+    with open_store(path) as (database, _):
+        # Where the last one was.
+        remember_url(database, "http://127.0.0.1:1")
+    with lock_database(path) as note_url, ThreadPoolExecutor(1) as pool:
+        started = pool.submit(build_own(environ).start, "shop")
+        wait_until(lambda: list_names(environ), "the project to be added")
+        note_url("http://127.0.0.1:2")
+        assert started.result(PATIENCE).url.startswith("http://127.0.0.1:2/")
 
 
 @pytest.mark.parametrize("module", ["uvicorn", "_sqlite3"])

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from nvoi.dashboard import projects
-from nvoi.dashboard.database import Database, open_database
+from nvoi.dashboard.database import Database, Writer
 from nvoi.dashboard.deliveries import About, Body, Completed, Delivery, Line, LogBatch, Started
 from nvoi.dashboard.lines import StoredLine, read_lines, read_places
 from nvoi.dashboard.projects import Keyring, Project, name_key_file, open_keyring
 from nvoi.dashboard.queries import Attempt, list_runs
+from nvoi.dashboard.schema import open_database
 from nvoi.dashboard.store import Receipt, store_delivery
-from nvoi.dashboard.workers import Writer
 from nvoi.secret import Secret
 from tests.waiting import PATIENCE
 

@@ -4,26 +4,18 @@ import contextlib
 import os
 import re
 import sqlite3
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from nvoi.dashboard.database import (
-    StorageError,
-    connect,
-    ensure_log,
-    lock_database,
-    open_database,
-)
+from nvoi.dashboard.database import StorageError
 from nvoi.dashboard.projects import find_option, list_projects, store_option
+from nvoi.dashboard.schema import find_server, lock_database, open_database
 from nvoi.errors import InputError, UsageError
 from tests.unit.dashboard.faults import locked, without_privileges
 from tests.unit.dashboard.stores import make_batch, open_store
-from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -85,9 +77,9 @@ def run_sql(statement: str) -> Callable[[Path], None]:
     [
         (spoil_header, "it is no SQLite database"),
         (spoil_pages, "it is damaged"),
-        (run_sql("PRAGMA application_id = 1"), "is the database of another program"),
-        (run_sql("PRAGMA user_version = 99"), "newer nvoi .its schema is 99, .*upgrade nvoi"),
-        (run_sql("PRAGMA user_version = 4"), "before the first release .its schema is 4"),
+        (run_sql("PRAGMA application_id = 1"), "is no database of a dashboard"),
+        (lambda path: path.write_bytes(b""), "is no database of a dashboard"),
+        (run_sql("PRAGMA user_version = 99"), "is of another nvoi .its schema is 99"),
     ],
 )
 def test_what_is_no_database_of_ours_is_refused_and_left_alone(
@@ -132,12 +124,20 @@ def test_only_one_serves_a_database_by_whatever_name(path: Path, tmp_path: Path)
                 lock_database(name),
             ):
                 pass
-    with ExitStack() as stack:
-        # As who only looks has it.
-        stack.enter_context(lock_database(link))
-        threading.Timer(0.1, stack.close).start()
-        with lock_database(path, PATIENCE):
-            pass
+
+
+def test_where_a_database_is_served_is_known_as_soon_as_it_is(path: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.sqlite3"
+    link.symlink_to(path)
+    open_database(path).close()
+    assert find_server(path) is None
+    for url in ("http://127.0.0.1:8787", "http://[::1]:1"):
+        with lock_database(path) as note_url:
+            # What the last one has noted is not this one's.
+            assert find_server(link) == ""
+            note_url(url)
+            assert find_server(link) == url
+        assert find_server(link) is None
 
 
 # -- connections ----------------------------------------------------------------------------
@@ -209,17 +209,16 @@ def test_those_who_open_a_new_one_at_once_make_it_once(path: Path) -> None:
         with database.read() as sql:
             assert list_projects(sql) == ()
         database.close()
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
-def test_who_has_just_begun_to_make_it_is_waited_for(path: Path) -> None:
-    path.touch(0o600)
-    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    with contextlib.closing(other), contextlib.closing(connect(path)) as connection:
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(sqlite3.OperationalError, match="locked"):
-            ensure_log(connection, 0.0)
-        threading.Timer(0.1, other.execute, ("ROLLBACK",)).start()
-        assert ensure_log(connection, PATIENCE) == "wal"
+def test_a_backup_may_have_another_journal(path: Path) -> None:
+    with open_store(path) as store:
+        store.send(make_batch(1, 2))
+    backup = path.with_name("backup.sqlite3")
+    with contextlib.closing(sqlite3.connect(path)) as sql:
+        sql.execute("VACUUM INTO ?", (str(backup),))
+    test_commits_are_synced_and_space_can_be_given_back(backup)
 
 
 @pytest.mark.parametrize("size", [300, 1100, 20_000])

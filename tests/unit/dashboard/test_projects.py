@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from nvoi.dashboard import projects
-from nvoi.dashboard.database import open_database, read_clock
+from nvoi.dashboard.database import read_clock
 from nvoi.dashboard.projects import Keyring, Project, name_key_file, open_keyring
+from nvoi.dashboard.schema import open_database
 from nvoi.errors import CredentialsError, UsageError
 from nvoi.secret import Secret
 from tests.unit.dashboard.stores import KEY, Store, make_start, open_store

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nvoi.dashboard.auth import choose_next
-from nvoi.dashboard.database import Database
+from nvoi.dashboard.database import Database, Writer
 from nvoi.dashboard.sessions import (
     GUESS_WINDOW,
     GUESSES_OF_ALL,
@@ -22,7 +22,6 @@ from nvoi.dashboard.sessions import (
     Guesses,
     Sessions,
 )
-from nvoi.dashboard.workers import Writer
 from nvoi.secret import Secret
 from tests.unit.dashboard.faults import locked
 

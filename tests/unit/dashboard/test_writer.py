@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nvoi.dashboard.database import Database, StorageError
+from nvoi.dashboard.database import Database, StorageError, Writer
 from nvoi.dashboard.projects import find_option, store_option
-from nvoi.dashboard.workers import Writer
 from tests.unit.dashboard.faults import locked
 from tests.unit.dashboard.stores import open_store
 from tests.waiting import PATIENCE
