@@ -8,7 +8,6 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from nvoi.dashboard.api import build_feed
-from nvoi.dashboard.deliveries import Tunnel
 from nvoi.dashboard.pages import render
 from nvoi.dashboard.projects import Project
 from nvoi.dashboard.queries import Attempt, History
@@ -142,8 +141,8 @@ def test_a_cancelled_run_is_not_called_an_error() -> None:
         ({"ci_provider": "github_actions", "ci_run_url": "https://a.example/1"}, True),
         ({"ci_provider": "github_actions", "ci_run_url": "javascript:alert(1)"}, False),
         ({"ci_provider": None, "ci_run_url": "javascript:alert(1)"}, False),
-        ({"tunnels": (Tunnel("web", "a.example"),)}, True),
-        ({"tunnels": (Tunnel("web", "a.example/?x"),)}, False),
+        ({"tunnels": ({"service_name": "web", "hostname": "a.example"},)}, True),
+        ({"tunnels": ({"service_name": "web", "hostname": "a.example/?x"},)}, False),
     ],
 )
 def test_only_web_addresses_are_links(changes: dict[str, Any], *, link: bool) -> None:
