@@ -15,7 +15,8 @@ from nvoi.cli import flush_output
 from nvoi.cli.projects import open_store, prepare_database, remember_url
 from nvoi.config.credentials import find_key
 from nvoi.dashboard import server
-from nvoi.dashboard.context import Settings, read_password
+from nvoi.dashboard.auth import read_password
+from nvoi.dashboard.context import Settings
 from nvoi.dashboard.database import Database, StorageError
 from nvoi.dashboard.projects import (
     DEFAULT_PROJECT,

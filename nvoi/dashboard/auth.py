@@ -1,4 +1,7 @@
-"""Who may read: readers who have logged in, those who know the password, or this machine."""
+"""Who may read: readers who have logged in, those who know the password, or this machine.
+
+Sessions outlive a restart, and end with the password.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,11 @@ import hmac
 import logging
 import math
 import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -19,7 +26,8 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nvoi.dashboard.context import Settings
-from nvoi.dashboard.database import Writer
+from nvoi.dashboard.database import StorageError, Writer, read_clock
+from nvoi.dashboard.limits import LONGEST_WAIT, Guesses
 from nvoi.dashboard.pages import render
 from nvoi.dashboard.requests import (
     find_basic_password,
@@ -32,8 +40,17 @@ from nvoi.dashboard.requests import (
     is_this_machine,
     read_form,
 )
-from nvoi.dashboard.sessions import IDLE, LONGEST_WAIT, Guesses, Sessions
+from nvoi.errors import CredentialsError, UsageError
+from nvoi.files import is_open_to_others, read_with_mode
 from nvoi.secret import Secret
+
+#: Characters of a password. At 40 guesses a minute even a poor one of this length holds.
+SHORTEST, LONGEST = 12, 1024
+
+#: Milliseconds after its last use that a session ends.
+IDLE = 30 * 24 * 3600 * 1000
+#: Milliseconds after which a session's use is written down again, and its cookie renewed.
+RENEWAL = 24 * 3600 * 1000
 
 #: A path of this server. A browser takes `//` and `/\` for the beginning of a host's name.
 _PATH = re.compile(r"/(?![/\\])[!-~]*")
@@ -51,11 +68,123 @@ _log = logging.getLogger(__name__)
 # -- the password ---------------------------------------------------------------------------
 
 
+def read_password(path: Path) -> Secret:
+    """The password in a file: one line, of 12 characters at least; else a UsageError."""
+    try:
+        content, mode = read_with_mode(path)
+    except CredentialsError as error:
+        raise UsageError(f"--password-file: {error.message}") from error
+    if is_open_to_others(mode):
+        raise UsageError(
+            f"--password-file: {path} is open to others (mode {mode & 0o777:04o})",
+            hint=f"chmod 600 {path}",
+        )
+    try:
+        text = content.decode("utf-8").removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--password-file: {path} is not UTF-8") from error
+    if not text.isprintable():
+        raise UsageError(
+            f"--password-file: {path} holds more than one line, or what cannot be typed"
+        )
+    if not SHORTEST <= len(text.strip()) <= len(text) <= LONGEST:
+        raise UsageError(
+            f"--password-file: {path} must hold a password of {SHORTEST} to {LONGEST} characters",
+            hint="make one: (umask 077; openssl rand -base64 24 > password)",
+        )
+    return Secret(text)
+
+
 def is_same(password: Secret, guess: str) -> bool:
     """Whether ``guess`` is the password; takes as long where it is not."""
     # Of digests, as a comparison of unequal lengths tells the length.
     digests = (hashlib.sha256(text.encode()).digest() for text in (guess, password.reveal()))
     return hmac.compare_digest(*digests)
+
+
+# -- sessions -------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Session:
+    used_at: int
+    stored_at: int
+
+
+class Sessions:
+    """The sessions of one password: kept in memory, and in the database for the next start.
+
+    A session is known by the HMAC-SHA256 of the password under the session's token: what is
+    stored opens nothing, cannot be tried for the password without the token, and another
+    password makes other digests, so that changing it ends every session.
+    """
+
+    def __init__(
+        self, password: Secret, writer: Writer, clock: Callable[[], int] = read_clock
+    ) -> None:
+        self._password = password.reveal().encode()
+        self._writer = writer
+        self._clock = clock
+        query = "SELECT digest, used_at FROM sessions"
+        rows = writer.submit(lambda sql: sql.execute(query).fetchall()).result()
+        self._sessions = {digest: _Session(used, used) for digest, used in rows}
+
+    def find(self, token: str) -> bytes | None:
+        """The digest of an open session; using it keeps it open."""
+        digest = self._compute_digest(token)
+        session = self._sessions.get(digest)
+        now = self._clock()
+        if session is None or now - session.used_at > IDLE:
+            return None
+        session.used_at = now
+        return digest
+
+    def is_open(self, digest: bytes) -> bool:
+        return digest in self._sessions
+
+    async def open(self) -> str:
+        """Open a session, and give its token.
+
+        Where the database takes nothing, as its disk is full, the session lasts until the
+        dashboard is started again: somebody has to be able to look.
+        """
+        token, now = secrets.token_urlsafe(32), self._clock()
+        digest = self._compute_digest(token)
+        for old, session in list(self._sessions.items()):
+            if now - session.used_at > IDLE:
+                del self._sessions[old]
+        self._sessions[digest] = _Session(now, now)
+        await self._write("DELETE FROM sessions WHERE used_at < ?", now - IDLE)
+        await self._write("INSERT INTO sessions VALUES (?, ?)", digest, now)
+        return token
+
+    async def renew(self, digest: bytes) -> bool:
+        """Write down that it is used, where that was not done for a day; whether it was due."""
+        session = self._sessions.get(digest)
+        if session is None or session.used_at - session.stored_at < RENEWAL:
+            return False
+        session.stored_at = session.used_at
+        await self._write(
+            "UPDATE sessions SET used_at = ? WHERE digest = ?", session.used_at, digest
+        )
+        return True
+
+    async def end(self, token: str) -> bool:
+        """End a session; False where it may come back with the next start of the dashboard."""
+        digest = self._compute_digest(token)
+        if self._sessions.pop(digest, None) is None:
+            return True
+        return await self._write("DELETE FROM sessions WHERE digest = ?", digest)
+
+    async def _write(self, statement: str, *values: bytes | int) -> bool:
+        try:
+            await self._writer.write(lambda sql: sql.execute(statement, values))
+        except StorageError:
+            return False
+        return True
+
+    def _compute_digest(self, token: str) -> bytes:
+        return hmac.digest(token.encode(), self._password, hashlib.sha256)
 
 
 class Auth:

@@ -1,31 +1,22 @@
-"""Readers' sessions, and guesses at the password; what both come to over HTTP is tested there."""
+"""The password's file, and readers' sessions; what they come to over HTTP is tested there."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import os
+import threading
 from pathlib import Path
 
 import pytest
 
-from nvoi.dashboard.auth import choose_next
+from nvoi.dashboard.auth import IDLE, RENEWAL, Sessions, choose_next, read_password
 from nvoi.dashboard.database import Database, Writer
-from nvoi.dashboard.sessions import (
-    GUESS_WINDOW,
-    GUESSES_OF_ALL,
-    GUESSES_OF_ONE,
-    IDLE,
-    LONGEST_WAIT,
-    RENEWAL,
-    WAITING_OF_ALL,
-    WAITING_OF_ONE,
-    Guesses,
-    Sessions,
-)
+from nvoi.errors import UsageError
 from nvoi.secret import Secret
 from tests.unit.dashboard.faults import locked
 
 PASSWORD = Secret("correct horse battery")
+TYPED = " pässwörter 密码 "
 
 
 class Clock:
@@ -129,71 +120,47 @@ def test_a_login_leads_on_to_pages_of_this_server_alone(path: str, *, leads_on: 
     assert choose_next(path) == (path if leads_on else "/")
 
 
-# -- guesses --------------------------------------------------------------------------------
+# -- the password's file -------------------------------------------------------------------
 
 
-@pytest.fixture
-def guesses(clock: Clock) -> Guesses:
-    return Guesses(clock)
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_password_is_the_line_of_its_file_which_may_be_a_pipe(tmp_path: Path, end: str) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(f"{TYPED}{end}",))
+    writer.start()
+    password = read_password(pipe)
+    writer.join()
+    assert password.reveal() == TYPED
+    assert str(password) == "[REDACTED]"
 
 
-def guess_wrong(guesses: Guesses, count: int) -> None:
-    for number in range(count):
-        guesses.add_wrong(f"client {number}")
-
-
-def test_a_client_may_guess_wrong_a_few_times_and_then_waits_longer_each_time(
-    guesses: Guesses, clock: Clock
+@pytest.mark.parametrize(
+    ("content", "mode", "reason"),
+    [
+        (b"correct horse battery", 0o640, "open to others.*0640.*chmod 600"),
+        (b"correct horse battery", 0o602, "open to others.*0602.*chmod 600"),
+        (b"\n", 0o600, "12 to 1024 characters"),
+        (b"eleven-char", 0o600, "12 to 1024 characters"),
+        (b" " * 20, 0o600, "12 to 1024 characters"),
+        (b"x" * 1025, 0o600, "12 to 1024 characters"),
+        (b"first line of it\nsecond", 0o600, "more than one line"),
+        (b"\xff" * 20, 0o600, "not UTF-8"),
+        (b"x" * (1 << 21), 0o600, "larger than 1 MiB"),
+    ],
+)
+def test_a_file_without_a_good_password_is_refused(
+    tmp_path: Path, content: bytes, mode: int, reason: str
 ) -> None:
-    waits = []
-    for _ in range(GUESSES_OF_ONE + 7):
-        waits.append(guesses.find_wait("a"))
-        guesses.add_wrong("a")
-    assert waits == [0] * GUESSES_OF_ONE + [1, 2, 4, 8, 16, LONGEST_WAIT, LONGEST_WAIT]
-    assert guesses.find_wait("b") == 0
-    clock.now += int(GUESS_WINDOW)
-    assert guesses.find_wait("a") == 0
+    path = tmp_path / "password"
+    path.write_bytes(content)
+    path.chmod(mode)
+    with pytest.raises(UsageError, match=reason) as caught:
+        read_password(path)
+    assert str(path) in str(caught.value)
+    assert "eleven-char" not in str(caught.value)
 
 
-def test_many_clients_together_wait_but_not_who_knew_the_password(
-    guesses: Guesses, clock: Clock
-) -> None:
-    guesses.add_right("known")
-    guess_wrong(guesses, GUESSES_OF_ALL - 1)
-    assert guesses.find_wait("another") == 0
-    guess_wrong(guesses, 1)
-    assert (guesses.find_wait("another"), guesses.find_wait("known")) == (1, 0)
-    guess_wrong(guesses, 1000)
-    assert guesses.find_wait("another") == LONGEST_WAIT
-    # It waits for guesses of its own.
-    for _ in range(GUESSES_OF_ONE):
-        guesses.add_wrong("known")
-    assert guesses.find_wait("known") == 1
-    clock.now += int(GUESS_WINDOW)
-    assert guesses.find_wait("another") == 0
-
-
-def test_the_right_password_forgives_the_wrong_ones_before_it(guesses: Guesses) -> None:
-    for _ in range(GUESSES_OF_ONE - 1):
-        guesses.add_wrong("a")
-    guesses.add_right("a")
-    guesses.add_wrong("a")
-    assert guesses.find_wait("a") == 0
-
-
-def test_only_so_many_guesses_wait_at_one_time(guesses: Guesses) -> None:
-    guesses.add_right("known")
-    for _ in range(GUESSES_OF_ALL):
-        guesses.add_wrong("a")
-    with contextlib.ExitStack() as stack:
-
-        def hold(client: str) -> float | None:
-            return stack.enter_context(guesses.hold(client))
-
-        waits = [hold("a") for _ in range(WAITING_OF_ONE + 1)]
-        assert waits == [LONGEST_WAIT] * WAITING_OF_ONE + [None]
-        waits = [hold(f"client {number}") for number in range(WAITING_OF_ALL - WAITING_OF_ONE + 1)]
-        assert waits == [1] * (WAITING_OF_ALL - WAITING_OF_ONE) + [None]
-        assert hold("known") == 0
-    with guesses.hold("a") as wait:
-        assert wait == LONGEST_WAIT
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--password-file: cannot read .*No such file"):
+        read_password(tmp_path / "password")
