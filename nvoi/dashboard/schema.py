@@ -228,8 +228,9 @@ def lock_database(path: Path) -> Iterator[Callable[[str], object]]:
     Gives what notes for :func:`find_server` at which URL it is served.
     """
     lock = _name_lock(path)
+    url = _read_url(lock)
     refusal = UsageError(
-        f"another dashboard serves {path} (it holds {lock})",
+        f"another dashboard serves {path}{f' at {url}' if url else ''} (it holds {lock})",
         hint="stop it, or name another file with --db",
     )
     with hold_lock(lock, refusal) as descriptor:
@@ -245,7 +246,13 @@ def find_server(path: Path) -> str | None:
         with hold_lock(lock, UsageError(f"{path} is served")):
             return None
     except UsageError:
+        return _read_url(lock)
+
+
+def _read_url(lock: Path) -> str:
+    with contextlib.suppress(OSError, ValueError):
         return lock.read_text("utf-8")
+    return ""
 
 
 def _name_lock(path: Path) -> Path:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -135,6 +136,11 @@ def test_where_a_database_is_served_is_known_as_soon_as_it_is(path: Path, tmp_pa
             assert find_server(link) == ""
             note_url(url)
             assert find_server(link) == url
+            with (
+                pytest.raises(UsageError, match=f"serves .* at {re.escape(url)} "),
+                lock_database(path),
+            ):
+                pass
         assert find_server(link) is None
 
 
