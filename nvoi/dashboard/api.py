@@ -270,7 +270,7 @@ def build_feed(project: ProjectView, url: str) -> bytes:
     page = f"{url}{project.url}"
     updated = max((view.ended_at for view in project.deploys), default=project.project.created_at)
     _add(feed, "id", page)
-    _add(feed, "title", f"Deploys of {project.name}")
+    _add(feed, "title", f"nvoi: {project.name}")
     _add(feed, "updated", format_iso(updated))
     SubElement(feed, "link", rel="alternate", type="text/html", href=page)
     SubElement(feed, "link", rel="self", type="application/atom+xml", href=f"{page}/feed.atom")

@@ -59,6 +59,9 @@ def test_a_run_is_known_by_its_commit_else_by_branch_and_sha_else_by_its_id() ->
     assert build_view(commit_title=" ", git_ref="main", git_sha=sha).name == "main 3f2a9c1"
     assert build_view(git_ref="main").name == "main"
     assert build_view().name == "1234"
+    # What nobody sees is no name.
+    assert build_view(commit_title="\u200b", git_ref="main").name == "main"
+    assert build_view(commit_title="\u200b", git_ref="\u202e", deploy_id="\u2066").name == "unnamed"
     # What was sent does not turn the title around it.
     assert build_view(git_ref="\u202enoitcudorp").title == "▶ noitcudorp running · shop"
 
