@@ -27,7 +27,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nvoi.dashboard.context import Settings
 from nvoi.dashboard.database import StorageError, Writer, read_clock
-from nvoi.dashboard.limits import LONGEST_WAIT, Guesses
+from nvoi.dashboard.limits import (
+    LONGEST_WAIT,
+    WAITING_OF_ALL,
+    WAITING_OF_ONE,
+    Allowance,
+    Guesses,
+)
 from nvoi.dashboard.pages import render
 from nvoi.dashboard.requests import (
     find_basic_password,
@@ -191,6 +197,7 @@ class Auth:
     def __init__(self, settings: Settings, writer: Writer) -> None:
         self.settings = settings
         self.guesses = Guesses()
+        self._waiting = Allowance(WAITING_OF_ALL, WAITING_OF_ONE)
         self.sessions = Sessions(settings.password, writer) if settings.password else None
 
     async def try_password(self, scope: Scope, receive: Receive, guess: str) -> float | None:
@@ -200,8 +207,9 @@ class Auth:
         guess again; the guess was not looked at.
         """
         client = find_client(scope, self.settings)
-        with self.guesses.hold(client) as wait:
-            if wait is None or (wait and not await _stays(receive, wait)):
+        wait = self.guesses.find_wait(client)
+        with self._waiting.reserve(client) as hold:
+            if wait and not (hold(1) and await _stays(receive, wait)):
                 return LONGEST_WAIT
             if self.settings.password is not None and is_same(self.settings.password, guess):
                 self.guesses.add_right(client)

@@ -90,31 +90,6 @@ class Guesses:
         # Waiting bounds how many there can be in the window, to some thousands.
         self._wrong: deque[tuple[float, str]] = deque()
         self._known: dict[str, None] = {}
-        self._waiting: Counter[str] = Counter()
-
-    @contextmanager
-    def hold(self, client: str) -> Iterator[float | None]:
-        """Gives the seconds that a guess of ``client`` is to wait; it waits inside.
-
-        None says that too many wait already.
-        """
-        wait = self.find_wait(client)
-        if not wait:
-            yield wait
-            return
-        others = sum(number for who, number in self._waiting.items() if who not in self._known)
-        if self._waiting[client] >= WAITING_OF_ONE or (
-            client not in self._known and others >= WAITING_OF_ALL
-        ):
-            yield None
-            return
-        self._waiting[client] += 1
-        try:
-            yield wait
-        finally:
-            self._waiting[client] -= 1
-            if not self._waiting[client]:
-                del self._waiting[client]
 
     def find_wait(self, client: str) -> float:
         """Seconds that the next guess of ``client`` waits: each wrong one doubles them."""

@@ -12,8 +12,7 @@ from nvoi.dashboard.limits import (
     GUESSES_OF_ALL,
     GUESSES_OF_ONE,
     LONGEST_WAIT,
-    WAITING_OF_ALL,
-    WAITING_OF_ONE,
+    Allowance,
     Guesses,
     RateLimit,
 )
@@ -101,19 +100,12 @@ def test_the_right_password_forgives_the_wrong_ones_before_it(guesses: Guesses) 
     assert guesses.find_wait("a") == 0
 
 
-def test_only_so_many_guesses_wait_at_one_time(guesses: Guesses) -> None:
-    guesses.add_right("known")
-    for _ in range(GUESSES_OF_ALL):
-        guesses.add_wrong("a")
+def test_one_client_may_hold_a_share_and_all_together_no_more_than_there_is() -> None:
+    allowance = Allowance(10, 4)
     with contextlib.ExitStack() as stack:
-
-        def hold(client: str) -> float | None:
-            return stack.enter_context(guesses.hold(client))
-
-        waits = [hold("a") for _ in range(WAITING_OF_ONE + 1)]
-        assert waits == [LONGEST_WAIT] * WAITING_OF_ONE + [None]
-        waits = [hold(f"client {number}") for number in range(WAITING_OF_ALL - WAITING_OF_ONE + 1)]
-        assert waits == [1] * (WAITING_OF_ALL - WAITING_OF_ONE) + [None]
-        assert hold("known") == 0
-    with guesses.hold("a") as wait:
-        assert wait == LONGEST_WAIT
+        holds = {who: stack.enter_context(allowance.reserve(who)) for who in "abc"}
+        assert [holds["a"](2) for _ in range(3)] == [True, True, False]
+        assert holds["b"](4)
+        assert not holds["c"](1)
+    with allowance.reserve("a") as hold:
+        assert hold(4)
