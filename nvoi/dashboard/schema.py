@@ -265,20 +265,18 @@ def hold_lock(path: Path, refusal: UsageError) -> Iterator[int]:
 
     Gives its descriptor.
     """
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"cannot lock the database by {path}: {_name(error)}", hint=_HINT
-        ) from error
-    try:
+    with contextlib.ExitStack() as stack:
         try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            stack.callback(os.close, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise refusal from None
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"cannot lock the database by {path}: {_name(error)}", hint=_HINT
+            ) from error
         yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _name(error: OSError | ValueError) -> str:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import os
 import re
 import sqlite3
@@ -123,6 +125,18 @@ def test_only_one_serves_a_database_by_whatever_name(path: Path, tmp_path: Path)
                 lock_database(name),
             ):
                 pass
+
+
+def test_where_nothing_can_be_locked_that_is_told(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lock(_descriptor: int, _how: int) -> None:
+        # As of a network's file system.
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", lock)
+    with pytest.raises(InputError, match="No locks available"), lock_database(path):
+        pass
 
 
 def test_where_a_database_is_served_is_known_as_soon_as_it_is(path: Path, tmp_path: Path) -> None:
