@@ -229,8 +229,9 @@ def lock_database(path: Path) -> Iterator[Callable[[str], object]]:
     """
     lock = _name_lock(path)
     url = _read_url(lock)
+    where = f"at {url}" if url else f"(it holds {lock})"
     refusal = UsageError(
-        f"another dashboard serves {path}{f' at {url}' if url else ''} (it holds {lock})",
+        f"another dashboard serves {path} {where}",
         hint="stop it, or name another file with --db",
     )
     with hold_lock(lock, refusal) as descriptor:
@@ -240,7 +241,7 @@ def lock_database(path: Path) -> Iterator[Callable[[str], object]]:
 
 
 def find_server(path: Path) -> str | None:
-    """The URL at which the file is served, blank as long as that only begins; None for no URL."""
+    """The URL at which the file is served, blank as long as that only begins; None where it is not."""
     lock = _name_lock(path)
     try:
         with hold_lock(lock, UsageError(f"{path} is served")):
