@@ -15,7 +15,6 @@ from nvoi.cli import flush_output
 from nvoi.cli.projects import open_store, prepare_database, remember_url
 from nvoi.config.credentials import find_key
 from nvoi.dashboard import server
-from nvoi.dashboard.auth import read_password
 from nvoi.dashboard.context import Settings
 from nvoi.dashboard.database import Database, StorageError
 from nvoi.dashboard.projects import (
@@ -26,10 +25,14 @@ from nvoi.dashboard.projects import (
     list_projects,
 )
 from nvoi.dashboard.schema import lock_database
-from nvoi.errors import UsageError
+from nvoi.errors import CredentialsError, UsageError
+from nvoi.files import is_open_to_others, read_with_mode
 from nvoi.log.console import ConsoleFormatter, choose_palette, set_up
 from nvoi.protocol import find_url_fault
 from nvoi.secret import Secret
+
+#: Characters of a password. At 40 guesses a minute even a poor one of this length holds.
+SHORTEST, LONGEST = 12, 1024
 
 #: Addresses to listen on that nobody can connect to from another machine.
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with
@@ -73,6 +76,33 @@ def build_settings(options: argparse.Namespace) -> Settings:
         keep_days=options.keep_days,
         rate=options.rate,
     )
+
+
+def read_password(path: Path) -> Secret:
+    """The password in a file: one line, of 12 characters at least; else a UsageError."""
+    try:
+        content, mode = read_with_mode(path)
+    except CredentialsError as error:
+        raise UsageError(f"--password-file: {error.message}") from error
+    if is_open_to_others(mode):
+        raise UsageError(
+            f"--password-file: {path} is open to others (mode {mode & 0o777:04o})",
+            hint=f"chmod 600 {path}",
+        )
+    try:
+        text = content.decode("utf-8").removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--password-file: {path} is not UTF-8") from error
+    if not text.isprintable():
+        raise UsageError(
+            f"--password-file: {path} holds more than one line, or what cannot be typed"
+        )
+    if not SHORTEST <= len(text.strip()) <= len(text) <= LONGEST:
+        raise UsageError(
+            f"--password-file: {path} must hold a password of {SHORTEST} to {LONGEST} characters",
+            hint="make one: (umask 077; openssl rand -base64 24 > password)",
+        )
+    return Secret(text)
 
 
 def parse_url(text: str) -> str:

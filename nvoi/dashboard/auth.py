@@ -16,7 +16,6 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -46,12 +45,7 @@ from nvoi.dashboard.requests import (
     is_this_machine,
     read_form,
 )
-from nvoi.errors import CredentialsError, UsageError
-from nvoi.files import is_open_to_others, read_with_mode
 from nvoi.secret import Secret
-
-#: Characters of a password. At 40 guesses a minute even a poor one of this length holds.
-SHORTEST, LONGEST = 12, 1024
 
 #: Milliseconds after its last use that a session ends.
 IDLE = 30 * 24 * 3600 * 1000
@@ -72,33 +66,6 @@ _log = logging.getLogger(__name__)
 
 
 # -- the password ---------------------------------------------------------------------------
-
-
-def read_password(path: Path) -> Secret:
-    """The password in a file: one line, of 12 characters at least; else a UsageError."""
-    try:
-        content, mode = read_with_mode(path)
-    except CredentialsError as error:
-        raise UsageError(f"--password-file: {error.message}") from error
-    if is_open_to_others(mode):
-        raise UsageError(
-            f"--password-file: {path} is open to others (mode {mode & 0o777:04o})",
-            hint=f"chmod 600 {path}",
-        )
-    try:
-        text = content.decode("utf-8").removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"--password-file: {path} is not UTF-8") from error
-    if not text.isprintable():
-        raise UsageError(
-            f"--password-file: {path} holds more than one line, or what cannot be typed"
-        )
-    if not SHORTEST <= len(text.strip()) <= len(text) <= LONGEST:
-        raise UsageError(
-            f"--password-file: {path} must hold a password of {SHORTEST} to {LONGEST} characters",
-            hint="make one: (umask 077; openssl rand -base64 24 > password)",
-        )
-    return Secret(text)
 
 
 def is_same(password: Secret, guess: str) -> bool:

@@ -241,7 +241,7 @@ def lock_database(path: Path) -> Iterator[Callable[[str], object]]:
 
 
 def find_server(path: Path) -> str | None:
-    """The URL at which the file is served, blank as long as that only begins; None where it is not."""
+    """The URL at which the file is served, blank while that begins; None where it is not."""
     lock = _name_lock(path)
     try:
         with hold_lock(lock, UsageError(f"{path} is served")):

@@ -1,22 +1,18 @@
-"""The password's file, and readers' sessions; what they come to over HTTP is tested there."""
+"""Readers' sessions; what they come to over HTTP is tested there."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
 from pathlib import Path
 
 import pytest
 
-from nvoi.dashboard.auth import IDLE, RENEWAL, Sessions, choose_next, read_password
+from nvoi.dashboard.auth import IDLE, RENEWAL, Sessions, choose_next
 from nvoi.dashboard.database import Database, Writer
-from nvoi.errors import UsageError
 from nvoi.secret import Secret
 from tests.unit.dashboard.faults import locked
 
 PASSWORD = Secret("correct horse battery")
-TYPED = " pässwörter 密码 "
 
 
 class Clock:
@@ -118,49 +114,3 @@ def test_while_the_database_takes_nothing_readers_log_in_until_a_restart_and_are
 )
 def test_a_login_leads_on_to_pages_of_this_server_alone(path: str, *, leads_on: bool) -> None:
     assert choose_next(path) == (path if leads_on else "/")
-
-
-# -- the password's file -------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
-def test_a_password_is_the_line_of_its_file_which_may_be_a_pipe(tmp_path: Path, end: str) -> None:
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    writer = threading.Thread(target=pipe.write_text, args=(f"{TYPED}{end}",))
-    writer.start()
-    password = read_password(pipe)
-    writer.join()
-    assert password.reveal() == TYPED
-    assert str(password) == "[REDACTED]"
-
-
-@pytest.mark.parametrize(
-    ("content", "mode", "reason"),
-    [
-        (b"correct horse battery", 0o640, "open to others.*0640.*chmod 600"),
-        (b"correct horse battery", 0o602, "open to others.*0602.*chmod 600"),
-        (b"\n", 0o600, "12 to 1024 characters"),
-        (b"eleven-char", 0o600, "12 to 1024 characters"),
-        (b" " * 20, 0o600, "12 to 1024 characters"),
-        (b"x" * 1025, 0o600, "12 to 1024 characters"),
-        (b"first line of it\nsecond", 0o600, "more than one line"),
-        (b"\xff" * 20, 0o600, "not UTF-8"),
-        (b"x" * (1 << 21), 0o600, "larger than 1 MiB"),
-    ],
-)
-def test_a_file_without_a_good_password_is_refused(
-    tmp_path: Path, content: bytes, mode: int, reason: str
-) -> None:
-    path = tmp_path / "password"
-    path.write_bytes(content)
-    path.chmod(mode)
-    with pytest.raises(UsageError, match=reason) as caught:
-        read_password(path)
-    assert str(path) in str(caught.value)
-    assert "eleven-char" not in str(caught.value)
-
-
-def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"--password-file: cannot read .*No such file"):
-        read_password(tmp_path / "password")
