@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from json.encoder import encode_basestring
-from typing import Any, Literal, NamedTuple, Required, TypedDict, get_args
+from typing import Any, Literal, NamedTuple, Required, TypedDict
 from urllib.parse import quote, urlsplit
 
 from nvoi.errors import UsageError
@@ -61,9 +61,6 @@ WEBHOOK_ID = "webhook-id"
 WEBHOOK_TIMESTAMP = "webhook-timestamp"
 WEBHOOK_SIGNATURE = "webhook-signature"
 
-#: What ``started`` may tell of a run in its body.
-StartedKey = Literal["git_sha", "git_ref", "ci_provider", "ci_run_url"]
-STARTED_KEYS: tuple[StartedKey, ...] = get_args(StartedKey)
 #: The value of ``X-Nvoi-Reason`` where a signal ended the run.
 CANCELLED = "cancelled"
 
@@ -233,6 +230,10 @@ class StartedBody(TypedDict, total=False):
     ci_run_url: str
 
 
+#: What ``started`` may tell of a run in its body.
+STARTED_KEYS = tuple(key for key in StartedBody.__annotations__ if key != "status")
+
+
 class TunnelObject(TypedDict):
     """A :class:`Tunnel` in the body of ``completed``."""
 
@@ -353,16 +354,13 @@ def build_started(context: Mapping[str, str | None]) -> StatusEvent:
 
     Its headers have ``commit_title`` and ``commit_author``, and tell of any text in ``dirty``.
     """
-    body: StartedBody = {"status": "started"}
-    for key in STARTED_KEYS:
-        if value := context.get(key):
-            body[key] = value
+    known = {key: value for key in STARTED_KEYS if (value := context.get(key))}
     texts = {
         COMMIT_TITLE: context.get("commit_title"),
         COMMIT_AUTHOR: context.get("commit_author"),
         DIRTY: "1" if context.get("dirty") else None,
     }
-    return StatusEvent(body, _build_texts(texts))
+    return StatusEvent({"status": "started"} | known, _build_texts(texts))
 
 
 def build_completed(tunnels: Iterable[tuple[str, str]], duration_seconds: float) -> StatusEvent:
