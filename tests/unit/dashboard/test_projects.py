@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import secrets
 from pathlib import Path
 
@@ -114,6 +116,20 @@ def test_the_key_file_is_made_beside_the_database_for_its_owner_alone(tmp_path: 
             content = file.read_bytes()
             assert KEY.reveal().encode() not in content
             assert bytes.fromhex(KEY.reveal()) not in content
+
+
+def test_a_key_file_that_cannot_be_made_is_told_with_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(*_names: object, **_options: object) -> None:
+        # As on a FAT file system: link(2).
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", link)
+    database = open_database(tmp_path / "team.sqlite3")
+    with pytest.raises(CredentialsError, match=r"write .*team.key: .* has no hard links"):
+        open_keyring(database)
+    database.close()
 
 
 @pytest.mark.parametrize(
