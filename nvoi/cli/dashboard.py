@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +13,9 @@ from sqlite3 import Connection
 from urllib.parse import urlsplit
 
 from nvoi.cli import flush_output
-from nvoi.cli.projects import open_store, prepare_database, remember_url
+from nvoi.cli.projects import find_database, open_store, prepare_database, remember_url
 from nvoi.config.credentials import find_key
+from nvoi.config.sealing import DeployKey
 from nvoi.dashboard import server
 from nvoi.dashboard.context import Settings
 from nvoi.dashboard.database import Database, StorageError
@@ -42,9 +44,15 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     open_error_log(environ)
     settings = build_settings(options)
     server.check_reach(settings)
+    key = find_key(
+        options.dir, environ=environ, config_file=options.config, key_file=options.key_file
+    )
+    if key is None and not os.path.lexists(find_database(options.db, environ)):
+        # Nothing is made for what cannot be used.
+        raise build_key_error()
     path = prepare_database(options.db, environ)
     with lock_database(path) as note_url, open_store(path) as (database, keyring):
-        source = ensure_key(options, environ, database, keyring)
+        source = ensure_key(key, database, keyring)
 
         def tell(url: str) -> None:
             # It serves already: what is said of it is not worth its end.
@@ -119,28 +127,16 @@ def parse_url(text: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def ensure_key(
-    options: argparse.Namespace,
-    environ: Mapping[str, str],
-    database: Database,
-    keyring: Keyring,
-) -> str:
-    """Give the default project the key that is found; without one there must be a project.
+def ensure_key(key: DeployKey | None, database: Database, keyring: Keyring) -> str:
+    """Give the default project the key that was found; without one there must be a project.
 
     Returns where the key was found, empty where there is none that the project takes.
     """
-    key = find_key(
-        options.dir, environ=environ, config_file=options.config, key_file=options.key_file
-    )
     if key is None:
         with database.read() as connection:
             if list_projects(connection):
                 return ""
-        raise UsageError(
-            "there is no deploy key, so nobody could send anything",
-            hint="start it in an app's checkout, name the key with --key-file, set $DEPLOY_KEY, "
-            "or add a project: nvoi dashboard project add NAME --key-file FILE",
-        )
+        raise build_key_error()
     if key.warning:
         sys.stderr.write(f"nvoi: warning: {key.warning}\n")
     with database.write() as connection:
@@ -155,6 +151,14 @@ def ensure_key(
         " the dashboard with the new key\n"
     )
     return ""
+
+
+def build_key_error() -> UsageError:
+    return UsageError(
+        "there is no deploy key, so nobody could send anything",
+        hint="start it in an app's checkout, name the key with --key-file, set $DEPLOY_KEY, "
+        "or add a project: nvoi dashboard project add NAME --key-file FILE",
+    )
 
 
 def has_own_project(sql: Connection, keyring: Keyring, key: Secret) -> bool:

@@ -15,7 +15,7 @@ from nvoi.cli import projects as commands
 from nvoi.config.credentials import KEY_VARIABLES
 from nvoi.dashboard import projects
 from nvoi.dashboard.projects import Keyring
-from nvoi.dashboard.schema import find_server, hold_lock
+from nvoi.dashboard.schema import LOOK_SECONDS, find_server, hold_lock
 from nvoi.demo.place import build_command
 from nvoi.demo.watcher import START_SECONDS, start_on_free_port, wait_for_dashboard
 from nvoi.errors import NvoiError, UsageError
@@ -94,11 +94,12 @@ class OwnDashboard:
     def _begin_trial(self) -> None:
         """Until this is undone or has ended, no other ``nvoi onboard`` starts or takes a server."""
         path = commands.prepare_database(None, self._environ)
-        refusal = UsageError(
-            "another nvoi onboard is trying one out", hint="save or cancel there first"
-        )
         self._log_file = path.with_name("dashboard.log")
-        self._trial.enter_context(hold_lock(path.with_name("onboard.lock"), refusal))
+        lock = hold_lock(path.with_name("onboard.lock"), seconds=LOOK_SECONDS)
+        if self._trial.enter_context(lock) is None:
+            raise UsageError(
+                "another nvoi onboard is trying one out", hint="save or cancel there first"
+            )
 
     def _add_project(self, name: str) -> str:
         """The path of the callback URL of the app's project, the only one that is added."""
@@ -148,8 +149,10 @@ class OwnDashboard:
         what = "the dashboard that is just starting"
         try:
             return wait_for(look, what=what, seconds=START_SECONDS, log=log)
-        except NotReadyError as seen:
-            raise NvoiError(f"another dashboard is starting: {seen}") from seen
+        except NotReadyError:
+            # One of an nvoi before this, or on a full disk, names none.
+            with commands.open_store(path) as (database, _):
+                return commands.find_url(database)
 
     def _start_server(self, port: int) -> str:
         """The URL of a server that goes on when this command has ended."""

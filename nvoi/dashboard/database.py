@@ -51,8 +51,8 @@ _REASONS = {
     sqlite3.SQLITE_NOMEM: "memory is short",
 }
 
-# https://www.sqlite.org/rescode.html: the low byte of an extended code is the primary code.
-_PRIMARY = 0xFF
+#: https://www.sqlite.org/rescode.html: the low byte of an extended code is the primary code.
+PRIMARY = 0xFF
 
 
 def read_clock() -> int:
@@ -73,7 +73,7 @@ def describe_fault(error: sqlite3.Error) -> str:
     if code is None:
         return f"{type(error).__name__}: {error}"
     name = error.sqlite_errorname
-    reason = _REASONS.get(code & _PRIMARY)
+    reason = _REASONS.get(code & PRIMARY)
     return f"{reason} ({name})" if reason else f"{error} ({name})"
 
 

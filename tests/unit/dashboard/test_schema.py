@@ -6,16 +6,19 @@ import fcntl
 import os
 import re
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from nvoi.dashboard import schema
+from nvoi.dashboard.database import connect
 from nvoi.dashboard.projects import list_projects
-from nvoi.dashboard.schema import find_server, lock_database, open_database
+from nvoi.dashboard.schema import find_server, hold_lock, lock_database, open_database
 from nvoi.errors import InputError, UsageError
-from tests.unit.dashboard.faults import without_privileges
+from tests.unit.dashboard.faults import locked, without_privileges
 from tests.unit.dashboard.stores import make_batch, open_store
 
 
@@ -78,8 +81,7 @@ def run_sql(statement: str) -> Callable[[Path], None]:
     [
         (spoil_header, "it is no SQLite database"),
         (spoil_pages, "it is damaged"),
-        (run_sql("PRAGMA application_id = 1"), "is no database of a dashboard"),
-        (lambda path: path.write_bytes(b""), "is no database of a dashboard"),
+        (run_sql("PRAGMA application_id = 1"), "is the database of another program"),
         (run_sql("PRAGMA user_version = 99"), "is of another nvoi .its schema is 99"),
     ],
 )
@@ -106,7 +108,7 @@ def test_a_file_or_folder_that_cannot_be_used_is_refused() -> None:
         inner.chmod(0o500)
         refuse(path, "cannot be opened|it is read-only")
         refuse(inner / "new.sqlite3", "Permission denied")
-        with pytest.raises(InputError, match="cannot lock the database"), lock_database(path):
+        with pytest.raises(InputError, match="cannot hold the lock"), lock_database(path):
             pass
         inner.chmod(0o700)
 
@@ -125,6 +127,31 @@ def test_only_one_serves_a_database_by_whatever_name(path: Path, tmp_path: Path)
                 lock_database(name),
             ):
                 pass
+
+
+@pytest.fixture
+def looking(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Somebody looks whether the database is served, until another is in their way."""
+    with contextlib.ExitStack() as look:
+        look.enter_context(hold_lock(path.with_name(f"{path.name}.lock"), fcntl.LOCK_SH))
+        real = fcntl.flock
+
+        def lock(descriptor: int, how: int) -> None:
+            try:
+                real(descriptor, how)
+            except BlockingIOError:
+                look.close()
+                raise
+
+        monkeypatch.setattr(fcntl, "flock", lock)
+        yield
+
+
+@pytest.mark.usefixtures("looking")
+def test_whoever_just_looks_is_no_server_and_keeps_none_from_beginning(path: Path) -> None:
+    assert find_server(path) is None
+    with lock_database(path):
+        assert find_server(path) == ""
 
 
 def test_where_nothing_can_be_locked_that_is_told(
@@ -171,13 +198,49 @@ def test_those_who_open_a_new_one_at_once_make_it_once(path: Path) -> None:
     assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
-def test_a_backup_may_have_another_journal(path: Path) -> None:
+def test_an_empty_file_becomes_a_database(path: Path) -> None:
+    # One that was mounted, or what is left of a start that was killed.
+    path.touch(0o600)
+    test_commits_are_synced_and_space_can_be_given_back(path)
+
+
+@pytest.fixture
+def backup(path: Path) -> Path:
+    """A database without a write-ahead log."""
     with open_store(path) as store:
         store.send(make_batch(1, 2))
     backup = path.with_name("backup.sqlite3")
     with contextlib.closing(sqlite3.connect(path)) as sql:
         sql.execute("VACUUM INTO ?", (str(backup),))
+    return backup
+
+
+def test_a_backup_may_have_another_journal(backup: Path) -> None:
     test_commits_are_synced_and_space_can_be_given_back(backup)
+
+
+def test_a_backup_may_be_opened_where_it_is_being_written(
+    backup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with contextlib.ExitStack() as writing:
+        tries: list[str] = []
+
+        def note(statement: str) -> None:
+            if "journal_mode" in statement:
+                tries.append(statement)
+                if len(tries) == 1:
+                    writing.enter_context(locked(backup))
+                else:
+                    writing.close()
+
+        def connect_and_note(*names: Any, **options: Any) -> sqlite3.Connection:
+            sql = connect(*names, **options)
+            sql.set_trace_callback(note)
+            return sql
+
+        monkeypatch.setattr(schema, "connect", connect_and_note)
+        open_database(backup).close()
+        assert len(tries) > 1
 
 
 @pytest.mark.parametrize("size", [300, 1100, 20_000])
