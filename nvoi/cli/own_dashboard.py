@@ -157,8 +157,8 @@ class OwnDashboard:
     def _start_server(self, port: int) -> str:
         """The URL of a server that goes on when this command has ended."""
         environ = {k: v for k, v in self._environ.items() if k not in KEY_VARIABLES}
-        log = os.open(self._log_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(log) as out, self._signals.hold():
+        descriptor = os.open(self._log_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor) as out, self._signals.hold():
             self._process = subprocess.Popen(  # noqa: S603 - our own words, no shell
                 build_command(["dashboard", "--port", str(port)]),
                 # Where no key is: the app's is that of its own project.
