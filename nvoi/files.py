@@ -85,7 +85,10 @@ def write_whole(path: Path, data: bytes, *, replace: bool = True) -> None:
             temporary.replace(target)
         else:
             # Unlike a rename, a link fails where the name is taken.
-            target.hardlink_to(temporary)
+            try:
+                target.hardlink_to(temporary)
+            except PermissionError as error:
+                raise OSError(error.errno, "its file system has no hard links") from error
         sync_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)

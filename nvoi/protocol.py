@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from json.encoder import encode_basestring
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Required, TypedDict
 from urllib.parse import quote, urlsplit
 
 from nvoi.errors import UsageError
@@ -61,8 +61,6 @@ WEBHOOK_ID = "webhook-id"
 WEBHOOK_TIMESTAMP = "webhook-timestamp"
 WEBHOOK_SIGNATURE = "webhook-signature"
 
-#: What ``started`` may tell of a run in its body.
-STARTED_KEYS = ("git_sha", "git_ref", "ci_provider", "ci_run_url")
 #: The value of ``X-Nvoi-Reason`` where a signal ended the run.
 CANCELLED = "cancelled"
 
@@ -172,7 +170,7 @@ def format_time(created: float) -> str:
 
 
 def encode_line(line: Line) -> str:
-    """A record as the JSON object of the protocol. Its text is clean and masked already."""
+    """A record as a :class:`LineObject` in JSON. Its text is clean and masked already."""
     number, created, text = line
     return (
         f'{{"level": "{name_level(number)}", "message": {encode_basestring(text)}, '
@@ -197,7 +195,7 @@ def cut_text(text: str, most: int) -> str:
 
 def cut_line(encoded: str, most_bytes: int) -> str:
     """An encoded line whose message is cut so that it takes at most ``most_bytes``."""
-    record = json.loads(encoded)
+    record: LineObject = json.loads(encoded)
     message = record["message"]
     keep = len(message)
     while keep > 0 and measure(encoded) > most_bytes:
@@ -206,6 +204,59 @@ def cut_line(encoded: str, most_bytes: int) -> str:
         record["message"] = cut_text(message, keep)
         encoded = json.dumps(record, ensure_ascii=False)
     return encoded
+
+
+class LineObject(TypedDict):
+    """A record in the body of a ``logs`` request."""
+
+    level: Level
+    message: str
+    logged_at: str
+
+
+class LogsBody(TypedDict):
+    """The body of a ``logs`` request."""
+
+    logs: list[LineObject]
+
+
+class StartedBody(TypedDict, total=False):
+    """The body of ``started``: what is not known is left out, so no text is empty."""
+
+    status: Required[Literal["started"]]
+    git_sha: str
+    git_ref: str
+    ci_provider: str
+    ci_run_url: str
+
+
+#: What ``started`` may tell of a run in its body.
+STARTED_KEYS = tuple(key for key in StartedBody.__annotations__ if key != "status")
+
+
+class TunnelObject(TypedDict):
+    """A :class:`Tunnel` in the body of ``completed``."""
+
+    service_name: str
+    hostname: str
+
+
+class CompletedBody(TypedDict):
+    """The body of ``completed``."""
+
+    status: Literal["completed"]
+    tunnels: list[TunnelObject]
+    duration_seconds: int
+
+
+class FailedBody(TypedDict):
+    """The body of ``failed``."""
+
+    status: Literal["failed"]
+    error: str
+
+
+StatusBody = StartedBody | CompletedBody | FailedBody
 
 
 @dataclass(frozen=True)
@@ -314,16 +365,19 @@ def build_started(context: Mapping[str, str | None]) -> StatusEvent:
 
 def build_completed(tunnels: Iterable[tuple[str, str]], duration_seconds: float) -> StatusEvent:
     """``completed``; each tunnel is a service's name and its hostname."""
-    named = [Tunnel(*tunnel)._asdict() for tunnel in tunnels]
+    named: list[TunnelObject] = [
+        {"service_name": name, "hostname": hostname} for name, hostname in tunnels
+    ]
     seconds = max(0, round(duration_seconds)) if math.isfinite(duration_seconds) else 0
-    return StatusEvent({"status": "completed", "tunnels": named, "duration_seconds": seconds})
+    body: CompletedBody = {"status": "completed", "tunnels": named, "duration_seconds": seconds}
+    return StatusEvent(body)
 
 
 def build_failed(error: str, *, reason: str | None = None) -> StatusEvent:
     """``failed``; ``reason`` is :data:`CANCELLED` where a signal ended the run."""
     # A status has to fit as a whole: a receiver that refuses it is not asked again.
-    payload = {"status": "failed", "error": cut_text(error, LONGEST_ERROR)}
-    return StatusEvent(payload, _build_texts({REASON: reason}))
+    body: FailedBody = {"status": "failed", "error": cut_text(error, LONGEST_ERROR)}
+    return StatusEvent(body, _build_texts({REASON: reason}))
 
 
 def build_headers(

@@ -14,14 +14,18 @@ from urllib.parse import urlsplit
 from nvoi.cli import projects as commands
 from nvoi.config.credentials import KEY_VARIABLES
 from nvoi.dashboard import projects
-from nvoi.dashboard.database import LOOK_SECONDS, hold_lock, lock_database
 from nvoi.dashboard.projects import Keyring
+from nvoi.dashboard.schema import LOOK_SECONDS, find_server, hold_lock
 from nvoi.demo.place import build_command
-from nvoi.demo.watcher import start_on_free_port, wait_for_dashboard
+from nvoi.demo.watcher import START_SECONDS, start_on_free_port, wait_for_dashboard
 from nvoi.errors import NvoiError, UsageError
+from nvoi.log.levels import get_logger
 from nvoi.onboarding.prompts import StartedDashboard
 from nvoi.secret import Secret
 from nvoi.signals import Signals
+from nvoi.waiting import NotReadyError, wait_for
+
+log = get_logger(__name__)
 
 
 class OwnDashboard:
@@ -90,11 +94,12 @@ class OwnDashboard:
     def _begin_trial(self) -> None:
         """Until this is undone or has ended, no other ``nvoi onboard`` starts or takes a server."""
         path = commands.prepare_database(None, self._environ)
-        refusal = UsageError(
-            "another nvoi onboard is trying one out", hint="save or cancel there first"
-        )
         self._log_file = path.with_name("dashboard.log")
-        self._trial.enter_context(hold_lock(path.with_name("onboard.lock"), refusal, LOOK_SECONDS))
+        lock = hold_lock(path.with_name("onboard.lock"), seconds=LOOK_SECONDS)
+        if self._trial.enter_context(lock) is None:
+            raise UsageError(
+                "another nvoi onboard is trying one out", hint="save or cancel there first"
+            )
 
     def _add_project(self, name: str) -> str:
         """The path of the callback URL of the app's project, the only one that is added."""
@@ -134,18 +139,26 @@ class OwnDashboard:
     def _find_running(self) -> str:
         """The URL of the dashboard that serves the database already, or ""."""
         path = commands.get_database(None, self._environ)
+
+        def look() -> str:
+            url = find_server(path)
+            if url == "":
+                raise NotReadyError("it has not named its address")
+            return url or ""
+
+        what = "the dashboard that is just starting"
         try:
-            with lock_database(path):
-                return ""
-        except UsageError:
+            return wait_for(look, what=what, seconds=START_SECONDS, log=log)
+        except NotReadyError:
+            # One of an nvoi before this, or on a full disk, names none.
             with commands.open_store(path) as (database, _):
                 return commands.find_url(database)
 
     def _start_server(self, port: int) -> str:
         """The URL of a server that goes on when this command has ended."""
         environ = {k: v for k, v in self._environ.items() if k not in KEY_VARIABLES}
-        log = os.open(self._log_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(log) as out, self._signals.hold():
+        descriptor = os.open(self._log_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor) as out, self._signals.hold():
             self._process = subprocess.Popen(  # noqa: S603 - our own words, no shell
                 build_command(["dashboard", "--port", str(port)]),
                 # Where no key is: the app's is that of its own project.

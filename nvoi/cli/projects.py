@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,7 @@ from nvoi.cli.inputs import ask_yes, find_home
 from nvoi.config.credentials import get_key
 from nvoi.config.sealing import DeployKey
 from nvoi.dashboard import projects
-from nvoi.dashboard.database import Database, open_database
+from nvoi.dashboard.database import Database
 from nvoi.dashboard.projects import (
     Keyring,
     Project,
@@ -22,6 +23,7 @@ from nvoi.dashboard.projects import (
     open_keyring,
     store_option,
 )
+from nvoi.dashboard.schema import open_database
 from nvoi.errors import InputError, UsageError
 from nvoi.folders import check_way, make_own
 
@@ -149,13 +151,15 @@ def find_database(chosen: Path | None, environ: Mapping[str, str]) -> Path:
 def prepare_database(chosen: Path | None, environ: Mapping[str, str]) -> Path:
     """The database's file; nvoi's own folder is made for it where that is missing."""
     path = find_database(chosen, environ)
-    if chosen is None:
-        try:
+    try:
+        if chosen is None:
             make_own(path.parent)
-        except OSError as error:
-            raise InputError(
-                f"cannot make {path.parent}: {error.strerror}", hint="name another file with --db"
-            ) from error
+        path.parent.stat()
+    except OSError as error:
+        raise InputError(
+            f"cannot use the folder {path.parent}: {error.strerror}",
+            hint="name another file with --db",
+        ) from error
     return path
 
 
@@ -164,7 +168,7 @@ def get_database(chosen: Path | None, environ: Mapping[str, str]) -> Path:
     path = find_database(chosen, environ)
     if chosen is None:
         check_way(path.parent)
-    if not path.exists():
+    if not os.path.lexists(path):
         raise UsageError(
             f"there is no dashboard's database {path}",
             hint="'nvoi dashboard' makes it, or --db names another",

@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from nvoi.dashboard import projects
 from nvoi.dashboard.context import get_dashboard
-from nvoi.dashboard.database import read_clock
+from nvoi.dashboard.database import Reader, read_clock
 from nvoi.dashboard.formats import clean_name, clean_text, format_duration, format_iso
 from nvoi.dashboard.lines import (
     MOST_MATCHES,
@@ -42,7 +42,6 @@ from nvoi.dashboard.queries import (
 )
 from nvoi.dashboard.requests import find_number, get_deploy_id, get_number
 from nvoi.dashboard.views import DeployView, ProjectView
-from nvoi.dashboard.workers import Reader
 from nvoi.protocol import LEVELS
 
 #: Attempts of an answer: without, and with the query's ``limit`` at most.
@@ -271,7 +270,7 @@ def build_feed(project: ProjectView, url: str) -> bytes:
     page = f"{url}{project.url}"
     updated = max((view.ended_at for view in project.deploys), default=project.project.created_at)
     _add(feed, "id", page)
-    _add(feed, "title", f"Deploys of {project.name}")
+    _add(feed, "title", f"nvoi: {project.name}")
     _add(feed, "updated", format_iso(updated))
     SubElement(feed, "link", rel="alternate", type="text/html", href=page)
     SubElement(feed, "link", rel="self", type="application/atom+xml", href=f"{page}/feed.atom")

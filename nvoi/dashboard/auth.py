@@ -1,4 +1,7 @@
-"""Who may read: readers who have logged in, those who know the password, or this machine."""
+"""Who may read: readers who have logged in, those who know the password, or this machine.
+
+Sessions outlive a restart, and end with the password.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,9 @@ import hmac
 import logging
 import math
 import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from urllib.parse import quote, urlencode
 
@@ -19,6 +25,14 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nvoi.dashboard.context import Settings
+from nvoi.dashboard.database import StorageError, Writer, read_clock
+from nvoi.dashboard.limits import (
+    LONGEST_WAIT,
+    WAITING_OF_ALL,
+    WAITING_OF_ONE,
+    Allowance,
+    Guesses,
+)
 from nvoi.dashboard.pages import render
 from nvoi.dashboard.requests import (
     find_basic_password,
@@ -31,9 +45,12 @@ from nvoi.dashboard.requests import (
     is_this_machine,
     read_form,
 )
-from nvoi.dashboard.sessions import IDLE, LONGEST_WAIT, Guesses, Sessions
-from nvoi.dashboard.workers import Writer
 from nvoi.secret import Secret
+
+#: Milliseconds after its last use that a session ends.
+IDLE = 30 * 24 * 3600 * 1000
+#: Milliseconds after which a session's use is written down again, and its cookie renewed.
+RENEWAL = 24 * 3600 * 1000
 
 #: A path of this server. A browser takes `//` and `/\` for the beginning of a host's name.
 _PATH = re.compile(r"/(?![/\\])[!-~]*")
@@ -58,10 +75,96 @@ def is_same(password: Secret, guess: str) -> bool:
     return hmac.compare_digest(*digests)
 
 
+# -- sessions -------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Session:
+    used_at: int
+    stored_at: int
+
+
+class Sessions:
+    """The sessions of one password: kept in memory, and in the database for the next start.
+
+    A session is known by the HMAC-SHA256 of the password under the session's token: what is
+    stored opens nothing, cannot be tried for the password without the token, and another
+    password makes other digests, so that changing it ends every session.
+    """
+
+    def __init__(
+        self, password: Secret, writer: Writer, clock: Callable[[], int] = read_clock
+    ) -> None:
+        self._password = password.reveal().encode()
+        self._writer = writer
+        self._clock = clock
+        query = "SELECT digest, used_at FROM sessions"
+        rows = writer.submit(lambda sql: sql.execute(query).fetchall()).result()
+        self._sessions = {digest: _Session(used, used) for digest, used in rows}
+
+    def find(self, token: str) -> bytes | None:
+        """The digest of an open session; using it keeps it open."""
+        digest = self._compute_digest(token)
+        session = self._sessions.get(digest)
+        now = self._clock()
+        if session is None or now - session.used_at > IDLE:
+            return None
+        session.used_at = now
+        return digest
+
+    def is_open(self, digest: bytes) -> bool:
+        return digest in self._sessions
+
+    async def open(self) -> str:
+        """Open a session, and give its token.
+
+        Where the database takes nothing, as its disk is full, the session lasts until the
+        dashboard is started again: somebody has to be able to look.
+        """
+        token, now = secrets.token_urlsafe(32), self._clock()
+        digest = self._compute_digest(token)
+        for old, session in list(self._sessions.items()):
+            if now - session.used_at > IDLE:
+                del self._sessions[old]
+        self._sessions[digest] = _Session(now, now)
+        await self._write("DELETE FROM sessions WHERE used_at < ?", now - IDLE)
+        await self._write("INSERT INTO sessions VALUES (?, ?)", digest, now)
+        return token
+
+    async def renew(self, digest: bytes) -> bool:
+        """Write down that it is used, where that was not done for a day; whether it was due."""
+        session = self._sessions.get(digest)
+        if session is None or session.used_at - session.stored_at < RENEWAL:
+            return False
+        session.stored_at = session.used_at
+        await self._write(
+            "UPDATE sessions SET used_at = ? WHERE digest = ?", session.used_at, digest
+        )
+        return True
+
+    async def end(self, token: str) -> bool:
+        """End a session; False where it may come back with the next start of the dashboard."""
+        digest = self._compute_digest(token)
+        if self._sessions.pop(digest, None) is None:
+            return True
+        return await self._write("DELETE FROM sessions WHERE digest = ?", digest)
+
+    async def _write(self, statement: str, *values: bytes | int) -> bool:
+        try:
+            await self._writer.write(lambda sql: sql.execute(statement, values))
+        except StorageError:
+            return False
+        return True
+
+    def _compute_digest(self, token: str) -> bytes:
+        return hmac.digest(token.encode(), self._password, hashlib.sha256)
+
+
 class Auth:
     def __init__(self, settings: Settings, writer: Writer) -> None:
         self.settings = settings
         self.guesses = Guesses()
+        self._waiting = Allowance(WAITING_OF_ALL, WAITING_OF_ONE)
         self.sessions = Sessions(settings.password, writer) if settings.password else None
 
     async def try_password(self, scope: Scope, receive: Receive, guess: str) -> float | None:
@@ -71,8 +174,9 @@ class Auth:
         guess again; the guess was not looked at.
         """
         client = find_client(scope, self.settings)
-        with self.guesses.hold(client) as wait:
-            if wait is None or (wait and not await _stays(receive, wait)):
+        wait = self.guesses.find_wait(client)
+        with self._waiting.reserve(client) as hold:
+            if wait and not (hold(1) and await _stays(receive, wait)):
                 return LONGEST_WAIT
             if self.settings.password is not None and is_same(self.settings.password, guess):
                 self.guesses.add_right(client)

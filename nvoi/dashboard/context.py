@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from starlette.requests import Request
 
+from nvoi.dashboard.database import Reader, Writer
 from nvoi.dashboard.feed import Feed
 from nvoi.dashboard.projects import Keyring
-from nvoi.dashboard.workers import Reader, Writer
-from nvoi.errors import CredentialsError, UsageError
-from nvoi.files import is_open_to_others, read_with_mode
 from nvoi.secret import Secret
-
-#: Characters of a password. At 40 guesses a minute even a poor one of this length holds.
-SHORTEST, LONGEST = 12, 1024
 
 #: Searches at one time: a second each in a log of a million lines.
 MOST_SEARCHES = 2
@@ -41,33 +35,6 @@ class Settings:
     keep: int | None = 200
     keep_days: float | None = None
     rate: float = 200.0
-
-
-def read_password(path: Path) -> Secret:
-    """The password in a file: one line, of 12 characters at least; else a UsageError."""
-    try:
-        content, mode = read_with_mode(path)
-    except CredentialsError as error:
-        raise UsageError(f"--password-file: {error.message}") from error
-    if is_open_to_others(mode):
-        raise UsageError(
-            f"--password-file: {path} is open to others (mode {mode & 0o777:04o})",
-            hint=f"chmod 600 {path}",
-        )
-    try:
-        text = content.decode("utf-8").removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"--password-file: {path} is not UTF-8") from error
-    if not text.isprintable():
-        raise UsageError(
-            f"--password-file: {path} holds more than one line, or what cannot be typed"
-        )
-    if not SHORTEST <= len(text.strip()) <= len(text) <= LONGEST:
-        raise UsageError(
-            f"--password-file: {path} must hold a password of {SHORTEST} to {LONGEST} characters",
-            hint="make one: (umask 077; openssl rand -base64 24 > password)",
-        )
-    return Secret(text)
 
 
 @dataclass(frozen=True)

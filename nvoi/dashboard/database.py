@@ -1,30 +1,42 @@
-"""The SQLite file: made, opened, checked and locked, and its connections lent out."""
+"""The database in use: its connections, and the threads that read from it and write to it.
+
+A write's result is given only once it is committed and synced, so what was acknowledged survives
+a process that is killed, and a machine that loses power.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import fcntl
 import os
+import queue
 import sqlite3
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from sqlite3 import Connection
+from typing import Any, TypeVar
 
-from nvoi.dashboard.schema import APPLICATION_ID, STATEMENTS, VERSION
-from nvoi.errors import InputError, NvoiError, UsageError
+from nvoi.errors import NvoiError
+
+T = TypeVar("T")
 
 #: How long a write waits for another process that writes, in seconds.
 BUSY_SECONDS = 5.0
 
-#: Seconds in which whoever just looks whether the database is served lets go of a lock.
-LOOK_SECONDS = 0.5
+#: The most jobs of a transaction, so that none waits long for those after it.
+MOST_JOBS = 200
+#: Seconds that a job which comes alone waits for another: to commit two costs little more than one.
+COMPANY_SECONDS = 0.001
+#: A query is short, and SQLite lets Python go on meanwhile; more than one thread keeps small
+#: queries from waiting for a long text.
+READERS = 4
 
 # What the write-ahead log is cut back to after a checkpoint, in bytes.
 _LOG_BYTES = 16 << 20
-
-_HINT = "name another file with --db, or mend this one"
 
 _REASONS = {
     sqlite3.SQLITE_BUSY: "another process keeps it locked",
@@ -39,8 +51,8 @@ _REASONS = {
     sqlite3.SQLITE_NOMEM: "memory is short",
 }
 
-# https://www.sqlite.org/rescode.html: the low byte of an extended code is the primary code.
-_PRIMARY = 0xFF
+#: https://www.sqlite.org/rescode.html: the low byte of an extended code is the primary code.
+PRIMARY = 0xFF
 
 
 def read_clock() -> int:
@@ -61,7 +73,7 @@ def describe_fault(error: sqlite3.Error) -> str:
     if code is None:
         return f"{type(error).__name__}: {error}"
     name = error.sqlite_errorname
-    reason = _REASONS.get(code & _PRIMARY)
+    reason = _REASONS.get(code & PRIMARY)
     return f"{reason} ({name})" if reason else f"{error} ({name})"
 
 
@@ -188,7 +200,7 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """Gives a connection with one transaction, which is committed at the end.
 
-        For commands: in the server all is written by its :class:`~nvoi.dashboard.workers.Writer`.
+        For commands: in the server all is written by its :class:`Writer`.
         """
         with (
             contextlib.closing(self.connect()) as sql,
@@ -211,137 +223,126 @@ def _identify(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-# -- opening --------------------------------------------------------------------------------
+# -- threads ---------------------------------------------------------------------------------
+
+_Job = tuple[Callable[[Connection], Any], "Future[Any]"]
+#: A job's result, and what it raised instead.
+_Outcome = tuple[Any, BaseException | None]
 
 
-def open_database(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> Database:
-    """Open the file, made where there is none. A new one is its owner's alone (0600).
+class Reader:
+    """Runs queries beside each other and beside the writer."""
 
-    An InputError says why it cannot be used.
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._pool = ThreadPoolExecutor(READERS, "nvoi-reader")
+
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """What ``query(sql)`` gives, which sees one state of the database throughout."""
+
+        def run() -> T:
+            with self._database.read() as sql:
+                return query(sql)
+
+        return await asyncio.get_running_loop().run_in_executor(self._pool, run)
+
+    def close(self) -> None:
+        """Wait for the queries that run, and take no more."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+class Writer:
+    """Runs jobs, one after another in the order of their submission, on a connection of its own.
+
+    Jobs that wait are written in one transaction, with one sync. Each has a savepoint: one that
+    raises leaves nothing behind and does not touch the others.
     """
-    _ensure_file(path)
-    try:
-        with contextlib.closing(connect(path, busy_seconds=busy_seconds)) as sql:
-            _prepare(sql, path, busy_seconds)
-    except sqlite3.Error as error:
-        raise InputError(
-            f"cannot use the database {path}: {describe_fault(error)}", hint=_HINT
-        ) from error
-    return Database(path, busy_seconds)
 
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection = database.connect()
+        database.watch_files(self._connection)
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="nvoi-writer", daemon=True)
+        self._thread.start()
 
-def _ensure_file(path: Path) -> None:
-    try:
-        # SQLite gives the files that it makes beside it the same mode. A file that is there is
-        # not opened: closing it would drop the locks that SQLite holds in this process.
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        if not path.is_file():
-            raise InputError(f"the database {path} is no file", hint=_HINT) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot make the database {path}: {_name(error)}", hint=_HINT) from error
-    else:
-        os.close(descriptor)
+    def submit(self, job: Callable[[Connection], T]) -> Future[T]:
+        """Have ``job`` run, which neither begins nor ends a transaction; a future of its result.
 
+        That raises what the job raised, or StorageError where the database failed (nothing was
+        kept then).
+        """
+        future: Future[T] = Future()
+        with self._lock:
+            if self._closed:
+                raise StorageError("the database is closed")
+            self._jobs.put((job, future))
+        return future
 
-def _prepare(sql: Connection, path: Path, busy_seconds: float) -> None:
-    # What another process is just making is seen whole, or not at all.
-    with transaction(sql, "BEGIN"):
-        _check_maker(sql, path)
-    # It can be chosen only before there is a first page.
-    sql.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    if ensure_log(sql, busy_seconds) != "wal":
-        raise InputError(
-            f"the database {path} cannot have a write-ahead log where it lies",
-            hint="put it on a local disk",
-        )
-    # Reading would succeed with a file or folder that cannot be written.
-    with transaction(sql):
-        # Another process may have been quicker.
-        if _read_version(sql) == 0:
-            for statement in STATEMENTS:
-                sql.execute(statement)
-            sql.execute(f"PRAGMA user_version = {VERSION}")
+    async def write(self, job: Callable[[Connection], T]) -> T:
+        return await asyncio.wrap_future(self.submit(job))
 
+    def close(self) -> None:
+        """Run what was submitted, then end. May be called again."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._jobs.put(None)
+        self._thread.join()
 
-def ensure_log(sql: Connection, seconds: float) -> str:
-    """The journal's mode, which is to be a write-ahead log; waits for who keeps it locked."""
-    deadline = time.monotonic() + seconds
-    while True:
+    def _run(self) -> None:
         try:
-            return str(sql.execute("PRAGMA journal_mode = WAL").fetchone()[0])
-        except sqlite3.OperationalError as error:
-            # With this alone SQLite does not wait for another process that does the same.
-            is_busy = error.sqlite_errorcode & _PRIMARY == sqlite3.SQLITE_BUSY
-            if not is_busy or time.monotonic() >= deadline:
+            while group := self._take_group():
+                self._write_group(group)
+        finally:
+            self._database.forget_files()
+            self._connection.close()
+
+    def _take_group(self) -> list[_Job]:
+        """All jobs that wait, at least one; none where the writer was closed."""
+        group: list[_Job] = []
+        job = self._jobs.get()
+        while job is not None:
+            group.append(job)
+            if len(group) == MOST_JOBS:
+                return group
+            try:
+                job = self._jobs.get(timeout=COMPANY_SECONDS if len(group) == 1 else 0.0)
+            except queue.Empty:
+                return group
+        # What stands for the end stays there for the next look.
+        self._jobs.put(None)
+        return group
+
+    def _write_group(self, group: list[_Job]) -> None:
+        group = [job for job in group if job[1].set_running_or_notify_cancel()]
+        outcomes: list[_Outcome] = []
+        try:
+            with transaction(self._connection):
+                outcomes += [self._run_job(job) for job, _ in group]
+            self._database.check_files()
+        except Exception as error:  # noqa: BLE001 - the thread has to live, and every job an answer
+            outcomes = [(None, error) for _ in group]
+        for (_, future), (result, fault) in zip(group, outcomes, strict=True):
+            if isinstance(fault, sqlite3.Error):
+                future.set_exception(build_error("write to", fault))
+            elif fault is not None:
+                future.set_exception(fault)
+            else:
+                future.set_result(result)
+
+    def _run_job(self, job: Callable[[Connection], Any]) -> _Outcome:
+        self._connection.execute("SAVEPOINT job")
+        outcome: _Outcome
+        try:
+            outcome = job(self._connection), None
+        except BaseException as error:
+            if not self._connection.in_transaction and isinstance(error, sqlite3.Error):
+                # SQLite rolled all of it back: https://www.sqlite.org/lang_transaction.html
                 raise
-        time.sleep(0.01)
-
-
-def _check_maker(sql: Connection, path: Path) -> None:
-    """Refuse what another program made, before anything is written to it."""
-    version = _read_version(sql)
-    maker = sql.execute("PRAGMA application_id").fetchone()[0]
-    tables = sql.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if maker != APPLICATION_ID and (version or maker or tables):
-        raise InputError(f"{path} is the database of another program", hint=_HINT)
-    if version > VERSION:
-        raise InputError(
-            f"the database {path} was made by a newer nvoi (its schema is {version}, "
-            f"this nvoi knows {VERSION})",
-            hint="upgrade nvoi, or name another file with --db",
-        )
-    if 0 < version < VERSION:
-        raise InputError(
-            f"the database {path} is of an nvoi before the first release (its schema is {version})",
-            hint="move it away, or name another file with --db",
-        )
-
-
-def _read_version(sql: Connection) -> int:
-    return int(sql.execute("PRAGMA user_version").fetchone()[0])
-
-
-@contextmanager
-def lock_database(path: Path, seconds: float = 0.0) -> Iterator[None]:
-    """Inside, no other process may serve the file; a UsageError where one still does by then."""
-    lock = Path(f"{os.path.realpath(path)}.lock")
-    refusal = UsageError(
-        f"another dashboard serves {path} (it holds {lock})",
-        hint="stop it, or name another file with --db",
-    )
-    with hold_lock(lock, refusal, seconds):
-        yield
-
-
-@contextmanager
-def hold_lock(path: Path, refusal: UsageError, seconds: float = 0.0) -> Iterator[None]:
-    """Inside, nobody else holds the file ``path``; ``refusal`` is raised where somebody does."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"cannot lock the database by {path}: {_name(error)}", hint=_HINT
-        ) from error
-    try:
-        deadline = time.monotonic() + seconds
-        while not _try_lock(descriptor):
-            if time.monotonic() >= deadline:
-                raise refusal
-            time.sleep(0.01)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _name(error: OSError | ValueError) -> str:
-    """Why, without the path: the message names it already."""
-    return (isinstance(error, OSError) and error.strerror) or "its name cannot be one"
+            self._connection.execute("ROLLBACK TO job")
+            outcome = None, error
+        self._connection.execute("RELEASE job")
+        return outcome

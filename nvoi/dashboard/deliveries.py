@@ -8,15 +8,14 @@ came twice is joined by ``,`` and so never right.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Annotated, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypedDict
 from urllib.parse import unquote_to_bytes
 
 import msgspec
-from msgspec import Meta, Struct
 
 from nvoi.protocol import (
     APP,
@@ -32,7 +31,12 @@ from nvoi.protocol import (
     REASON,
     RUN_ID,
     SEQUENCE,
-    Level,
+    CompletedBody,
+    FailedBody,
+    LineObject,
+    LogsBody,
+    StartedBody,
+    StatusBody,
 )
 
 Kind = Literal["logs", "status"]
@@ -50,55 +54,8 @@ _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=
 #: What follows a time's second, and how many milliseconds that are.
 _FRACTIONS = {f"{number:03}Z": number for number in range(1000)}
 
-Name = Annotated[str, Meta(min_length=1)]
-Count = Annotated[int, Meta(ge=0, le=LARGEST)]
-
 
 # -- what is sent ---------------------------------------------------------------------------
-
-
-class _Record(Struct, frozen=True, forbid_unknown_fields=True):
-    level: Level
-    message: str
-    logged_at: str
-
-
-class _Logs(Struct, frozen=True, forbid_unknown_fields=True):
-    logs: list[_Record]
-
-
-class _Status(
-    Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    omit_defaults=True,
-    tag_field="status",
-    tag=str.lower,
-):
-    """A body whose ``status`` is its class's name."""
-
-
-class Started(_Status, frozen=True):
-    """What the sender did not know is empty."""
-
-    git_sha: Name = ""
-    git_ref: Name = ""
-    ci_provider: Name = ""
-    ci_run_url: Name = ""
-
-
-class Tunnel(Struct, frozen=True, forbid_unknown_fields=True):
-    service_name: Name
-    hostname: Name
-
-
-class Completed(_Status, frozen=True):
-    tunnels: tuple[Tunnel, ...]
-    duration_seconds: Count
-
-
-class Failed(_Status, frozen=True):
-    error: Name
 
 
 class Line(NamedTuple):
@@ -111,13 +68,21 @@ class LogBatch(NamedTuple):
     lines: tuple[Line, ...]
 
 
-Body = LogBatch | Started | Completed | Failed
+Body = LogBatch | StatusBody
+
+
+class _AnyStatus(TypedDict):
+    status: Literal["started", "completed", "failed"]
+
 
 _HALF_PAIR = re.compile(rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])")
-_LOGS = msgspec.json.Decoder(_Logs)
-_STATUS: msgspec.json.Decoder[Started | Completed | Failed] = msgspec.json.Decoder(
-    Started | Completed | Failed
-)
+_LOGS = msgspec.json.Decoder(LogsBody)
+_ANY_STATUS = msgspec.json.Decoder(_AnyStatus)
+_STATUSES: dict[str, msgspec.json.Decoder[StatusBody]] = {
+    "started": msgspec.json.Decoder(StartedBody),
+    "completed": msgspec.json.Decoder(CompletedBody),
+    "failed": msgspec.json.Decoder(FailedBody),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +139,11 @@ class ProtocolViolation(Exception):  # noqa: N818 - it is no error of ours
 # -- headers --------------------------------------------------------------------------------
 
 #: The bodies that alone have a header beside them, and how they are called.
-_PLACES: tuple[tuple[tuple[type, ...], str, tuple[str, ...]], ...] = (
-    ((LogBatch,), "logs", (SEQUENCE,)),
-    ((Completed, Failed), "a terminal status", (LOG_COUNT, LOG_DROPPED)),
-    ((Started,), "started", (COMMIT_TITLE, COMMIT_AUTHOR, DIRTY)),
-    ((Failed,), "failed", (REASON,)),
+_PLACES = (
+    (("logs",), "logs", (SEQUENCE,)),
+    (("completed", "failed"), "a terminal status", (LOG_COUNT, LOG_DROPPED)),
+    (("started",), "started", (COMMIT_TITLE, COMMIT_AUTHOR, DIRTY)),
+    (("failed",), "failed", (REASON,)),
 )
 
 
@@ -188,9 +153,10 @@ def parse_about(headers: Mapping[str, str], deploy_id: str, body: Body) -> About
     named = headers.get(DEPLOY_ID.lower())
     if named is not None and named.encode("latin-1") != deploy_id.encode().strip(b" \t"):
         raise ProtocolViolation(DEPLOY_ID, "it is not the deploy id in the path")
-    for bodies, place, names in _PLACES:
+    kind = "logs" if isinstance(body, LogBatch) else body["status"]
+    for kinds, place, names in _PLACES:
         for name in names:
-            if name.lower() in headers and not isinstance(body, bodies):
+            if name.lower() in headers and kind not in kinds:
                 raise ProtocolViolation(name, f"it belongs on {place} only")
     run = _find_header(headers, RUN_ID, _UUID, "a UUID is needed")
     count, dropped = _find_number(headers, LOG_COUNT), _find_number(headers, LOG_DROPPED)
@@ -260,7 +226,7 @@ def parse_body(kind: Kind, body: bytes, headers: Mapping[str, str]) -> Body:
     if headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise ProtocolViolation("Content-Encoding", "the body must not be encoded")
     try:
-        document = _STATUS.decode(body) if kind == "status" else _LOGS.decode(body)
+        return _parse_logs(body) if kind == "logs" else _parse_status(body)
     except msgspec.ValidationError as error:
         raise _explain(str(error)) from None
     except msgspec.DecodeError as error:
@@ -271,19 +237,50 @@ def parse_body(kind: Kind, body: bytes, headers: Mapping[str, str]) -> Body:
         raise ProtocolViolation("", "the body is not UTF-8") from None
     except RecursionError:
         raise ProtocolViolation("", "the body is nested too deeply") from None
-    if _count_strings(body) != _count_needed(document):
-        # msgspec overlooks that, and keeps the last value alone.
-        raise ProtocolViolation("", "a key is there twice")
-    if isinstance(document, _Logs):
-        return LogBatch(tuple(_read_line(*each) for each in enumerate(document.logs)))
+
+
+def _parse_logs(body: bytes) -> LogBatch:
+    document = _LOGS.decode(body)
+    # That of a record takes no time, as each has the same keys.
+    _check_keys(body, document, 1 + 2 * len(LineObject.__annotations__) * len(document["logs"]))
+    return LogBatch(tuple(_read_line(*each) for each in enumerate(document["logs"])))
+
+
+def _parse_status(body: bytes) -> StatusBody:
+    document = _STATUSES[_ANY_STATUS.decode(body)["status"]].decode(body)
+    _check_keys(body, document, _count_strings(msgspec.json.encode(document)))
+    for place, value in _walk(document):
+        if value == "":
+            raise ProtocolViolation(place[1:], "it is empty")
+        if isinstance(value, int) and not 0 <= value <= LARGEST:
+            raise ProtocolViolation(place[1:], f"a number from 0 to {LARGEST} is needed")
     return document
 
 
-def _count_needed(document: _Logs | Started | Completed | Failed) -> int:
-    """How many strings say just that; of a batch in no time, as each record has the same."""
-    if isinstance(document, _Logs):
-        return 1 + 2 * len(_Record.__struct_fields__) * len(document.logs)
-    return _count_strings(msgspec.json.encode(document))
+def _check_keys(body: bytes, document: LogsBody | StatusBody, strings: int) -> None:
+    """Refuse a key that is there twice, or that the protocol has not; msgspec overlooks both.
+
+    ``strings`` is how many strings ``document`` has, which is what was read of ``body``.
+    """
+    if _count_strings(body) == strings:
+        return
+    known = {place for place, _ in _walk(document)}
+    for place, _ in _walk(msgspec.json.decode(body)):
+        if place not in known:
+            raise ProtocolViolation(place[1:], "the protocol has no such key")
+    raise ProtocolViolation("", "a key is there twice")
+
+
+def _walk(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """All values of a document, each with its place, as ``.tunnels[0].hostname``."""
+    yield place, value
+    if isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from _walk(each, f"{place}[{index}]")
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            name = ascii(key)[1:-1][:80]
+            yield from _walk(each, f"{place}.{name}")
 
 
 def _count_strings(body: bytes) -> int:
@@ -292,13 +289,13 @@ def _count_strings(body: bytes) -> int:
     return (bare.count(b'"') - bare.count(rb"\"")) // 2
 
 
-def _read_line(index: int, record: _Record) -> Line:
-    moment = parse_time(record.logged_at)
+def _read_line(index: int, record: LineObject) -> Line:
+    moment = parse_time(record["logged_at"])
     if moment is None:
         raise ProtocolViolation(
             f"logs[{index}].logged_at", "a UTC time as 2024-01-15T10:30:00.123Z is needed"
         )
-    return Line(record.level, record.message, moment)
+    return Line(record["level"], record["message"], moment)
 
 
 def parse_time(text: str) -> int | None:
@@ -317,24 +314,20 @@ def _parse_second(text: str) -> int | None:
         return None
 
 
-#: What msgspec says of a key, and what it does not say of a value.
-_KEYS = (
-    (re.compile("Object missing required field `(.*)`"), "it is missing"),
-    (re.compile("Object contains unknown field `(.*)`", re.DOTALL), "the protocol has no such key"),
-)
-_VALUES = {
-    "Invalid enum value": f"one of {', '.join(LEVELS)} is allowed",
-    "Invalid value": "one of started, completed, failed is needed",
+#: What is needed where msgspec refuses a word, by the last key of its place.
+_WORDS = {
+    "level": f"one of {', '.join(LEVELS)} is allowed",
+    "status": "one of started, completed, failed is needed",
 }
+_MISSING = re.compile("Object missing required field `(.*)`")
 
 
 def _explain(text: str) -> ProtocolViolation:
     """What msgspec refused, by where it is: its text ends in `` - at `$.logs[1].level```."""
     message, found, place = text.rpartition(" - at `$")
     message, place = (message, place.strip(".`")) if found else (text, "")
-    for pattern, words in _KEYS:
-        if match := pattern.fullmatch(message):
-            name = ascii(match[1])[1:-1][:80]
-            return ProtocolViolation(f"{place}.{name}" if place else name, words)
-    words = next((words for part, words in _VALUES.items() if part in message), message)
-    return ProtocolViolation(place, words)
+    if match := _MISSING.fullmatch(message):
+        return ProtocolViolation(f"{place}.{match[1]}" if place else match[1], "it is missing")
+    if message.startswith("Invalid enum value"):
+        message = _WORDS[place.rpartition(".")[2]]
+    return ProtocolViolation(place, message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from unicodedata import category
 from urllib.parse import urlsplit
 
 from nvoi.network import is_loopback
@@ -25,8 +26,8 @@ _ANSI = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-OQ-WYZ\\^_`-~]"
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-#: Unicode's Bidi_Control characters (UAX 9): they would turn the text around them.
-_BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+#: What is not seen itself joins letters and pictures: zero width (non-)joiner.
+_JOINERS = "\u200c\u200d"
 _SHA = re.compile(r"[0-9a-f]{12,64}\Z", re.IGNORECASE)
 
 #: RFC 3986, 3.2.2: a name, which may be an internationalised one, or an IPv6 address.
@@ -48,14 +49,16 @@ def clean_text(text: str) -> str:
 
 
 def clean_name(text: str) -> str:
-    """``text`` where a name is shown: on one line, the end of a very long one left out."""
+    """``text`` where a name is shown: on one line, the end of a very long one left out.
+
+    What nobody sees is left out too: it may turn the text around it, or hide a link.
+    """
     name = " ".join(clean_text(text).split())
+    if not name.isprintable():
+        # Cf: UAX 44, "Format".
+        seen = (one for one in name if one in _JOINERS or category(one) != "Cf")
+        name = "".join(seen).strip(f" {_JOINERS}")
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
-
-
-def clean_title(text: str) -> str:
-    """``text`` for a window's title, which nothing isolates: a name, read in one direction."""
-    return _BIDI.sub("", clean_name(text))
 
 
 def is_web_url(url: str | None) -> bool:

@@ -8,7 +8,6 @@ copy of the database alone, such as a backup, gives nobody the means to send.
 
 from __future__ import annotations
 
-import contextlib
 import re
 import secrets
 from collections.abc import Iterator
@@ -245,9 +244,12 @@ def open_keyring(database: Database) -> Keyring:
     with database.read() as sql:
         sealed = sql.execute("SELECT project_id, sealed FROM keys LIMIT 1").fetchone()
     if sealed is None and not path.exists():
-        # Another process may be quicker; its file is as good.
-        with contextlib.suppress(CredentialsError):
+        try:
             write_private(path, f"{secrets.token_hex(_KEY_BYTES)}\n".encode(), replace=False)
+        except CredentialsError:
+            # Another process may have been quicker; its file is as good.
+            if not path.exists():
+                raise
     keyring = Keyring(path, _read_key(path))
     if sealed:
         keyring.unseal(*sealed)

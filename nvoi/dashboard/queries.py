@@ -16,9 +16,8 @@ from typing import Any, Literal
 from starlette.exceptions import HTTPException
 
 from nvoi.dashboard.database import read_clock
-from nvoi.dashboard.deliveries import Tunnel
 from nvoi.dashboard.projects import Project, find_project
-from nvoi.protocol import CANCELLED
+from nvoi.protocol import CANCELLED, TunnelObject
 
 #: What an attempt is shown as; ``cancelled`` is one that a signal ended, ``lost`` one that went
 #: silent without an end.
@@ -89,7 +88,7 @@ class Attempt:
     ci_provider: str | None
     ci_run_url: str | None
     error: str | None
-    tunnels: tuple[Tunnel, ...]
+    tunnels: tuple[TunnelObject, ...]
     lines: int
     late: int
     log_count: int | None
@@ -180,7 +179,10 @@ def _read(sql: Connection, where: str, values: dict[str, Any]) -> tuple[Attempt,
 
 def _build(row: dict[str, Any], now: int) -> Attempt:
     superseded, overtaken = bool(row.pop("superseded")), bool(row.pop("overtaken"))
-    tunnels = tuple(Tunnel(*each) for each in json.loads(row.pop("tunnels")))
+    tunnels = tuple(
+        TunnelObject(service_name=name, hostname=hostname)
+        for name, hostname in json.loads(row.pop("tunnels"))
+    )
     logged = (row.pop("first_logged_at"), row.pop("last_logged_at"))
     status = _judge(
         row.pop("outcome"),

@@ -13,9 +13,7 @@ import asyncio
 import hashlib
 import re
 import time
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from sqlite3 import Connection
 
@@ -34,6 +32,7 @@ from nvoi.dashboard.deliveries import (
     parse_about,
     parse_body,
 )
+from nvoi.dashboard.limits import Allowance, RateLimit
 from nvoi.dashboard.projects import DEFAULT_PROJECT, Project
 from nvoi.dashboard.requests import build_refusal, find_client, read_body
 from nvoi.dashboard.store import Receipt, store_delivery
@@ -65,10 +64,6 @@ FORGERY_RATE, FORGERY_BURST = 1.0, 20.0
 
 #: Why a request with the plain signature alone is refused. Only the key's owner is told.
 UNSIGNED = "this project's requests have webhook headers; one without them may be a replay"
-
-#: Buckets that are kept. The one that was used longest ago makes room: a bucket that is not
-#: used fills up, so forgetting one gives away no more than a burst.
-MOST_BUCKETS = 10_000
 
 _WEBHOOK_HEADERS = (WEBHOOK_ID, WEBHOOK_TIMESTAMP, WEBHOOK_SIGNATURE)
 #: Printable ASCII without a dot, which separates what is signed; longer ids have no use.
@@ -184,66 +179,6 @@ def join_headers(items: list[tuple[str, str]]) -> dict[str, str]:
     for name, value in items:
         joined[name] = f"{joined[name]},{value}" if name in joined else value
     return joined
-
-
-# -- limits ----------------------------------------------------------------------------------
-
-
-class RateLimit:
-    """A token bucket for each key: so many a second for long, and a burst at once.
-
-    ``rate`` is tokens a second, ``burst`` what a full bucket holds, ``clock`` monotonic seconds.
-    """
-
-    def __init__(
-        self, rate: float, burst: float, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._rate = rate
-        self._burst = burst
-        self._clock = clock
-        self._buckets: dict[Hashable, tuple[float, float]] = {}
-
-    def take(self, key: Hashable) -> float:
-        """Take a token of ``key``'s bucket: 0, or the seconds until there will be one."""
-        now = self._clock()
-        tokens, seen = self._buckets.pop(key, (self._burst, now))
-        tokens = min(self._burst, tokens + (now - seen) * self._rate)
-        taken = tokens >= 1
-        # A dict keeps its order: the first is the one that was used longest ago.
-        self._buckets[key] = (tokens - 1 if taken else tokens, now)
-        if len(self._buckets) > MOST_BUCKETS:
-            del self._buckets[next(iter(self._buckets))]
-        return 0.0 if taken else (1 - tokens) / self._rate
-
-
-class Allowance:
-    """What may be held at one time: ``total`` by all together, and ``share`` by one."""
-
-    def __init__(self, total: int, share: int) -> None:
-        self._total = total
-        self._share = share
-        self._held: Counter[Hashable] = Counter()
-
-    @contextmanager
-    def reserve(self, key: Hashable) -> Iterator[Callable[[int], bool]]:
-        """Gives what notes that ``key`` holds so much more, and whether that is allowed.
-
-        At the end it holds none of it any more.
-        """
-        amount = 0
-
-        def hold(more: int) -> bool:
-            nonlocal amount
-            amount += more
-            self._held[key] += more
-            return self._held[key] <= self._share and self._held.total() <= self._total
-
-        try:
-            yield hold
-        finally:
-            self._held[key] -= amount
-            if self._held[key] <= 0:
-                del self._held[key]
 
 
 # -- signatures -----------------------------------------------------------------------------

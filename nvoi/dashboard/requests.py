@@ -22,8 +22,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
 from nvoi.dashboard.context import Settings
 from nvoi.errors import UsageError
@@ -36,9 +35,6 @@ _NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 # RFC 9110, 7.2: Host = uri-host [ ":" port ]. An IPv6 address stands in brackets (RFC 3986).
 _HOST = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:/?#@\s]+))(?::\d{0,5})?")
-
-#: RFC 9110, 14.1.2: the first and the last byte, or how many at the end.
-_RANGE = re.compile(rb"bytes=([0-9]{0,15})-([0-9]{0,15})", re.IGNORECASE)
 
 #: The bits of an IPv6 address that name one customer's network; the rest is theirs to choose.
 _NETWORK_BITS = 64
@@ -65,42 +61,6 @@ class _Segment(Convertor[str | None]):
 
 
 register_url_convertor("segment", _Segment())
-
-
-class RequestMiddleware:
-    """Has all that follows see a request's path as it was sent, and one request alone.
-
-    One that two readers may read as two is refused: a proxy may have read a body by the one of
-    its two lengths that this server does not (RFC 9112, 6.1). A range in another unit, one of
-    several, and one that is none are ignored (RFC 9110, 14.2).
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # ASGI 3, "HTTP connection scope": raw_path is optional, path is there always.
-        raw: bytes | None = scope.get("raw_path")
-        if raw is not None:
-            scope["path"] = raw.partition(b"?")[0].decode("latin-1")
-        names = {name for name, _ in scope["headers"]}
-        if {b"content-length", b"transfer-encoding"} <= names:
-            text = "a body with both Content-Length and Transfer-Encoding is refused"
-            refusal = JSONResponse({"error": text}, 400, {"Connection": "close"})
-            await refusal(scope, receive, send)
-            return
-        if b"range" in names:
-            headers = scope["headers"]
-            scope["headers"] = [one for one in headers if one[0] != b"range" or _is_range(one[1])]
-        await self._app(scope, receive, send)
-
-
-def _is_range(value: bytes) -> bool:
-    match = _RANGE.fullmatch(value)
-    if match is None or not any(match.groups()):
-        return False
-    first, last = match.groups()
-    return not (first and last) or int(first) <= int(last)
 
 
 # -- queries and ids ------------------------------------------------------------------------

@@ -16,10 +16,9 @@ from collections.abc import Callable
 from functools import partial
 from sqlite3 import Connection
 
-from nvoi.dashboard.database import StorageError, read_clock
+from nvoi.dashboard.database import StorageError, Writer, read_clock
 from nvoi.dashboard.projects import find_option, store_option
 from nvoi.dashboard.queries import LOST_AFTER
-from nvoi.dashboard.workers import Writer
 
 #: The most rows and pages that one job deletes and gives back.
 MOST_ROWS = 2000

@@ -1,15 +1,40 @@
-"""The tables of the database, and their version. Pure.
+"""The database's file: its tables, and how it is made, checked and locked.
 
-``PRAGMA user_version`` has the version. A release that changes them gives them the next one, and
-has ``_prepare`` (database.py) bring a database of the version before to it, with all it stores.
+``PRAGMA user_version`` has the tables' version. A release that changes them gives them the next
+one, and has :func:`_ensure_tables` bring a database of the version before to it, with all that
+it stores.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from sqlite3 import Connection
+
+from nvoi.dashboard.database import (
+    BUSY_SECONDS,
+    PRIMARY,
+    Database,
+    connect,
+    describe_fault,
+    transaction,
+)
+from nvoi.errors import InputError, UsageError
+
+_HINT = "name another file with --db, or mend this one"
+
+#: Seconds in which whoever just looks whether the database is served lets go of its lock.
+LOOK_SECONDS = 0.5
+
 #: Marks the file as a dashboard's: "nvoi" in ASCII.
 APPLICATION_ID = 0x6E766F69
 
-#: 1 to 4 were those of checkouts before the first release.
 VERSION = 5
 
 STATEMENTS = (
@@ -127,3 +152,150 @@ STATEMENTS = (
     ) WITHOUT ROWID
     """,
 )
+
+
+# -- opening --------------------------------------------------------------------------------
+
+
+def open_database(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> Database:
+    """Open the file, made where there is none. A new one is its owner's alone (0600).
+
+    An InputError says why it cannot be used.
+    """
+    try:
+        # SQLite gives the files that it makes beside it the same mode. A file that is there is
+        # not opened: closing it would drop the locks that SQLite holds in this process.
+        with contextlib.suppress(FileExistsError):
+            path.touch(0o600, exist_ok=False)
+        # SQLite would wait for the other side of a pipe.
+        if not path.is_file():
+            raise InputError(f"the database {path} is no file", hint=_HINT)
+        with contextlib.closing(connect(path, busy_seconds=busy_seconds)) as sql:
+            _ensure_tables(sql, path)
+            _ensure_log(sql, path, busy_seconds)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot make the database {path}: {_name(error)}", hint=_HINT) from error
+    except sqlite3.Error as error:
+        raise InputError(
+            f"cannot use the database {path}: {describe_fault(error)}", hint=_HINT
+        ) from error
+    return Database(path, busy_seconds)
+
+
+def _ensure_tables(sql: Connection, path: Path) -> None:
+    """Make the tables in an empty file, all or none; refuse what is no database of ours."""
+    if not _read(sql, "PRAGMA page_count"):
+        # It can be chosen only before there is a first page.
+        sql.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    with transaction(sql):
+        maker, version = _read(sql, "PRAGMA application_id"), _read(sql, "PRAGMA user_version")
+        # Where it is damaged, that is told now.
+        tables = _read(sql, "SELECT count(*) FROM sqlite_master")
+        if not (maker or version or tables):
+            for statement in STATEMENTS:
+                sql.execute(statement)
+        elif maker != APPLICATION_ID:
+            raise InputError(f"{path} is the database of another program", hint=_HINT)
+        elif version != VERSION:
+            raise InputError(
+                f"the database {path} is of another nvoi (its schema is {version}, this nvoi has"
+                f" {VERSION})",
+                hint="use that nvoi, or name another file with --db",
+            )
+        # Where it cannot be written, that is told now too.
+        sql.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _ensure_log(sql: Connection, path: Path, seconds: float) -> None:
+    """Have a write-ahead log, with which readers and the writer do not wait for each other."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            mode = sql.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+            break
+        except sqlite3.OperationalError as error:
+            # With this alone SQLite does not wait for another process that writes.
+            is_busy = error.sqlite_errorcode & PRIMARY == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() >= deadline:
+                raise
+        time.sleep(0.01)
+    if mode != "wal":
+        raise InputError(
+            f"the database {path} cannot have a write-ahead log where it lies",
+            hint="put it on a local disk",
+        )
+
+
+def _read(sql: Connection, query: str) -> int:
+    return int(sql.execute(query).fetchone()[0])
+
+
+# -- the lock -------------------------------------------------------------------------------
+
+
+@contextmanager
+def lock_database(path: Path) -> Iterator[Callable[[str], object]]:
+    """Inside, no other process may serve the file; a UsageError where one does.
+
+    Gives what notes for :func:`find_server` at which URL it is served.
+    """
+    lock = _name_lock(path)
+    with hold_lock(lock, seconds=LOOK_SECONDS) as descriptor:
+        if descriptor is None:
+            url = _read_url(lock)
+            where = f"at {url}" if url else f"(it holds {lock})"
+            raise UsageError(
+                f"another dashboard serves {path} {where}",
+                hint="stop it, or name another file with --db",
+            )
+        # It has the URL of the last one.
+        os.ftruncate(descriptor, 0)
+        yield lambda url: os.pwrite(descriptor, url.encode(), 0)
+
+
+def find_server(path: Path) -> str | None:
+    """The URL at which the file is served, blank while that begins; None where it is not."""
+    lock = _name_lock(path)
+    # Shared, as another who looks is no server.
+    with hold_lock(lock, fcntl.LOCK_SH) as descriptor:
+        return _read_url(lock) if descriptor is None else None
+
+
+def _read_url(lock: Path) -> str:
+    with contextlib.suppress(OSError, ValueError):
+        return lock.read_text("utf-8")
+    return ""
+
+
+def _name_lock(path: Path) -> Path:
+    return Path(f"{os.path.realpath(path)}.lock")
+
+
+@contextmanager
+def hold_lock(
+    path: Path, how: int = fcntl.LOCK_EX, *, seconds: float = 0.0
+) -> Iterator[int | None]:
+    """Hold the lock file ``path``; gives its descriptor, None where others hold it by then."""
+    with contextlib.ExitStack() as stack:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            stack.callback(os.close, descriptor)
+            deadline = time.monotonic() + seconds
+            while not (is_held := _try_lock(descriptor, how)) and time.monotonic() < deadline:
+                time.sleep(0.01)
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot hold the lock {path}: {_name(error)}", hint=_HINT) from error
+        yield descriptor if is_held else None
+
+
+def _try_lock(descriptor: int, how: int) -> bool:
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _name(error: OSError | ValueError) -> str:
+    """Why, without the path: the message names it already."""
+    return (isinstance(error, OSError) and error.strerror) or "its name cannot be one"

@@ -18,12 +18,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from nvoi.dashboard.app import Complaints, build_app
 from nvoi.dashboard.context import Dashboard, Settings
-from nvoi.dashboard.database import Database
+from nvoi.dashboard.database import Database, Reader, Writer
 from nvoi.dashboard.feed import Feed
 from nvoi.dashboard.projects import Keyring
 from nvoi.dashboard.requests import is_this_machine
 from nvoi.dashboard.retention import Retention
-from nvoi.dashboard.workers import Reader, Writer
 from nvoi.errors import UsageError
 from nvoi.signals import list_wanted
 

@@ -19,17 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from sqlite3 import Connection
 
-import msgspec
-
-from nvoi.dashboard.deliveries import (
-    About,
-    Completed,
-    Delivery,
-    Failed,
-    Line,
-    LogBatch,
-    Started,
-)
+from nvoi.dashboard.deliveries import About, Delivery, Line, LogBatch
+from nvoi.protocol import STARTED_KEYS, CompletedBody, FailedBody, StartedBody
 
 #: Bytes of SHA-256 by which a body or a webhook-id is known again.
 DIGEST_BYTES = 16
@@ -72,7 +63,7 @@ def store_delivery(sql: Connection, delivery: Delivery) -> Receipt:
     body = delivery.body
     if isinstance(body, LogBatch):
         receipt = _store_lines(sql, delivery, body.lines)
-    elif isinstance(body, Started):
+    elif body["status"] == "started":
         receipt = Receipt(_store_start(sql, delivery, body))
     else:
         receipt = Receipt(_store_end(sql, delivery, body))
@@ -104,7 +95,7 @@ def _find_known(sql: Connection, delivery: Delivery) -> int | None:
     if had_webhook or isinstance(delivery.body, LogBatch):
         return int(attempt_id)
     own = _find_attempt(sql, delivery)
-    may_repeat = delivery.about.run_id is not None or not isinstance(delivery.body, Started)
+    may_repeat = delivery.about.run_id is not None or delivery.body["status"] != "started"
     return int(attempt_id) if may_repeat and own and own.id == attempt_id else None
 
 
@@ -167,7 +158,7 @@ def _name_values(delivery: Delivery) -> dict[str, object]:
 # -- states ---------------------------------------------------------------------------------
 
 
-def _store_start(sql: Connection, delivery: Delivery, body: Started) -> int:
+def _store_start(sql: Connection, delivery: Delivery, body: StartedBody) -> int:
     tail = _find_attempt(sql, delivery) or _add_attempt(sql, delivery)
     if delivery.about.run_id is None:
         had_start, outcome, run_id = sql.execute(
@@ -176,27 +167,27 @@ def _store_start(sql: Connection, delivery: Delivery, body: Started) -> int:
         is_newest = _find(sql, delivery, _NEWEST) == tail
         if run_id or not is_newest or (had_start and (outcome or tail.lines)):
             tail = _add_attempt(sql, delivery)
+    unknown: dict[str, object] = dict.fromkeys(STARTED_KEYS)
     sql.execute(
         "UPDATE attempts SET has_started = 1, last_seen_at = max(last_seen_at, :received_at),"
-        " git_sha = coalesce(nullif(:git_sha, ''), git_sha),"
-        " git_ref = coalesce(nullif(:git_ref, ''), git_ref),"
-        " ci_provider = coalesce(nullif(:ci_provider, ''), ci_provider),"
-        " ci_run_url = coalesce(nullif(:ci_run_url, ''), ci_run_url) WHERE id = :id",
-        {**msgspec.structs.asdict(body), "received_at": delivery.received_at, "id": tail.id},
+        " git_sha = coalesce(:git_sha, git_sha), git_ref = coalesce(:git_ref, git_ref),"
+        " ci_provider = coalesce(:ci_provider, ci_provider),"
+        " ci_run_url = coalesce(:ci_run_url, ci_run_url) WHERE id = :id",
+        {**unknown, **body, "received_at": delivery.received_at, "id": tail.id},
     )
     _store_about(sql, tail, delivery)
     return tail.id
 
 
-def _store_end(sql: Connection, delivery: Delivery, body: Completed | Failed) -> int:
+def _store_end(sql: Connection, delivery: Delivery, body: CompletedBody | FailedBody) -> int:
     tail = _find_ended(sql, delivery)
     if tail is None:
         return _note_end(sql, delivery, body)
     has_ended = "SELECT outcome IS NOT NULL FROM attempts WHERE id = ?"
     if sql.execute(has_ended, (tail.id,)).fetchone()[0]:
         return tail.id
-    completed = body if isinstance(body, Completed) else None
-    tunnels = [msgspec.structs.astuple(each) for each in completed.tunnels] if completed else []
+    completed = body if body["status"] == "completed" else None
+    tunnels = completed["tunnels"] if completed else ()
     sql.execute(
         "UPDATE attempts SET outcome = :outcome, ended_at = :received_at,"
         " last_seen_at = max(last_seen_at, :received_at), duration_seconds = :duration_seconds,"
@@ -204,10 +195,10 @@ def _store_end(sql: Connection, delivery: Delivery, body: Completed | Failed) ->
         " last_sequence = :last_sequence WHERE id = :id",
         {
             **_name_values(delivery),
-            "outcome": "completed" if completed else "failed",
-            "duration_seconds": completed.duration_seconds if completed else None,
-            "tunnels": json.dumps(tunnels),
-            "error": body.error if isinstance(body, Failed) else None,
+            "outcome": body["status"],
+            "duration_seconds": completed["duration_seconds"] if completed else None,
+            "tunnels": json.dumps([(each["service_name"], each["hostname"]) for each in tunnels]),
+            "error": body["error"] if body["status"] == "failed" else None,
             "last_sequence": _note_missing(sql, tail, delivery.about.count),
             "id": tail.id,
         },
@@ -258,10 +249,10 @@ def _fits(tail: Tail, missing: int, about: About) -> bool:
     return tail.last_sequence <= count and tail.last_sequence - missing >= least
 
 
-def _note_end(sql: Connection, delivery: Delivery, body: Completed | Failed) -> int:
+def _note_end(sql: Connection, delivery: Delivery, body: CompletedBody | FailedBody) -> int:
     """Keep the end of a run that is not known as a line of the newest; that one goes on."""
     tail = _find(sql, delivery, _NEWEST) or _add_attempt(sql, delivery)
-    how = f"failed: {body.error}" if isinstance(body, Failed) else "completed"
+    how = f"failed: {body['error']}" if body["status"] == "failed" else "completed"
     text = f"An end came that belongs to none of this deploy's runs, so it ended none: {how}"
     placed = [(tail.last_place, None, Line("warning", text, delivery.received_at))]
     _insert(sql, tail, placed)

@@ -66,7 +66,11 @@ class DeployView:
         if title := formats.clean_name(run.commit_title or ""):
             return title
         sha = formats.shorten_sha(run.git_sha) if run.git_sha else ""
-        return formats.clean_name(f"{run.git_ref or ''} {sha}") or formats.clean_name(run.deploy_id)
+        return formats.clean_name(f"{run.git_ref or ''} {sha}") or self.deploy_id
+
+    @property
+    def deploy_id(self) -> str:
+        return formats.clean_name(self.attempt.deploy_id) or "unnamed"
 
     @property
     def command(self) -> str | None:
@@ -90,8 +94,7 @@ class DeployView:
     @property
     def title(self) -> str:
         """The window's title: what a tab in the background tells."""
-        what = formats.clean_title(self.what)
-        return f"{self.sign} {what} {self.attempt.status} · {self.project_name}"
+        return f"{self.sign} {self.what} {self.attempt.status} · {self.project_name}"
 
     @property
     def label(self) -> str:
@@ -110,9 +113,8 @@ class DeployView:
 
     @property
     def short_id(self) -> str:
-        deploy_id = formats.clean_name(self.attempt.deploy_id)
-        most = _SHORT_UUID if _UUID.fullmatch(deploy_id) else _SHORT_ID
-        return deploy_id if len(deploy_id) <= most else f"{deploy_id[:most]}…"
+        most = _SHORT_UUID if _UUID.fullmatch(self.deploy_id) else _SHORT_ID
+        return self.deploy_id if len(self.deploy_id) <= most else f"{self.deploy_id[:most]}…"
 
     @property
     def url(self) -> str:
@@ -218,7 +220,7 @@ class ProjectView:
 
 def name_project(name: str, app: str | None = None) -> str:
     """A project's name for people; the one that needs no name has that of its only ``app``."""
-    return name if name != DEFAULT_PROJECT else formats.clean_title(app or "") or "deploys"
+    return name if name != DEFAULT_PROJECT else formats.clean_name(app or "") or "deploys"
 
 
 def build_project_url(name: str) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
+from nvoi.dashboard.schema import open_database
 from nvoi.signals import ENDING
 from tests.integration.dashboard.serving import Serving
 from tests.integration.forkserver import ForkedProcess
@@ -52,7 +53,7 @@ def test_it_says_where_it_is_and_what_to_configure_and_serves_its_data_alone(
     assert KEY not in serving.output
     assert serving.get_json("/healthz") == {"status": "ok"}
     assert serving.get("/healthz", Host="any.example").status == 200
-    assert f"another dashboard serves {serving.database}" in refuse(serving)
+    assert f"another dashboard serves {serving.database} at {serving.url} (" in refuse(serving)
     assert serving.get("/healthz").status == 200
 
 
@@ -175,10 +176,22 @@ def test_an_address_that_is_not_this_machines_is_refused(stopped: Serving, host:
     assert "--host" in refuse(stopped, "--trust-proxy", "--host", host)
 
 
-def test_without_a_key_and_without_projects_it_says_what_to_do(stopped: Serving) -> None:
+def test_without_a_key_and_without_projects_it_says_what_to_do_and_makes_nothing(
+    stopped: Serving,
+) -> None:
     told = refuse(stopped, DEPLOY_KEY="")
     assert "there is no deploy key" in told
     assert "nvoi dashboard project add" in told
+    assert [*stopped.database.parent.glob(f"{stopped.database.stem}*")] == []
+    # As is a database without projects.
+    open_database(stopped.database).close()
+    assert refuse(stopped, DEPLOY_KEY="") == told
+
+
+def test_a_folder_that_is_missing_is_named(stopped: Serving, tmp_path: Path) -> None:
+    path = tmp_path / "missing" / "dashboard.sqlite3"
+    told = refuse(stopped, "--db", str(path))
+    assert f"cannot use the folder {path.parent}: No such file or directory" in told
 
 
 def test_a_key_that_is_none_is_refused(stopped: Serving) -> None:

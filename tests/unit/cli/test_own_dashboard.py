@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import fcntl
 import secrets
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,12 @@ from nvoi.cli.onboard import Draft, find_own_dashboard
 from nvoi.cli.own_dashboard import OwnDashboard
 from nvoi.cli.projects import open_store, prepare_database, remember_url
 from nvoi.config.sealing import DeployKey
-from nvoi.dashboard.database import lock_database
 from nvoi.dashboard.projects import add_project, list_projects, remove_project
+from nvoi.dashboard.schema import hold_lock, lock_database
 from nvoi.errors import UsageError
 from nvoi.secret import Secret
 from nvoi.signals import Signals
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, wait_until
 
 #: None comes.
 SIGNALS = Signals(second_ends=True)
@@ -57,10 +59,8 @@ def test_another_apps_project_of_the_same_name_is_left_alone(environ: dict[str, 
 @pytest.fixture
 def served(environ: dict[str, str]) -> Iterator[OwnDashboard]:
     """Where a dashboard runs already, at port 1."""
-    path = prepare_database(None, environ)
-    with open_store(path) as (database, _):
-        remember_url(database, "http://127.0.0.1:1")
-    with lock_database(path):
+    with lock_database(prepare_database(None, environ)) as note_url:
+        note_url("http://127.0.0.1:1")
         yield build_own(environ)
 
 
@@ -115,15 +115,47 @@ def test_a_name_that_no_project_can_have_is_told(environ: dict[str, str]) -> Non
     assert list_names(environ) == []
 
 
-def test_those_who_add_an_app_to_one_that_runs_wait_for_each_other(
+def test_one_that_is_just_starting_is_waited_for(environ: dict[str, str]) -> None:
+    path = prepare_database(None, environ)
+    with open_store(path) as (database, _):
+        # Where the last one was.
+        remember_url(database, "http://127.0.0.1:1")
+    with lock_database(path) as note_url, ThreadPoolExecutor(1) as pool:
+        started = pool.submit(build_own(environ).start, "shop")
+        wait_until(lambda: list_names(environ), "the project to be added")
+        note_url("http://127.0.0.1:2")
+        assert started.result(PATIENCE).url.startswith("http://127.0.0.1:2/")
+
+
+def test_one_that_names_no_address_is_where_the_last_one_was(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_dashboard, "START_SECONDS", 0.0)
+    path = prepare_database(None, environ)
+    with open_store(path) as (database, _):
+        remember_url(database, "http://127.0.0.1:1")
+    with lock_database(path):
+        assert build_own(environ).start("shop").url.startswith("http://127.0.0.1:1/")
+
+
+def test_two_may_add_their_apps_at_once(
     served: OwnDashboard, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(own_dashboard, "LOOK_SECONDS", PATIENCE)
-    onboards = {"shop": served, "blog": build_own(environ), "wiki": build_own(environ)}
-    with ThreadPoolExecutor(len(onboards)) as pool:
-        started = pool.map(lambda name: onboards[name].start(name), onboards)
-        assert all(each.url for each in started), started
-    assert sorted(list_names(environ)) == sorted(onboards)
+    lock = prepare_database(None, environ).with_name("onboard.lock")
+    with ExitStack() as other:
+        other.enter_context(hold_lock(lock))
+        real = fcntl.flock
+
+        def lock_after_the_other(descriptor: int, how: int) -> None:
+            try:
+                real(descriptor, how)
+            except BlockingIOError:
+                # That of the database is held all the time.
+                other.close()
+                raise
+
+        monkeypatch.setattr(fcntl, "flock", lock_after_the_other)
+        assert served.start("shop").url.startswith("http://127.0.0.1:1/")
 
 
 @pytest.mark.parametrize("module", ["uvicorn", "_sqlite3"])

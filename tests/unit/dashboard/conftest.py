@@ -7,9 +7,9 @@ import pytest
 
 from nvoi.dashboard import queries
 from nvoi.dashboard.context import Dashboard, Settings
-from nvoi.dashboard.database import Database, open_database
+from nvoi.dashboard.database import Database, Reader, Writer
 from nvoi.dashboard.feed import Feed
-from nvoi.dashboard.workers import Reader, Writer
+from nvoi.dashboard.schema import open_database
 from tests.unit.dashboard.stores import NOON, Store, open_store, put_new
 
 

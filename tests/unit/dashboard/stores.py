@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from nvoi.dashboard import projects
-from nvoi.dashboard.database import Database, open_database
-from nvoi.dashboard.deliveries import About, Body, Completed, Delivery, Line, LogBatch, Started
+from nvoi.dashboard.database import Database, Writer
+from nvoi.dashboard.deliveries import About, Body, Delivery, Line, LogBatch
 from nvoi.dashboard.lines import StoredLine, read_lines, read_places
 from nvoi.dashboard.projects import Keyring, Project, name_key_file, open_keyring
 from nvoi.dashboard.queries import Attempt, list_runs
+from nvoi.dashboard.schema import open_database
 from nvoi.dashboard.store import Receipt, store_delivery
-from nvoi.dashboard.workers import Writer
+from nvoi.protocol import CompletedBody, FailedBody, StartedBody
 from nvoi.secret import Secret
 from tests.waiting import PATIENCE
 
@@ -27,7 +28,7 @@ KEY = Secret("0123456789abcdef" * 4)
 #: When all of the tests happens, in Unix milliseconds.
 NOON = 1_700_000_000_000
 
-COMPLETED = Completed((), 12)
+COMPLETED: CompletedBody = {"status": "completed", "tunnels": [], "duration_seconds": 12}
 NOTHING = About()
 
 
@@ -190,5 +191,15 @@ def build_attempt(**changes: Any) -> Attempt:
     return Attempt(**{**values, **known, **changes})
 
 
-def make_start() -> Started:
-    return Started("a" * 40, "main", "github_actions", "https://example.com/runs/1")
+def make_start() -> StartedBody:
+    return {
+        "status": "started",
+        "git_sha": "a" * 40,
+        "git_ref": "main",
+        "ci_provider": "github_actions",
+        "ci_run_url": "https://example.com/runs/1",
+    }
+
+
+def make_failure(error: str) -> FailedBody:
+    return {"status": "failed", "error": error}

@@ -1,27 +1,21 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import sqlite3
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from nvoi.dashboard.database import (
-    StorageError,
-    connect,
-    ensure_log,
-    lock_database,
-    open_database,
-)
-from nvoi.dashboard.projects import find_option, list_projects, store_option
-from nvoi.errors import InputError, UsageError
-from tests.unit.dashboard.faults import locked, without_privileges
+from nvoi.dashboard.database import Database, StorageError, Writer
+from nvoi.dashboard.projects import find_option, store_option
+from nvoi.dashboard.schema import open_database
+from nvoi.errors import InputError
+from tests.unit.dashboard.faults import locked
 from tests.unit.dashboard.stores import make_batch, open_store
 from tests.waiting import PATIENCE
 
@@ -29,115 +23,6 @@ from tests.waiting import PATIENCE
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "dash board #1?.sqlite3"
-
-
-# -- opening --------------------------------------------------------------------------------
-
-
-def test_commits_are_synced_and_space_can_be_given_back(path: Path) -> None:
-    database = open_database(path)
-    with contextlib.closing(database.connect()) as connection:
-        values = [
-            connection.execute(f"PRAGMA {name}").fetchone()[0]
-            for name in ("journal_mode", "synchronous", "auto_vacuum", "foreign_keys")
-        ]
-    assert values == ["wal", 2, 2, 1]
-    database.close()
-
-
-def refuse(path: Path, reason: str) -> InputError:
-    with pytest.raises(InputError, match=reason) as caught:
-        open_database(path, busy_seconds=0.05)
-    assert caught.value.exit_code == 2
-    assert caught.value.hint
-    return caught.value
-
-
-def test_a_name_that_cannot_be_a_files_is_refused(path: Path, tmp_path: Path) -> None:
-    os.mkfifo(path)
-    refuse(path, "is no file")
-    link = tmp_path / "link"
-    link.symlink_to(tmp_path / "gone")
-    refuse(link, "is no file")
-    refuse(tmp_path / "a\0b", "cannot make the database")
-    refuse(tmp_path / ("x" * 300), "File name too long")
-
-
-def spoil_header(path: Path) -> None:
-    path.write_bytes(b"once upon a time " * 1000)
-
-
-def spoil_pages(path: Path) -> None:
-    content = path.read_bytes()
-    path.write_bytes(content[:100] + b"\xa5" * (len(content) - 100))
-
-
-def run_sql(statement: str) -> Callable[[Path], None]:
-    def run(path: Path) -> None:
-        with contextlib.closing(sqlite3.connect(path)) as sql:
-            sql.execute(statement)
-
-    return run
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        (spoil_header, "it is no SQLite database"),
-        (spoil_pages, "it is damaged"),
-        (run_sql("PRAGMA application_id = 1"), "is the database of another program"),
-        (run_sql("PRAGMA user_version = 99"), "newer nvoi .its schema is 99, .*upgrade nvoi"),
-        (run_sql("PRAGMA user_version = 4"), "before the first release .its schema is 4"),
-    ],
-)
-def test_what_is_no_database_of_ours_is_refused_and_left_alone(
-    path: Path, change: Callable[[Path], None], reason: str
-) -> None:
-    open_database(path).close()
-    change(path)
-    content = path.read_bytes()
-    refuse(path, reason)
-    assert path.read_bytes() == content
-
-
-def test_a_file_or_folder_that_cannot_be_used_is_refused() -> None:
-    with without_privileges() as folder:
-        inner = folder / "inner"
-        inner.mkdir()
-        path = inner / "x.sqlite3"
-        open_database(path).close()
-        for mode, reason in ((0o400, "it is read-only"), (0, "cannot be opened")):
-            path.chmod(mode)
-            refuse(path, reason)
-        path.chmod(0o600)
-        inner.chmod(0o500)
-        refuse(path, "cannot be opened|it is read-only")
-        refuse(inner / "new.sqlite3", "Permission denied")
-        with pytest.raises(InputError, match="cannot lock the database"), lock_database(path):
-            pass
-        inner.chmod(0o700)
-
-
-# -- the lock -------------------------------------------------------------------------------
-
-
-def test_only_one_serves_a_database_by_whatever_name(path: Path, tmp_path: Path) -> None:
-    open_database(path).close()
-    link = tmp_path / "link.sqlite3"
-    link.symlink_to(path)
-    with lock_database(path):
-        for name in (path, link):
-            with (
-                pytest.raises(UsageError, match=r"another dashboard serves .*\.lock"),
-                lock_database(name),
-            ):
-                pass
-    with ExitStack() as stack:
-        # As who only looks has it.
-        stack.enter_context(lock_database(link))
-        threading.Timer(0.1, stack.close).start()
-        with lock_database(path, PATIENCE):
-            pass
 
 
 # -- connections ----------------------------------------------------------------------------
@@ -170,7 +55,8 @@ def test_a_reader_cannot_write_and_a_write_that_raises_leaves_nothing(path: Path
 def test_a_locked_database_can_be_read_and_not_written(path: Path) -> None:
     database = open_database(path, busy_seconds=0.05)
     with locked(path):
-        refuse(path, "another process keeps it locked")
+        with pytest.raises(InputError, match="another process keeps it locked"):
+            open_database(path, busy_seconds=0.05)
         with database.read() as sql:
             assert find_option(sql, "a") is None
         with (
@@ -185,7 +71,7 @@ def test_a_locked_database_can_be_read_and_not_written(path: Path) -> None:
 
 def test_a_file_that_is_damaged_or_goes_meanwhile_is_a_storage_error(path: Path) -> None:
     database = open_database(path)
-    spoil_header(path)
+    path.write_bytes(b"once upon a time " * 1000)
     with (
         pytest.raises(StorageError, match="it is no SQLite database"),
         database.read() as sql,
@@ -197,38 +83,6 @@ def test_a_file_that_is_damaged_or_goes_meanwhile_is_a_storage_error(path: Path)
             pass
     # It is not made anew.
     assert not path.exists()
-
-
-# -- what it makes --------------------------------------------------------------------------
-
-
-def test_those_who_open_a_new_one_at_once_make_it_once(path: Path) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        databases = list(pool.map(open_database, [path] * 8))
-    for database in databases:
-        with database.read() as sql:
-            assert list_projects(sql) == ()
-        database.close()
-
-
-def test_who_has_just_begun_to_make_it_is_waited_for(path: Path) -> None:
-    path.touch(0o600)
-    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    with contextlib.closing(other), contextlib.closing(connect(path)) as connection:
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(sqlite3.OperationalError, match="locked"):
-            ensure_log(connection, 0.0)
-        threading.Timer(0.1, other.execute, ("ROLLBACK",)).start()
-        assert ensure_log(connection, PATIENCE) == "wal"
-
-
-@pytest.mark.parametrize("size", [300, 1100, 20_000])
-def test_a_database_is_at_most_twice_its_lines(path: Path, size: int) -> None:
-    count = 2_000_000 // size
-    with open_store(path) as store:
-        for first in range(1, count + 1, 100):
-            store.send(make_batch(first, min(count, first + 99), text="x" * size))
-    assert path.stat().st_size < 2 * count * size + 300_000
 
 
 # -- files that go ----------------------------------------------------------------------------
@@ -261,3 +115,138 @@ def test_a_link_to_the_database_that_leads_elsewhere_is_noticed(path: Path, tmp_
         open_database(tmp_path / "other.sqlite3").close()
         with pytest.raises(StorageError, match=r"link.sqlite3 was deleted or replaced"):
             store.send(make_batch(3, 4))
+
+
+# -- the writer -----------------------------------------------------------------------------
+
+Job = Callable[[sqlite3.Connection], None]
+
+
+def keep(name: str, value: str = "there") -> Job:
+    return lambda connection: store_option(connection, name, value)
+
+
+def read(database: Database, name: str) -> str | None:
+    with database.read() as connection:
+        return find_option(connection, name)
+
+
+@contextmanager
+def one_group(writer: Writer) -> Iterator[None]:
+    """What is submitted inside waits, and so is written in one transaction."""
+    begun, go = threading.Event(), threading.Event()
+
+    def wait(connection: sqlite3.Connection) -> None:
+        begun.set()
+        assert go.wait(PATIENCE)
+
+    future = writer.submit(wait)
+    assert begun.wait(PATIENCE)
+    yield
+    go.set()
+    future.result(PATIENCE)
+
+
+def test_a_result_is_given_once_it_is_committed(database: Database, writer: Writer) -> None:
+    def job(connection: sqlite3.Connection) -> int:
+        store_option(connection, "a", "there")
+        assert read(database, "a") is None
+        return 7
+
+    future = writer.submit(job)
+    seen: list[str | None] = []
+    future.add_done_callback(lambda _: seen.append(read(database, "a")))
+    assert future.result(PATIENCE) == 7
+    writer.close()
+    assert seen == ["there"]
+
+
+def test_what_waits_is_written_in_one_transaction_in_its_order(
+    database: Database, writer: Writer
+) -> None:
+    def look(connection: sqlite3.Connection) -> tuple[str | None, str | None]:
+        return find_option(connection, "b"), read(database, "b")
+
+    with one_group(writer):
+        writer.submit(keep("a"))
+        writer.submit(keep("b"))
+        future = writer.submit(look)
+    assert future.result(PATIENCE) == ("there", None)
+    assert read(database, "b") == "there"
+
+
+def test_a_job_that_raises_leaves_nothing_and_does_not_touch_the_others(
+    database: Database, writer: Writer
+) -> None:
+    def fail(connection: sqlite3.Connection) -> None:
+        store_option(connection, "failed", "there")
+        raise KeyError("why")
+
+    with one_group(writer):
+        before = writer.submit(keep("before"))
+        failed = writer.submit(fail)
+        wrong = writer.submit(lambda connection: connection.execute("SELECT * FROM missing"))
+        after = writer.submit(keep("after"))
+    with pytest.raises(KeyError, match="why"):
+        failed.result(PATIENCE)
+    with pytest.raises(StorageError, match="no such table"):
+        wrong.result(PATIENCE)
+    before.result(PATIENCE)
+    after.result(PATIENCE)
+    assert [read(database, name) for name in ("before", "failed", "after")] == [
+        "there",
+        None,
+        "there",
+    ]
+
+
+def test_a_fault_that_rolls_all_back_fails_all_of_the_group(
+    database: Database, writer: Writer
+) -> None:
+    def roll_back(connection: sqlite3.Connection) -> None:
+        for _ in range(2):
+            connection.execute("INSERT OR ROLLBACK INTO options VALUES ('a', 'b')")
+
+    with one_group(writer):
+        futures: list[Future[None]] = [
+            writer.submit(job) for job in (keep("before"), roll_back, keep("after"))
+        ]
+    for future in futures:
+        with pytest.raises(StorageError):
+            future.result(PATIENCE)
+    assert [read(database, name) for name in ("before", "a", "after")] == [None, None, None]
+    writer.submit(keep("later")).result(PATIENCE)
+    assert read(database, "later") == "there"
+
+
+def test_a_lock_that_ends_in_time_fails_nothing(tmp_path: Path) -> None:
+    with open_store(tmp_path / "x.sqlite3", busy_seconds=30) as store:
+        with locked(store.database.path):
+            future = store.writer.submit(keep("a"))
+        future.result(PATIENCE)
+        assert read(store.database, "a") == "there"
+
+
+def test_closing_runs_what_was_submitted_and_takes_no_more(database: Database) -> None:
+    writer = Writer(database)
+    with one_group(writer):
+        futures = [writer.submit(keep(f"option {number}")) for number in range(500)]
+        closing = threading.Thread(target=writer.close)
+        closing.start()
+    closing.join(PATIENCE)
+    writer.close()
+    assert all(future.done() and future.exception() is None for future in futures)
+    assert read(database, "option 499") == "there"
+    with pytest.raises(StorageError, match="is closed"):
+        writer.submit(keep("late"))
+
+
+def test_a_job_that_is_cancelled_in_time_does_not_run_and_the_next_does(
+    database: Database, writer: Writer
+) -> None:
+    with one_group(writer):
+        cancelled = writer.submit(keep("cancelled"))
+        after = writer.submit(keep("after"))
+        assert cancelled.cancel()
+    after.result(PATIENCE)
+    assert (read(database, "cancelled"), read(database, "after")) == (None, "there")

@@ -52,9 +52,19 @@ def test_control_characters_are_removed_or_seen(text: str, clean: str) -> None:
     assert formats.clean_text(text) == clean
 
 
-def test_a_name_is_one_line_of_some_length_and_a_title_read_in_one_direction() -> None:
-    assert formats.clean_title("main\n\u202edeploy\u202c\t\x1b[31m1") == "main deploy 1"
-    assert formats.clean_name("x" * 50_000) == "x" * 119 + "…"
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("main\n\u202edeploy\u202c\t\x1b[31m1", "main deploy 1"),
+        ("x" * 50_000, "x" * 119 + "…"),
+        ("\u202e" * 1000 + "main", "main"),
+        (" \u200b\u2066\ufeff\u200d\n", ""),
+        ("\U0001f469\u200d\U0001f680 a\u200cb", "\U0001f469\u200d\U0001f680 a\u200cb"),
+    ],
+    ids=["turned", "long", "long by what is not seen", "not seen", "joined"],
+)
+def test_a_name_is_one_line_of_some_length_in_which_all_is_seen(text: str, name: str) -> None:
+    assert formats.clean_name(text) == name
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import errno
+import os
 import secrets
 from pathlib import Path
 
 import pytest
 
 from nvoi.dashboard import projects
-from nvoi.dashboard.database import open_database, read_clock
+from nvoi.dashboard.database import read_clock
 from nvoi.dashboard.projects import Keyring, Project, name_key_file, open_keyring
+from nvoi.dashboard.schema import open_database
 from nvoi.errors import CredentialsError, UsageError
 from nvoi.secret import Secret
 from tests.unit.dashboard.stores import KEY, Store, make_start, open_store
@@ -113,6 +116,20 @@ def test_the_key_file_is_made_beside_the_database_for_its_owner_alone(tmp_path: 
             content = file.read_bytes()
             assert KEY.reveal().encode() not in content
             assert bytes.fromhex(KEY.reveal()) not in content
+
+
+def test_a_key_file_that_cannot_be_made_is_told_with_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(*_names: object, **_options: object) -> None:
+        # As on a FAT file system: link(2).
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", link)
+    database = open_database(tmp_path / "team.sqlite3")
+    with pytest.raises(CredentialsError, match=r"write .*team.key: .* has no hard links"):
+        open_keyring(database)
+    database.close()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from sqlite3 import Connection
 
 import pytest
 
-from nvoi.dashboard.deliveries import About, Completed, Failed
+from nvoi.dashboard.deliveries import About, Body
 from nvoi.dashboard.lines import read_lines, read_places
 from nvoi.dashboard.queries import (
     LOST_AFTER,
@@ -16,7 +16,15 @@ from nvoi.dashboard.queries import (
     list_attempts,
     read_history,
 )
-from tests.unit.dashboard.stores import COMPLETED, NOON, Store, make_batch, make_plain, make_start
+from tests.unit.dashboard.stores import (
+    COMPLETED,
+    NOON,
+    Store,
+    make_batch,
+    make_failure,
+    make_plain,
+    make_start,
+)
 
 
 def test_a_deploy_that_is_silent_for_ten_minutes_is_lost_until_it_is_heard_of(
@@ -51,27 +59,27 @@ def test_a_run_that_was_killed_is_lost_once_the_next_one_of_its_app_begins(store
 
 def test_a_run_that_a_signal_ended_is_cancelled(store: Store) -> None:
     store.send(make_start())
-    store.send(Failed("interrupted"), about=About(reason="cancelled"))
+    store.send(make_failure("interrupted"), about=About(reason="cancelled"))
     assert (store.get().status, store.get().error) == ("cancelled", "interrupted")
     # What comes after the end changes nothing of it.
     store.send(make_start(), deploy="done")
     store.send(COMPLETED, deploy="done")
-    store.send(Failed("interrupted"), deploy="done", about=About(reason="cancelled"))
+    store.send(make_failure("interrupted"), deploy="done", about=About(reason="cancelled"))
     assert store.get(deploy="done").status == "completed"
 
 
 @pytest.mark.parametrize(
     ("end", "duration"),
     [
-        (Completed((), 12), 12_400),
-        (Completed((), 13), 12_400),
-        (Completed((), 40), 40_000),
-        (Failed("it broke"), 12_400),
+        (COMPLETED | {"duration_seconds": 12}, 12_400),
+        (COMPLETED | {"duration_seconds": 13}, 12_400),
+        (COMPLETED | {"duration_seconds": 40}, 40_000),
+        (make_failure("it broke"), 12_400),
     ],
     ids=["rounded down", "rounded up", "lines are missing", "failed"],
 )
 def test_a_run_took_the_time_between_its_first_and_last_line(
-    store: Store, end: Completed | Failed, duration: int
+    store: Store, end: Body, duration: int
 ) -> None:
     store.send(make_start())
     store.send(make_batch(1, 1))
@@ -83,7 +91,7 @@ def test_a_run_took_the_time_between_its_first_and_last_line(
 
 def test_a_run_without_lines_took_until_its_end_was_told(store: Store) -> None:
     store.send(make_start(), at=NOON - 9000)
-    store.send(Failed("it broke"), at=NOON - 4000)
+    store.send(make_failure("it broke"), at=NOON - 4000)
     assert store.get().duration == 5000
 
 
@@ -130,7 +138,7 @@ def deploy(
     store.send(make_start(), deploy=name, about=about)
     store.send(make_plain(said), deploy=name)
     store.send(
-        Failed(error) if error else COMPLETED,
+        make_failure(error) if error else COMPLETED,
         deploy=name,
         about=replace(about, reason=reason) if error else about,
     )

@@ -13,7 +13,7 @@ import pytest
 from nvoi.dashboard import receiver
 from nvoi.dashboard.app import build_app
 from nvoi.dashboard.context import Dashboard
-from nvoi.dashboard.receiver import ForgeryError, RateLimit, verify_request
+from nvoi.dashboard.receiver import ForgeryError, verify_request
 from nvoi.protocol import sign, sign_webhook
 from nvoi.secret import Secret
 from tests.unit.dashboard.asgi import Exchange
@@ -102,24 +102,6 @@ def test_no_more_bodies_are_held_than_memory_is_for(
         return found
 
     assert asyncio.run(run()) == statuses
-
-
-def test_a_burst_is_let_through_and_then_one_for_each_that_the_rate_gives(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    now = 100.0
-    limit = RateLimit(2.0, 3.0, clock=lambda: now)
-    assert [limit.take("a") for _ in range(5)] == [0, 0, 0, 0.5, 0.5]
-    assert limit.take("b") == 0
-    now += 0.5
-    assert [limit.take("a") for _ in range(2)] == [0, 0.5]
-    now += 3600
-    assert [limit.take("a") for _ in range(4)] == [0, 0, 0, 0.5]
-    # The bucket that was used longest ago makes room.
-    monkeypatch.setattr(receiver, "MOST_BUCKETS", 2)
-    limit.take("c")
-    limit.take("b")
-    assert limit.take("a") == 0
 
 
 # -- signatures -----------------------------------------------------------------------------

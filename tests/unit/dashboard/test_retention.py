@@ -9,7 +9,6 @@ import pytest
 
 from nvoi.dashboard import projects, retention
 from nvoi.dashboard.database import read_clock
-from nvoi.dashboard.deliveries import Failed
 from nvoi.dashboard.projects import Project
 from nvoi.dashboard.queries import LOST_AFTER, list_runs
 from nvoi.dashboard.retention import MOST_ROWS, Retention, delete_rows
@@ -19,6 +18,7 @@ from tests.unit.dashboard.stores import (
     KEY,
     Store,
     make_batch,
+    make_failure,
     make_start,
     open_store,
 )
@@ -98,7 +98,7 @@ def test_an_id_that_is_used_again_and_again_does_not_grow_for_ever(store: Store)
 def test_a_long_run_is_deleted_in_small_parts_and_seen_by_nobody_meanwhile(store: Store) -> None:
     for first in range(1, 5000, 500):
         store.send(make_batch(first, first + 499), at=1)
-    store.send(Failed("old"), at=1)
+    store.send(make_failure("old"), at=1)
     with store.database.write() as connection:
         connection.execute("UPDATE attempts SET project_id = NULL")
     sizes = [5000]
@@ -123,7 +123,7 @@ def test_the_space_is_given_back_but_for_the_spare(
 
     for first in range(1, 5000, 500):
         store.send(make_batch(first, first + 499, text="x" * 500), at=1)
-    store.send(Failed("old"), at=1)
+    store.send(make_failure("old"), at=1)
     before, _ = measure()
     assert before > 650
     sweep(Retention(store.writer, keep=0))

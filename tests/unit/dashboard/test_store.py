@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from nvoi.dashboard import projects
-from nvoi.dashboard.deliveries import Completed, Failed, LogBatch, Started
+from nvoi.dashboard.deliveries import Body, LogBatch
 from tests.unit.dashboard.stores import (
     COMPLETED,
     KEY,
@@ -16,6 +16,7 @@ from tests.unit.dashboard.stores import (
     Store,
     make_batch,
     make_end,
+    make_failure,
     make_plain,
     make_start,
 )
@@ -23,10 +24,8 @@ from tests.unit.dashboard.stores import (
 # -- what a deploy becomes ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("body", [make_batch(1, 3), COMPLETED, Failed("no"), make_start()])
-def test_whatever_comes_first_opens_the_first_attempt(
-    store: Store, body: Sent | Completed | Failed | Started
-) -> None:
+@pytest.mark.parametrize("body", [make_batch(1, 3), COMPLETED, make_failure("no"), make_start()])
+def test_whatever_comes_first_opens_the_first_attempt(store: Store, body: Sent | Body) -> None:
     receipt = store.send(body)
     assert receipt.attempt_id == store.get().id
     assert store.get().number == 1
@@ -89,7 +88,7 @@ def test_two_projects_may_send_the_same(store: Store, webhook: str | None) -> No
     ("before", "status"), [(COMPLETED, "completed"), (make_batch(1, 1), "lost")]
 )
 def test_a_start_after_lines_or_the_end_opens_a_new_attempt(
-    store: Store, before: Completed | Sent, status: str
+    store: Store, before: Sent | Body, status: str
 ) -> None:
     store.send_all([make_start(), before, make_start()])
     assert [store.get(number).status for number in (1, 2)] == [status, "running"]
@@ -97,7 +96,7 @@ def test_a_start_after_lines_or_the_end_opens_a_new_attempt(
 
 
 def test_a_start_right_after_a_start_is_the_same_attempt(store: Store) -> None:
-    store.send_all([make_start(), Started(git_ref="other")])
+    store.send_all([make_start(), {"status": "started", "git_ref": "other"}])
     attempt = store.get()
     assert (attempt.number, attempt.git_ref, attempt.git_sha) == (1, "other", "a" * 40)
 
@@ -110,7 +109,7 @@ def test_a_start_that_comes_late_belongs_to_the_lines_before_it(store: Store) ->
 
 def test_an_end_after_the_end_changes_nothing(store: Store) -> None:
     store.send_all([make_start(), COMPLETED])
-    receipt = store.send(Failed("too late"), at=NOON + 9000)
+    receipt = store.send(make_failure("too late"), at=NOON + 9000)
     assert receipt.attempt_id == store.get().id
     assert (store.get().status, store.get().error) == ("completed", None)
     assert store.get().ended_at == NOON
@@ -125,7 +124,7 @@ def test_what_comes_without_a_run_id_is_of_the_attempt_that_was_started_last(sto
 
 # -- ends without a run id ------------------------------------------------------------------
 
-BROKEN = Failed("it broke")
+BROKEN = make_failure("it broke")
 
 
 def list_states(store: Store) -> list[str]:
@@ -217,10 +216,8 @@ def test_lines_without_numbers_are_counted_too(store: Store) -> None:
 ONE, TWO = "0f8fad5b-d9cb-469f-a165-70867728950e", "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 
 
-@pytest.mark.parametrize("body", [COMPLETED, Failed("no"), make_batch(1, 1)])
-def test_whatever_comes_first_of_a_run_begins_its_attempt(
-    store: Store, body: Sent | Completed | Failed
-) -> None:
+@pytest.mark.parametrize("body", [COMPLETED, make_failure("no"), make_batch(1, 1)])
+def test_whatever_comes_first_of_a_run_begins_its_attempt(store: Store, body: Sent | Body) -> None:
     store.send_all([make_start(), make_batch(1, 1)])
     store.send(body, run=TWO)
     assert store.get(1).status == "lost"
@@ -244,7 +241,7 @@ def test_the_rest_of_a_run_that_is_sent_after_the_next_one_stays_with_its_own(
     store.send(make_batch(1, 9, at=later, text="again"), run=TWO)
     store.send(make_batch(3, 4), run=ONE)
     store.send(make_batch(6, 6), run=ONE)
-    store.send(make_end(6, body=Failed("broken")), run=ONE)
+    store.send(make_end(6, body=make_failure("broken")), run=ONE)
     assert store.read_messages(1) == [f"line {n}" for n in (1, 2, 3, 4, 6)]
     assert (store.get(1).status, store.gaps(1)) == ("failed", [(5, 5)])
     assert store.read_messages(2) == [f"again {n}" for n in range(1, 10)]

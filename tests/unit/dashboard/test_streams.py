@@ -11,9 +11,9 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from nvoi.dashboard import streams
+from nvoi.dashboard.app import RequestMiddleware
 from nvoi.dashboard.context import Dashboard
 from nvoi.dashboard.projects import DEFAULT_PROJECT, remove_project
-from nvoi.dashboard.requests import RequestMiddleware
 from tests.unit.dashboard.asgi import Exchange
 from tests.unit.dashboard.stores import Store, make_batch, make_start
 

@@ -8,7 +8,6 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from nvoi.dashboard.api import build_feed
-from nvoi.dashboard.deliveries import Tunnel
 from nvoi.dashboard.pages import render
 from nvoi.dashboard.projects import Project
 from nvoi.dashboard.queries import Attempt, History
@@ -60,6 +59,9 @@ def test_a_run_is_known_by_its_commit_else_by_branch_and_sha_else_by_its_id() ->
     assert build_view(commit_title=" ", git_ref="main", git_sha=sha).name == "main 3f2a9c1"
     assert build_view(git_ref="main").name == "main"
     assert build_view().name == "1234"
+    # What nobody sees is no name.
+    assert build_view(commit_title="\u200b", git_ref="main").name == "main"
+    assert build_view(commit_title="\u200b", git_ref="\u202e", deploy_id="\u2066").name == "unnamed"
     # What was sent does not turn the title around it.
     assert build_view(git_ref="\u202enoitcudorp").title == "▶ noitcudorp running · shop"
 
@@ -142,8 +144,8 @@ def test_a_cancelled_run_is_not_called_an_error() -> None:
         ({"ci_provider": "github_actions", "ci_run_url": "https://a.example/1"}, True),
         ({"ci_provider": "github_actions", "ci_run_url": "javascript:alert(1)"}, False),
         ({"ci_provider": None, "ci_run_url": "javascript:alert(1)"}, False),
-        ({"tunnels": (Tunnel("web", "a.example"),)}, True),
-        ({"tunnels": (Tunnel("web", "a.example/?x"),)}, False),
+        ({"tunnels": ({"service_name": "web", "hostname": "a.example"},)}, True),
+        ({"tunnels": ({"service_name": "web", "hostname": "a.example/?x"},)}, False),
     ],
 )
 def test_only_web_addresses_are_links(changes: dict[str, Any], *, link: bool) -> None:

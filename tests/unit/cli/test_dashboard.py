@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nvoi.dashboard.context import read_password
+from nvoi.cli.dashboard import read_password
 from nvoi.errors import UsageError
 
 PASSWORD = " pässwörter 密码 "

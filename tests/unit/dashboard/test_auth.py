@@ -1,28 +1,14 @@
-"""Readers' sessions, and guesses at the password; what both come to over HTTP is tested there."""
+"""Readers' sessions; what they come to over HTTP is tested there."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from pathlib import Path
 
 import pytest
 
-from nvoi.dashboard.auth import choose_next
-from nvoi.dashboard.database import Database
-from nvoi.dashboard.sessions import (
-    GUESS_WINDOW,
-    GUESSES_OF_ALL,
-    GUESSES_OF_ONE,
-    IDLE,
-    LONGEST_WAIT,
-    RENEWAL,
-    WAITING_OF_ALL,
-    WAITING_OF_ONE,
-    Guesses,
-    Sessions,
-)
-from nvoi.dashboard.workers import Writer
+from nvoi.dashboard.auth import IDLE, RENEWAL, Sessions, choose_next
+from nvoi.dashboard.database import Database, Writer
 from nvoi.secret import Secret
 from tests.unit.dashboard.faults import locked
 
@@ -128,73 +114,3 @@ def test_while_the_database_takes_nothing_readers_log_in_until_a_restart_and_are
 )
 def test_a_login_leads_on_to_pages_of_this_server_alone(path: str, *, leads_on: bool) -> None:
     assert choose_next(path) == (path if leads_on else "/")
-
-
-# -- guesses --------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def guesses(clock: Clock) -> Guesses:
-    return Guesses(clock)
-
-
-def guess_wrong(guesses: Guesses, count: int) -> None:
-    for number in range(count):
-        guesses.add_wrong(f"client {number}")
-
-
-def test_a_client_may_guess_wrong_a_few_times_and_then_waits_longer_each_time(
-    guesses: Guesses, clock: Clock
-) -> None:
-    waits = []
-    for _ in range(GUESSES_OF_ONE + 7):
-        waits.append(guesses.find_wait("a"))
-        guesses.add_wrong("a")
-    assert waits == [0] * GUESSES_OF_ONE + [1, 2, 4, 8, 16, LONGEST_WAIT, LONGEST_WAIT]
-    assert guesses.find_wait("b") == 0
-    clock.now += int(GUESS_WINDOW)
-    assert guesses.find_wait("a") == 0
-
-
-def test_many_clients_together_wait_but_not_who_knew_the_password(
-    guesses: Guesses, clock: Clock
-) -> None:
-    guesses.add_right("known")
-    guess_wrong(guesses, GUESSES_OF_ALL - 1)
-    assert guesses.find_wait("another") == 0
-    guess_wrong(guesses, 1)
-    assert (guesses.find_wait("another"), guesses.find_wait("known")) == (1, 0)
-    guess_wrong(guesses, 1000)
-    assert guesses.find_wait("another") == LONGEST_WAIT
-    # It waits for guesses of its own.
-    for _ in range(GUESSES_OF_ONE):
-        guesses.add_wrong("known")
-    assert guesses.find_wait("known") == 1
-    clock.now += int(GUESS_WINDOW)
-    assert guesses.find_wait("another") == 0
-
-
-def test_the_right_password_forgives_the_wrong_ones_before_it(guesses: Guesses) -> None:
-    for _ in range(GUESSES_OF_ONE - 1):
-        guesses.add_wrong("a")
-    guesses.add_right("a")
-    guesses.add_wrong("a")
-    assert guesses.find_wait("a") == 0
-
-
-def test_only_so_many_guesses_wait_at_one_time(guesses: Guesses) -> None:
-    guesses.add_right("known")
-    for _ in range(GUESSES_OF_ALL):
-        guesses.add_wrong("a")
-    with contextlib.ExitStack() as stack:
-
-        def hold(client: str) -> float | None:
-            return stack.enter_context(guesses.hold(client))
-
-        waits = [hold("a") for _ in range(WAITING_OF_ONE + 1)]
-        assert waits == [LONGEST_WAIT] * WAITING_OF_ONE + [None]
-        waits = [hold(f"client {number}") for number in range(WAITING_OF_ALL - WAITING_OF_ONE + 1)]
-        assert waits == [1] * (WAITING_OF_ALL - WAITING_OF_ONE) + [None]
-        assert hold("known") == 0
-    with guesses.hold("a") as wait:
-        assert wait == LONGEST_WAIT
