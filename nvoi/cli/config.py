@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
+from nvoi.cli.inputs import read_name
 from nvoi.config.credentials import KEY_VARIABLES, check_ignore_files, create_config
 from nvoi.config.loader import load
 from nvoi.config.sealing import CONFIG_FILE, KEY_FILE, generate_key
@@ -95,7 +96,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Make the files and say what comes next; where one is there already, make none."""
     directory: Path = options.dir
     check_directory(directory)
-    text = build_config(options.name, options.provider)
+    text = build_config(read_name(options.name), options.provider)
     key_file, config_file = directory / KEY_FILE, directory / CONFIG_FILE
     create_config(config_file, text, generate_key(), key_file=key_file, checkout=directory)
     sys.stdout.write(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ ROUTE = re.compile(
         ["'](?:GET\ )?(?P<path>/?)["']""",
     re.VERBOSE,
 )
+#: What stands for bytes of a file that are no text.
+UNREADABLE = "\ufffd"
 #: What stands in quotes in TOML, and its comments; their end may be missing.
 QUOTED = re.compile(
     r"""
@@ -43,8 +46,10 @@ def read_text(path: Path) -> str:
     try:
         if not path.is_file() or path.stat().st_size > SIZE_LIMIT:
             return ""
-        text = path.read_bytes().decode("utf-8-sig", errors="replace")
-        return text.replace("\0", "")
+        content = path.read_bytes()
+        # Windows' PowerShell writes files so.
+        encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
+        return content.decode(encoding, errors="replace").replace("\0", "")
     except (OSError, ValueError):
         return ""
 

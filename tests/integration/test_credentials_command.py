@@ -134,7 +134,7 @@ def test_init_adds_the_lines_that_an_ignore_file_lacks(
 
 
 def test_init_leaves_nothing_behind_where_it_fails(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"--name:.*lower-case letters"):
+    with pytest.raises(UsageError, match=r"^--name must be lower-case letters"):
         run("config", "init", "--name", "My Shop", "-d", tmp_path)
     for name in (".gitignore", ".dockerignore"):
         (tmp_path / name).mkdir()

@@ -260,9 +260,8 @@ def read_build(stack: Stack, section: Section) -> Build:
     build = Section(section.notes, f"{section.path}.build", node)
     _, file, target = (build.text(key) for key in ("context", "dockerfile", "target"))
     whole = join(context, file or "Dockerfile")
-    if file and whole != "Dockerfile" and not stack.reading.is_local:
-        command = f"nvoi deploy --dockerfile-path {shlex.quote(whole)}"
-        build.add_note(node, f"is deployed with: {command}")
+    if node and file:
+        stack.reading.tell_dockerfile(node.place, build.path, whole)
     if target and not stack.reading.is_local:
         build.add_note(node, f"stage {target}: nvoi builds the last stage of a Dockerfile")
     build.tell_all(

@@ -11,7 +11,6 @@ from pathlib import Path
 from nvoi.config.fields import ENV_NAME
 from nvoi.config.nodes import Entry, Mapping, Node, Scalar, Sequence, find_child, join_path
 from nvoi.config.schema import Healthcheck, Resources
-from nvoi.onboarding.checkout import build_slug
 from nvoi.onboarding.proposals.commands import (
     build_check,
     find_count,
@@ -305,10 +304,10 @@ def read_volumes(stack: Stack, section: Section, *, is_app: bool) -> dict[str, s
         elif not source:
             reason = "what is there goes with a release"
             section.add_note(item, f"volume at {target} has no name: {reason}")
-        elif clean_volume(source) in mounts:
+        elif (name := stack.reading.name_volume(source, source)) in mounts:
             section.add_note(item, f"volume {source} at {target}: a volume has one path here")
         elif target not in mounts.values():
-            mounts[clean_volume(source)] = target
+            mounts[name] = target
     section.tell("tmpfs", "what is kept in memory is not mounted")
     return mounts
 
@@ -341,7 +340,9 @@ def judge_bind(stack: Stack, source: str, target: str, *, is_app: bool) -> tuple
     is_file = bool(has_suffix or SYSTEM.match(source) or SETTINGS.match(target))
     if is_file or (not is_outside and holds_files(stack.reading.folder / path)):
         return f"{shown}: files of this machine cannot be put into an image here", ""
-    name = clean_volume(path if not is_outside else posixpath.basename(source.rstrip("/")))
+    place = posixpath.normpath(source) if is_outside else f"./{path}"
+    names = (posixpath.basename(place), place) if is_outside else (path,)
+    name = stack.reading.name_volume(place, *names)
     return f"{shown}: is volume {name}, which begins empty", name
 
 
@@ -351,7 +352,3 @@ def holds_files(place: Path) -> bool:
         return place.is_file() or (place.is_dir() and any(place.iterdir()))
     except OSError:
         return False
-
-
-def clean_volume(name: str) -> str:
-    return build_slug(name) or "data"

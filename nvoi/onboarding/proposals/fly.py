@@ -5,7 +5,6 @@ Source: Fly.io's documentation, "Fly Launch configuration (fly.toml)".
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -29,6 +28,7 @@ from nvoi.onboarding.shell import find_port, use_port
 NAMES = ("fly.toml",)
 #: What the only process is called, and the port that it has without another.
 DEFAULT_PROCESS, DEFAULT_PORT = "app", 8080
+RESOURCES = "what a service may use is its `resources`"
 ONE_CHECK = "a service has one check here"
 SCALING = "nvoi runs as many as `replicas` says, and stops none that is idle"
 TRAFFIC = "how traffic comes to a service from outside is nothing that fly.toml can say here"
@@ -105,8 +105,8 @@ def read_fly(reading: Reading, file: str) -> Proposal:
 def read_build(reading: Reading, build: Section) -> tuple[ImageConfig, str | None]:
     """What the Dockerfile says, and a finished image."""
     file = build.text("dockerfile")
-    if file not in {"", "Dockerfile", "./Dockerfile"} and not reading.is_local:
-        build.add_note(None, f"is deployed with: nvoi deploy --dockerfile-path {shlex.quote(file)}")
+    if build.node:
+        reading.tell_dockerfile(build.node.place, build.path, file)
     image = build.text("image") or None
     build.tell_all(
         {
@@ -205,7 +205,7 @@ def read_machines(section: Section, apps: dict[str, AppService]) -> None:
         memory = read_memory(f"{text}m" if text.isdigit() else text)
         for name in take_processes(machine, apps) or list(apps):
             apps[name] = replace(apps[name], resources=Resources(memory_limit=memory))
-        machine.tell_all({"size": "what a service may use is its `resources`"})
+        machine.tell_all(dict.fromkeys(("size", "cpus", "cpu_kind"), RESOURCES))
 
 
 def finish(reading: Reading, app: AppService, image: ImageConfig, *, is_first: bool) -> AppService:

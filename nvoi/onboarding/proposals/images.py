@@ -6,7 +6,7 @@ import posixpath
 import re
 from collections.abc import Mapping
 
-from nvoi.config.nodes import Scalar, Sequence
+from nvoi.config.nodes import Scalar, Sequence, join_path
 from nvoi.config.schema import Database, Volume
 from nvoi.onboarding.databases import MYSQL, POSTGRES, DatabaseKind, complete
 from nvoi.onboarding.proposals.commands import read_words
@@ -73,6 +73,14 @@ ALIASES = {
     "MARIADB_ROOT_PASSWORD": "MYSQL_ROOT_PASSWORD",
 }
 FILE_SUFFIX = "_FILE"
+#: What nvoi itself says of a database: where it is reached, and how its image keeps the data.
+OWN = frozenset({"DATABASE_URL", "PGDATA", "PGHOST", "PGPORT", "POSTGRES_HOST_AUTH_METHOD"}) | {
+    f"{engine}_{part}" for engine in ("POSTGRES", "MYSQL", "MARIADB") for part in ("HOST", "PORT")
+}
+#: The variables that databases' images read (Docker Hub), among all that a file may have for them.
+READ = re.compile(
+    r"(?:POSTGRES|POSTGIS|PG|TIMESCALEDB|TS|CITUS|MYSQL|MARIADB|LC)_|PG[A-Z]+$|(?:TZ|LANG)$"
+)
 
 
 def get_base(image: str) -> str:
@@ -96,10 +104,14 @@ def build_database(
     kind = find_database_kind(image)
     assert kind  # noqa: S101 - it was chosen for it
     known = {ALIASES.get(name, name): one.text for name, one in settings.items()}
-    for name in ("PGDATA", "POSTGRES_HOST_AUTH_METHOD"):
-        if known.pop(name, None) is not None:
-            section.add_note(None, f"{name} is nvoi's to say, and is left out")
-    known = {name: value for name, value in known.items() if value}
+    for name in (name for name in known if name in OWN):
+        section.add_note(None, f"{name} is nvoi's to say, and is left out")
+    # All that a database is set up with is every service's too, and goes over what nvoi says.
+    if others := [name for name in known if name not in OWN and not READ.match(name)]:
+        shown = ", ".join(dict.fromkeys(join_path("", name) for name in others))
+        section.add_note(None, f"{shown}: left out, as the database's image does not read it")
+    left = known.keys() - OWN - {*others}
+    known = {name: value for name, value in known.items() if value and name in left}
     if kind is POSTGRES:
         # The image's own defaults, on which the app counts (Docker Hub, postgres).
         user = known.setdefault("POSTGRES_USER", "postgres")

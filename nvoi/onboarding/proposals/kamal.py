@@ -22,7 +22,6 @@ from nvoi.config.schema import (
 from nvoi.onboarding.answers import DATABASE_HOST, Answers, build_addresses
 from nvoi.onboarding.checkout import MOST_SERVICES, build_slug
 from nvoi.onboarding.proposals.commands import read_times, read_words
-from nvoi.onboarding.proposals.compose_values import clean_volume
 from nvoi.onboarding.proposals.images import (
     build_database,
     find_database_kind,
@@ -44,6 +43,7 @@ from nvoi.onboarding.proposals.tree import (
     Note,
     Section,
     find_node,
+    find_text,
     list_entries,
     read_tree,
 )
@@ -137,6 +137,8 @@ def read_kamal(reading: Reading, file: str) -> Proposal:
     reached = {service: names[known] for known, service in plan.hosts.items()}
     reading.notes += plan.servers.find_addresses(variables, reached)
     groups = plan.servers.build_groups(section.section("ssh"))
+    if file_node := find_node(section.node, "builder", "dockerfile"):
+        reading.tell_dockerfile(file_node.place, "builder", find_text(file_node))
     section.tell_all(REASONS)
     answers = Answers(
         name=name,
@@ -165,13 +167,13 @@ def read_accessories(
         if database is None and find_database_kind(image):
             add_names(plan, accessory, key, DATABASE_HOST)
             plan.servers.read_hosts(accessory, DATABASE_HOST, is_single=True)
-            mounts = read_volumes(accessory, "directories", "volumes")
+            mounts = read_volumes(plan, accessory, key)
             database, volume = build_database(accessory, image, read_env(plan, accessory), mounts)
             told = {**ACCESSORY, "cmd": "nvoi starts a database as its image does", "port": ""}
             accessory.tell_all(told)
         elif service and service not in {one.name for one in others}:
             add_names(plan, accessory, key, service)
-            others.append(read_accessory(plan, accessory, service, image))
+            others.append(read_accessory(plan, accessory, key, image))
         else:
             accessory.add_note(None, NO_NAME)
     return others, database, volume
@@ -232,7 +234,7 @@ def read_roles(
     primary = section.text("primary_role") or PRIMARY
     roles = dict(list_roles(section))
     primary = build_service_name(primary if primary in roles else next(iter(roles), primary))
-    volumes = read_volumes(section, "volumes")
+    volumes = read_volumes(plan, section)
     apps: list[AppService] = []
     variables: dict[str, dict[str, Scalar]] = {}
     for key, role in roles.items():
@@ -302,28 +304,35 @@ def read_env(plan: Plan, section: Section) -> dict[str, Scalar]:
     return found
 
 
-def read_volumes(section: Section, *keys: str) -> dict[str, str]:
-    """``NAME:/path``; a folder of the server becomes a volume, which begins empty."""
+def read_volumes(plan: Plan, section: Section, accessory: str = "") -> dict[str, str]:
+    """``NAME:/path``; a folder of the server becomes a volume, which begins empty.
+
+    The directories of an ``accessory`` are below a folder of its own.
+    """
     mounts: dict[str, str] = {}
+    keys = ("directories", "volumes") if accessory else ("volumes",)
     given = [(one, text) for one in keys for text in section.texts(one)]
     for key, text in given:
         source, _, rest = text.text.partition(":")
         target = rest.partition(":")[0].rstrip("/")
-        name = clean_volume(posixpath.basename(source.rstrip("/")))
         if not target.startswith("/"):
             section.add_note(text, f"{key}: {text.text} names no path in the container")
             continue
+        is_own = key == "directories" and not source.startswith("/")
+        place = posixpath.normpath(f"{accessory}/{source}" if is_own else source)
+        name = plan.reading.name_volume(place, posixpath.basename(place), place)
         mounts[name] = target
         if key == "directories" or "/" in source:
             section.add_note(text, f"{source}: is volume {name}, which begins empty")
     return mounts
 
 
-def read_accessory(plan: Plan, accessory: Section, service: str, image: str) -> AuxiliaryService:
+def read_accessory(plan: Plan, accessory: Section, key: str, image: str) -> AuxiliaryService:
+    service = build_service_name(key)
     env = {name: one.text for name, one in read_env(plan, accessory).items()}
     command = read_program(accessory, "cmd", image) or None
     port = find_port(accessory.text("port").rpartition(":")[2]) or find_image_port(image)
-    mount = read_volumes(accessory, "directories", "volumes")
+    mount = read_volumes(plan, accessory, key)
     plan.servers.read_hosts(accessory, service, is_single=True)
     accessory.tell_all(ACCESSORY)
     return AuxiliaryService(service, image, port=port, command=command, env=env, mount=mount)

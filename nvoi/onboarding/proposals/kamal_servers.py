@@ -14,6 +14,11 @@ from nvoi.onboarding.proposals.proposal import Variables, build_service_name
 from nvoi.onboarding.proposals.tree import Note, Section, list_entries, list_items, list_texts
 from nvoi.onboarding.shell import find_port
 
+SSH = {
+    "keys": "nvoi makes a key pair of its own, or is given one: `ssh_keys`",
+    **dict.fromkeys(("proxy", "proxy_command"), "a jump host is the ProxyJump of ~/.ssh/config"),
+}
+
 
 @dataclass
 class Servers:
@@ -87,7 +92,7 @@ class Servers:
 
     def build_groups(self, ssh: Section) -> tuple[ServerGroup, ...]:
         user, port = ssh.text("user") or None, find_port(ssh.text("port"))
-        ssh.tell_all({"keys": "nvoi makes a key pair of its own, or is given one: `ssh_keys`"})
+        ssh.tell_all(SSH)
         groups = self.groups
         return tuple(
             ServerGroup(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import posixpath
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +24,7 @@ from nvoi.onboarding.document import build_tree
 from nvoi.onboarding.proposals.tree import FilePosition, Note
 from nvoi.onboarding.proposals.variables import is_secret
 from nvoi.onboarding.recipes import find_recipe
-from nvoi.onboarding.sources import read_text
+from nvoi.onboarding.sources import UNREADABLE, read_text
 from nvoi.secret import Secret
 
 # Stands in a text for a variable that has no value here, between two characters that nobody types.
@@ -35,6 +38,7 @@ NO_APP = (
     "alone"
 )
 NO_NAME = "no service can have this name, or another has it already"
+DOCKERFILE = "Dockerfile"
 MARKED = re.compile(f"{MARK}([^{MARK}]*){MARK}")
 #: What nvoi sets itself where the app has a database.
 SET_BY_NVOI = re.compile(r"DATABASE_URL|(?:POSTGRES|MYSQL)_(?:HOST|PORT|USER|PASSWORD|DB|DATABASE)")
@@ -76,6 +80,7 @@ class Reading:
         wanted: where each variable without a value is asked for first.
         gained: characters that stand for variables now.
         faults: what else the user has to mend before the file can be used.
+        volumes: what each volume stands for, by its name: two folders never share one.
     """
 
     folder: Path
@@ -85,6 +90,7 @@ class Reading:
     notes: list[Note] = field(default_factory=list)
     wanted: dict[str, str] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
+    volumes: dict[str, str] = field(default_factory=dict)
     gained: int = 0
 
     def get_value(self, name: str, file: str) -> str | None:
@@ -105,7 +111,24 @@ class Reading:
         return f"{MARK}{name}{MARK}"
 
     def read_text(self, name: str) -> str:
-        return read_text(self.folder / name)
+        text = read_text(self.folder / name)
+        if UNREADABLE in text:
+            place = FilePosition(text.count("\n", 0, text.index(UNREADABLE)) + 1, 1, name)
+            self.notes.append(Note(place, "", f"is not UTF-8: what cannot be read is {UNREADABLE}"))
+        return text
+
+    def name_volume(self, source: str, *names: str) -> str:
+        """The name of the volume for ``source``: the first of ``names`` that is no other's."""
+        wanted = [build_slug(name) or "data" for name in names]
+        numbered = (f"{wanted[-1]}-{number}" for number in itertools.count(2))
+        candidates = itertools.chain(wanted, numbered)
+        return next(one for one in candidates if self.volumes.setdefault(one, source) == source)
+
+    def tell_dockerfile(self, place: Position, path: str, file: str) -> None:
+        """Say how an image is built of another file than the checkout's Dockerfile."""
+        if posixpath.normpath(file or DOCKERFILE) != DOCKERFILE and not self.is_local:
+            command = f"nvoi deploy --dockerfile-path {shlex.quote(file)}"
+            self.notes.append(Note(place, path, f"is deployed with: {command}"))
 
 
 def find_marks(tree: Any) -> Iterator[str]:

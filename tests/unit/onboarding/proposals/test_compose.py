@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from nvoi.config.environment import build_environment
 from nvoi.config.schema import Healthcheck, Resources
 from nvoi.errors import ConfigError
 from tests.unit.onboarding.proposals.reading import check_told, read, read_compose, reveal, write
@@ -429,3 +430,59 @@ def test_a_broken_file_is_named_with_its_fault(checkout: Path, text: str, words:
 def test_what_makes_no_sense_is_told_and_no_crash(checkout: Path, text: str) -> None:
     adopted, _ = read_compose(checkout, text, A="1")
     assert len(adopted.told) > 1
+
+
+def test_variables_that_the_database_shares_with_the_app_are_not_set_for_all(
+    tmp_path: Path,
+) -> None:
+    write(
+        tmp_path,
+        {
+            ".env": """
+            DATABASE_URL=postgres://shop:w0rd-5ecret@db/shop
+            POSTGRES_HOST=db
+            POSTGRES_USER=shop
+            POSTGRES_PASSWORD=w0rd-5ecret
+            DEBUG=0
+            """
+        },
+    )
+    text = """
+    services:
+      web: {build: ., env_file: .env, depends_on: [db]}
+      db: {image: "postgres:16", env_file: .env}
+    """
+    adopted, application = read_compose(tmp_path, text)
+    database = application.database
+    assert database
+    assert set(database.secrets) == {"POSTGRES_USER", "POSTGRES_DB", "POSTGRES_PASSWORD"}
+    environment = build_environment(
+        application, application.app["web"], database_host="db-the-cluster-has"
+    )
+    assert environment["POSTGRES_HOST"] == "db-the-cluster-has"
+    assert "@db-the-cluster-has:5432/" in environment["DATABASE_URL"]
+    assert environment["DEBUG"] == "0"
+    check_told(
+        adopted,
+        "services.db: DATABASE_URL is nvoi's to say, and is left out",
+        "services.db: DEBUG: left out, as the database's image does not read it",
+    )
+
+
+def test_folders_of_the_same_name_are_a_volume_each(tmp_path: Path) -> None:
+    text = """
+    services:
+      cache: {image: redis, volumes: [data:/data]}
+      search: {image: getmeili/meilisearch, volumes: ["./data:/data"]}
+      queue: {image: rabbitmq, volumes: ["/srv/queue/data:/data"]}
+      other: {image: rabbitmq, volumes: ["/srv/queue/data/:/other"]}
+      web: {build: .}
+    """
+    _, application = read_compose(tmp_path, text)
+    mounts = {name: dict(one.mount) for name, one in application.services.items()}
+    assert mounts == {
+        "cache": {"data": "/data"},
+        "search": {"data-2": "/data"},
+        "queue": {"srv-queue-data": "/data"},
+        "other": {"srv-queue-data": "/other"},
+    }

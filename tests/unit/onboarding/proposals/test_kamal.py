@@ -204,3 +204,35 @@ def test_a_variable_with_the_server_of_an_accessory_is_told(tmp_path: Path) -> N
     check_told(adopted, "config/deploy.yml:8: env.clear.LIST: is no text")
     check_told(adopted, "accessories.Redis: no service can have this name, or another has it")
     assert told == [f"5: DB_HOST: {reason}", f"6: REDIS_URL: {reason}"]
+
+
+def test_folders_of_several_services_are_a_volume_each(tmp_path: Path) -> None:
+    # As Kamal has it, each accessory's `data` is below a folder of its own.
+    text = """
+    service: shop
+    servers: [192.168.0.1]
+    volumes: [data:/app/data]
+    builder: {dockerfile: docker/Dockerfile.web}
+    ssh: {proxy: jump.example}
+    accessories:
+      db:
+        image: mysql:8
+        host: 192.168.0.1
+        env: {clear: {MYSQL_ROOT_PASSWORD: w0rd-5ecret}}
+        directories: [data:/var/lib/mysql]
+      cache: {image: "redis:7", host: 192.168.0.1, directories: [data:/data]}
+      search: {image: "getmeili/meilisearch", host: 192.168.0.1, volumes: ["/mnt/data:/data"]}
+    """
+    write(tmp_path, {"config/deploy.yml": text})
+    adopted, application = read(tmp_path, "config/deploy.yml", is_local=True)
+    assert application.database
+    assert dict(application.app["web"].mounts) == {"data": "/app/data"}
+    assert dict(application.database.mount) == {"db-data": "/var/lib/mysql"}
+    others = {name: dict(one.mount) for name, one in application.services.items()}
+    assert others == {"cache": {"cache-data": "/data"}, "search": {"mnt-data": "/data"}}
+    check_told(
+        adopted,
+        "builder: is deployed with: nvoi deploy --dockerfile-path docker/Dockerfile.web",
+        "ssh.proxy: a jump host is the ProxyJump of ~/.ssh/config",
+        "accessories.cache: data: is volume cache-data, which begins empty",
+    )
