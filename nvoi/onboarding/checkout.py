@@ -14,10 +14,9 @@ from nvoi.ci import ask_git
 from nvoi.config.fields import SERVICE_NAME
 from nvoi.config.schema import AppService, Healthcheck
 from nvoi.images.context import find_instructions
-from nvoi.onboarding.recipes import Recipe, find_recipe, prepare_app
-from nvoi.onboarding.recipes.node import find_start, read_package
+from nvoi.onboarding.commands import find_port, read_command, use_port
+from nvoi.onboarding.recipes import Recipe, find_recipe, find_start, prepare_app, read_package
 from nvoi.onboarding.recipes.python import find_project_name
-from nvoi.onboarding.shell import find_port, read_command, use_port
 from nvoi.onboarding.sources import find_health, read_text
 
 ENTRY = re.compile(r"^\s*([A-Za-z0-9_-]+):\s*(\S.*)$")

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from nvoi.config.nodes import Scalar
+from nvoi.config.nodes import Position, Scalar
 from nvoi.config.schema import AppService, Healthcheck, Resources
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import MOST_SERVICES, ImageConfig, build_slug, read_dockerfile
-from nvoi.onboarding.proposals.commands import read_memory, read_times, read_words
+from nvoi.onboarding.commands import find_port, read_memory, read_times, read_words, use_port
 from nvoi.onboarding.proposals.proposal import (
     NO_NAME,
     Proposal,
@@ -21,9 +21,8 @@ from nvoi.onboarding.proposals.proposal import (
     build_service_name,
     check_count,
 )
-from nvoi.onboarding.proposals.tree import FilePosition, Note, Section, read_tree
+from nvoi.onboarding.proposals.tree import Note, Stanza, read_tree
 from nvoi.onboarding.recipes import find_recipe, prepare_app
-from nvoi.onboarding.shell import find_port, use_port
 
 NAMES = ("fly.toml",)
 #: What the only process is called, and the port that it has without another.
@@ -67,29 +66,29 @@ NO_SECRETS = (
 
 def read_fly(reading: Reading, file: str) -> Proposal:
     root = read_tree(reading.read_text(file), file, reading.notes)
-    section = Section(reading.notes, "", root)
-    name = build_slug(section.text("app"))
-    dockerfile, image = read_build(reading, section.section("build"))
-    processes = read_processes(section)
+    stanza = Stanza(reading.notes, "", root)
+    name = build_slug(stanza.text("app"))
+    dockerfile, image = read_build(reading, stanza.stanza("build"))
+    processes = read_processes(stanza)
     check_count(file, len(processes), MOST_SERVICES, "processes")
-    processes = processes or {DEFAULT_PROCESS: read_experimental(section)}
+    processes = processes or {DEFAULT_PROCESS: read_experimental(stanza)}
     apps = {
         key: AppService(key, command=text or None, image=image) for key, text in processes.items()
     }
-    read_services(section, apps)
-    read_checks(section, apps)
-    read_mounts(section, apps)
-    read_machines(section, apps)
-    deploy = section.section("deploy")
+    read_services(stanza, apps)
+    read_checks(stanza, apps)
+    read_mounts(stanza, apps)
+    read_machines(stanza, apps)
+    deploy = stanza.stanza("deploy")
     first = next(iter(apps))
     if release := deploy.text("release_command"):
         apps[first] = replace(apps[first], pre_run_command=release)
     deploy.tell_all({"strategy": "nvoi replaces one release by the next once that is well"})
-    env = section.section("env")
+    env = stanza.stanza("env")
     given = {key: env.take(key, Scalar) for key in env.list_keys()}
     variables = {key: one for key, one in given.items() if isinstance(one, Scalar)}
-    section.tell_all(REASONS)
-    reading.notes.append(Note(FilePosition(0, 0, file), "", NO_SECRETS))
+    stanza.tell_all(REASONS)
+    reading.notes.append(Note(Position(0, 0, file), "", NO_SECRETS))
     finished = tuple(
         finish(reading, app, dockerfile, is_first=key == first) for key, app in apps.items()
     )
@@ -102,7 +101,7 @@ def read_fly(reading: Reading, file: str) -> Proposal:
     )
 
 
-def read_build(reading: Reading, build: Section) -> tuple[ImageConfig, str | None]:
+def read_build(reading: Reading, build: Stanza) -> tuple[ImageConfig, str | None]:
     """What the Dockerfile says, and a finished image."""
     file = build.text("dockerfile")
     if build.node:
@@ -119,8 +118,8 @@ def read_build(reading: Reading, build: Section) -> tuple[ImageConfig, str | Non
     return read_dockerfile(reading.read_text(file or "Dockerfile")) or ImageConfig(), image
 
 
-def read_processes(section: Section) -> dict[str, str]:
-    processes = section.section("processes")
+def read_processes(stanza: Stanza) -> dict[str, str]:
+    processes = stanza.stanza("processes")
     found: dict[str, str] = {}
     for key in processes.list_keys():
         name = build_service_name(key)
@@ -131,28 +130,28 @@ def read_processes(section: Section) -> dict[str, str]:
     return found
 
 
-def read_experimental(section: Section) -> str:
+def read_experimental(stanza: Stanza) -> str:
     """An older way to say what runs."""
-    experimental = section.section("experimental")
+    experimental = stanza.stanza("experimental")
     words = [read_words(experimental.take(key)) for key in ("entrypoint", "cmd")]
     experimental.tell_all({})
     return " ".join(word for word in words if word)
 
 
-def take_processes(section: Section, apps: Iterable[str]) -> list[str]:
-    """The processes that a section is for; none where it names none."""
-    names = [build_service_name(one.text) for one in section.texts("processes")]
+def take_processes(stanza: Stanza, apps: Iterable[str]) -> list[str]:
+    """The processes that a stanza is for; none where it names none."""
+    names = [build_service_name(one.text) for one in stanza.texts("processes")]
     return [name for name in names if name in apps]
 
 
-def read_services(section: Section, apps: dict[str, AppService]) -> None:
+def read_services(stanza: Stanza, apps: dict[str, AppService]) -> None:
     """Ports and their checks; a service without `processes` is the first one's."""
-    services = [section.section("http_service")] if "http_service" in section else []
-    for service in [*services, *section.sections("services")]:
+    services = [stanza.stanza("http_service")] if "http_service" in stanza else []
+    for service in [*services, *stanza.stanzas("services")]:
         names = take_processes(service, apps) or [next(iter(apps))]
         port = find_port(service.text("internal_port")) or DEFAULT_PORT
         kinds = ("checks", "http_checks", "tcp_checks")
-        checks = [check for kind in kinds for check in service.sections(kind)]
+        checks = [check for kind in kinds for check in service.stanzas(kind)]
         made = next(map(read_check, checks), None)
         fitting = [name for name in names if apps[name].port in {None, port}]
         for name in fitting:
@@ -167,7 +166,7 @@ def read_services(section: Section, apps: dict[str, AppService]) -> None:
         service.tell_all(SERVICE_REASONS)
 
 
-def read_check(check: Section, port: int | None = None) -> Healthcheck:
+def read_check(check: Stanza, port: int | None = None) -> Healthcheck:
     path = check.text("path")
     is_http = check.text("type") == "http" or path
     made = read_times(Healthcheck("http" if is_http else "tcp", path or "/", port), check)
@@ -175,11 +174,11 @@ def read_check(check: Section, port: int | None = None) -> Healthcheck:
     return made
 
 
-def read_checks(section: Section, apps: dict[str, AppService]) -> None:
+def read_checks(stanza: Stanza, apps: dict[str, AppService]) -> None:
     """Checks that are of no service's port: the first becomes the first process's."""
-    checks = section.section("checks")
+    checks = stanza.stanza("checks")
     for key in checks.list_keys():
-        check = checks.section(key)
+        check = checks.stanza(key)
         name = next(iter([*take_processes(check, apps), *apps]))
         if apps[name].healthcheck is not None:
             check.add_note(None, ONE_CHECK)
@@ -189,8 +188,8 @@ def read_checks(section: Section, apps: dict[str, AppService]) -> None:
         apps[name] = replace(apps[name], healthcheck=made)
 
 
-def read_mounts(section: Section, apps: dict[str, AppService]) -> None:
-    for mount in section.sections("mounts"):
+def read_mounts(stanza: Stanza, apps: dict[str, AppService]) -> None:
+    for mount in stanza.stanzas("mounts"):
         source, target = build_service_name(mount.text("source")), mount.text("destination")
         for name in take_processes(mount, apps) or [next(iter(apps))]:
             mounts = {**apps[name].mounts, source or "data": target.rstrip("/")}
@@ -198,8 +197,8 @@ def read_mounts(section: Section, apps: dict[str, AppService]) -> None:
         mount.tell_all({"initial_size": "a volume has 10 GB unless its `size` says otherwise"})
 
 
-def read_machines(section: Section, apps: dict[str, AppService]) -> None:
-    for machine in section.sections("vm"):
+def read_machines(stanza: Stanza, apps: dict[str, AppService]) -> None:
+    for machine in stanza.stanzas("vm"):
         text = machine.text("memory") or machine.text("memory_mb")
         # A number alone is of megabytes.
         memory = read_memory(f"{text}m" if text.isdigit() else text)

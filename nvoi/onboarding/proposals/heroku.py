@@ -10,7 +10,7 @@ import posixpath
 import secrets
 from dataclasses import replace
 
-from nvoi.config.nodes import Scalar
+from nvoi.config.nodes import Position, Scalar
 from nvoi.config.schema import AppService, AuxiliaryService, Database, Volume
 from nvoi.errors import ConfigError, Fault
 from nvoi.onboarding.answers import Answers
@@ -24,8 +24,8 @@ from nvoi.onboarding.checkout import (
     complete_services,
     read_procfile,
 )
+from nvoi.onboarding.commands import find_count
 from nvoi.onboarding.databases import MYSQL, POSTGRES, VOLUME, DatabaseKind, complete
-from nvoi.onboarding.proposals.commands import find_count
 from nvoi.onboarding.proposals.proposal import (
     NO_NAME,
     Proposal,
@@ -33,7 +33,7 @@ from nvoi.onboarding.proposals.proposal import (
     build_proposal,
     check_count,
 )
-from nvoi.onboarding.proposals.tree import FilePosition, Note, Section, find_text, read_tree
+from nvoi.onboarding.proposals.tree import Note, Stanza, find_text, read_tree
 from nvoi.onboarding.recipes import Recipe, find_recipe
 from nvoi.onboarding.sources import find_health
 
@@ -79,12 +79,12 @@ def read_heroku(reading: Reading, file: str) -> Proposal:
             )
         root = None
     processes = read_processes(reading, procfile)
-    section = Section(reading.notes, "", root)
-    apps = read_apps(reading, section, processes)
-    answers = Answers(name=build_slug(section.text("name")), apps=apps)
-    answers = read_addons(section, answers)
-    variables = read_variables(reading, section)
-    section.tell_all(REASONS)
+    stanza = Stanza(reading.notes, "", root)
+    apps = read_apps(reading, stanza, processes)
+    answers = Answers(name=build_slug(stanza.text("name")), apps=apps)
+    answers = read_addons(stanza, answers)
+    variables = read_variables(reading, stanza)
+    stanza.tell_all(REASONS)
     answered = ["Apps"] if processes else []
     answered += ["Database", "Variables"] if root is not None else []
     own = {app.name: variables for app in apps}
@@ -111,7 +111,7 @@ def read_processes(reading: Reading, file: str) -> dict[str, str]:
     for number, line in enumerate(text.splitlines(), 1):
         match = ENTRY.match(line)
         if line.strip() and not line.lstrip().startswith("#"):
-            place = FilePosition(number, 1, file)
+            place = Position(number, 1, file)
             if match is None:
                 reading.notes.append(Note(place, "", "is no process: NAME: COMMAND"))
             elif (name := match[1].lower().strip("-_")) in left:
@@ -122,7 +122,7 @@ def read_processes(reading: Reading, file: str) -> dict[str, str]:
 
 
 def read_apps(
-    reading: Reading, section: Section, processes: dict[str, str]
+    reading: Reading, stanza: Stanza, processes: dict[str, str]
 ) -> tuple[AppService, ...]:
     if reading.is_local:
         health = find_health(reading.folder)
@@ -130,10 +130,10 @@ def read_apps(
         apps = build_local_services(processes, ImageConfig(), recipe)
     else:
         apps = complete_services(build_services(processes, "", None))
-    counts = read_formation(section)
+    counts = read_formation(stanza)
     idle = [app.name for app in apps if counts.get(app.name) == 0]
     for name in idle:
-        section.add_note(None, f"formation: {name} runs nowhere, and is left out")
+        stanza.add_note(None, f"formation: {name} runs nowhere, and is left out")
     left = [replace(app, replicas=counts.get(app.name)) for app in apps if app.name not in idle]
     # What goes before a release does so whatever runs then.
     before = next((app.pre_run_command for app in apps if app.pre_run_command), None)
@@ -141,12 +141,12 @@ def read_apps(
     return tuple(left)
 
 
-def read_formation(section: Section) -> dict[str, int]:
+def read_formation(stanza: Stanza) -> dict[str, int]:
     """How many of each process run; a mapping, or a list of them."""
     counts: dict[str, int] = {}
-    for formation in section.sections("formation"):
+    for formation in stanza.stanzas("formation"):
         for name in formation.list_keys():
-            process = formation.section(name)
+            process = formation.stanza(name)
             text = process.text("quantity")
             if (count := find_count(text)) is not None:
                 counts[name] = count
@@ -154,9 +154,9 @@ def read_formation(section: Section) -> dict[str, int]:
     return counts
 
 
-def read_addons(section: Section, answers: Answers) -> Answers:
+def read_addons(stanza: Stanza, answers: Answers) -> Answers:
     """A database or Redis that was rented becomes one that runs beside the app."""
-    for item in section.items("addons"):
+    for item in stanza.items("addons"):
         text = find_text(item) or find_text(item, "plan")
         name = text.partition(":")[0]
         if name in DATABASES and answers.database is None:
@@ -171,25 +171,23 @@ def read_addons(section: Section, answers: Answers) -> Answers:
                 env={"REDIS_URL": f"redis://redis:{REDIS_PORT}"},
             )
         else:
-            section.add_note(
+            stanza.add_note(
                 item, f"addon {text}: nvoi rents nothing; give its address in a variable"
             )
     return answers
 
 
-def read_variables(reading: Reading, section: Section) -> dict[str, Scalar]:
+def read_variables(reading: Reading, stanza: Stanza) -> dict[str, Scalar]:
     """The variables with a value here or in the environment; Heroku makes some by chance."""
-    env = section.section("env")
+    env = stanza.stanza("env")
     found: dict[str, Scalar] = {}
     for name in env.list_keys():
         node = env.take(name)
         if node is None or isinstance(node, Scalar):
-            text = node.text if node else reading.find_variable(name, FilePosition(0, 0), "env")
-            found[name] = Scalar(
-                text, plain=False, place=node.place if node else FilePosition(0, 0)
-            )
+            text = node.text if node else reading.find_variable(name, Position(0, 0), "env")
+            found[name] = Scalar(text, plain=False, place=node.place if node else Position(0, 0))
             continue
-        about = Section(reading.notes, f"env.{name}", node)
+        about = Stanza(reading.notes, f"env.{name}", node)
         about.take("description")
         text, generator = about.text("value") or about.text("default"), about.text("generator")
         is_required = about.text("required").lower() != "false"

@@ -21,10 +21,10 @@ from nvoi.errors import ConfigError, Fault
 from nvoi.onboarding.answers import DATABASE_HOST, Answers, build_config, list_hosts
 from nvoi.onboarding.checkout import build_slug
 from nvoi.onboarding.document import build_tree
-from nvoi.onboarding.proposals.tree import FilePosition, Note
-from nvoi.onboarding.proposals.variables import is_secret
+from nvoi.onboarding.proposals.tree import Note
 from nvoi.onboarding.recipes import find_recipe
 from nvoi.onboarding.sources import UNREADABLE, read_text
+from nvoi.onboarding.variables import is_secret
 from nvoi.secret import Secret
 
 # Stands in a text for a variable that has no value here, between two characters that nobody types.
@@ -113,7 +113,7 @@ class Reading:
     def read_text(self, name: str) -> str:
         text = read_text(self.folder / name)
         if UNREADABLE in text:
-            place = FilePosition(text.count("\n", 0, text.index(UNREADABLE)) + 1, 1, name)
+            place = Position(text.count("\n", 0, text.index(UNREADABLE)) + 1, 1, name)
             self.notes.append(Note(place, "", f"is not UTF-8: what cannot be read is {UNREADABLE}"))
         return text
 
@@ -242,7 +242,7 @@ def divide_ports(reading: Reading, file: str, apps: Sequence[AppService]) -> Ite
             port += 1
         if port is not None and port != app.port:
             message = f"port {app.port} is another service's too: it has {port}"
-            reading.notes.append(Note(FilePosition(0, 0, file), app.name, message))
+            reading.notes.append(Note(Position(0, 0, file), app.name, message))
         taken |= {port} if port else set()
         yield replace(app, port=port)
 

@@ -6,7 +6,7 @@ import pytest
 
 from nvoi.config.schema import Healthcheck, Resources
 from nvoi.errors import ConfigError, UsageError
-from nvoi.onboarding.proposals import find_files
+from nvoi.onboarding.adoption import find_files
 from tests.unit.onboarding.proposals.reading import check_told, read, reveal, write
 
 LONG = "9" * 5000

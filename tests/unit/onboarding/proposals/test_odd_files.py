@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from nvoi.errors import ConfigError
-from nvoi.onboarding.proposals import read_proposal
-from nvoi.onboarding.proposals.commands import find_count, read_memory, read_seconds
+from nvoi.onboarding.adoption import read_proposal
+from nvoi.onboarding.commands import find_count, read_memory, read_seconds
 from nvoi.onboarding.proposals.compose import interpolate
 from nvoi.onboarding.recipes import find_recipe
 from tests.unit.onboarding.proposals.reading import check_told, read, read_compose, reveal, write
