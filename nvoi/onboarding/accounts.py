@@ -134,6 +134,7 @@ def settle_cloudflare(prompts: Prompts, record: Cloudflare, environ: Environ) ->
     return record
 
 
+ARCHITECTURE_FIELD = Field(ARCHITECTURE, "Architecture:", "x86", is_listed=True)
 #: Where a provider's record has the location and the server type.
 LISTED: Mapping[type[Any], tuple[str, str]] = {
     HetznerProvider: ("server_location", "server_type"),
@@ -161,7 +162,7 @@ ACCOUNTS: tuple[AccountForm, ...] = (
             Field("api_token", "Hetzner API token", secret=True),
             Field("server_type", "Server type:", "cx23", is_listed=True),
             Field("server_location", "Location:", "nbg1", is_listed=True),
-            Field(ARCHITECTURE, "Architecture:", "x86", is_listed=True),
+            ARCHITECTURE_FIELD,
         ),
         settle=settle_rented,
     ),
@@ -174,7 +175,7 @@ ACCOUNTS: tuple[AccountForm, ...] = (
             Field("secret_access_key", "Secret access key", secret=True),
             Field("region", "Region:", "eu-central-1", is_listed=True),
             Field("instance_type", "Instance type:", "t3.small", is_listed=True),
-            Field(ARCHITECTURE, "Architecture:", "x86", is_listed=True),
+            ARCHITECTURE_FIELD,
         ),
         settle=settle_aws,
     ),
@@ -187,7 +188,7 @@ ACCOUNTS: tuple[AccountForm, ...] = (
             Field("project_id", "Project id:"),
             Field("zone", "Zone:", "fr-par-1", is_listed=True),
             Field("server_type", "Server type:", "DEV1-S", is_listed=True),
-            Field(ARCHITECTURE, "Architecture:", "x86", is_listed=True),
+            ARCHITECTURE_FIELD,
         ),
         settle=settle_rented,
     ),

@@ -169,6 +169,8 @@ def begin(interview: Interview, source: AnswerSource) -> Known:
     known = source.known
     first = source.read(known, file)
     # How it is read depends on where it runs, and a key pair is called after the app.
+    name = known.answers.name or first.answers.name
+    known = replace(known, answers=replace(known.answers, name=name))
     if NAME not in {*first.answered, *known.answered}:
         known = ask_answers(interview, known, NAME)
     if PLACE not in {*first.answered, *known.answered}:

@@ -17,14 +17,12 @@ from nvoi.images.context import find_instructions
 from nvoi.onboarding.commands import find_port, read_command, use_port
 from nvoi.onboarding.recipes import Recipe, find_recipe, find_start, prepare_app, read_package
 from nvoi.onboarding.recipes.python import find_project_name
-from nvoi.onboarding.sources import find_health, read_text
+from nvoi.onboarding.sources import MOST_SERVICES, check_count, find_health, read_text
 
 ENTRY = re.compile(r"^\s*([A-Za-z0-9_-]+):\s*(\S.*)$")
 #: Procfile entries: the one that serves, and the one that is run before a release.
 SERVING, RELEASING = "web", "release"
 DEFAULT_PORT = 8000
-#: More than these no app has.
-MOST_SERVICES = 200
 STAGE = re.compile(r"(?:--\S+\s+)*(\S+)(?:\s+as\s+(\S+))?")
 # Programs of images alone, which end with running what they are given.
 WRAPPERS = ("entrypoint", "tini", "dumb-init")
@@ -46,6 +44,7 @@ class Checkout:
 
 
 def read_checkout(directory: Path, environ: Mapping[str, str]) -> Checkout:
+    """Raises ConfigError where the Procfile has more processes than an app can have."""
     package = read_package(directory)
     names = (
         find_remote(directory, environ),
@@ -56,7 +55,7 @@ def read_checkout(directory: Path, environ: Mapping[str, str]) -> Checkout:
     slugs = (build_slug(name) for name in names if name)
     recipe = find_recipe(directory)
     processes = read_procfile(read_text(directory / "Procfile"))
-    processes = processes if len(processes) <= MOST_SERVICES else {}
+    check_count("Procfile", len(processes), MOST_SERVICES, "processes")
     image = read_dockerfile(read_text(directory / "Dockerfile")) or ImageConfig()
     command = image.command or find_start(package)
     health = recipe.health if recipe else find_health(directory)

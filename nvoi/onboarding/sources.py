@@ -10,8 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from nvoi.errors import ConfigError, Fault
+
 # Whatever is larger than this was not written by hand.
 SIZE_LIMIT = 1 << 20
+#: More services than these no app has.
+MOST_SERVICES = 200
 #: No more files than these are searched, and none deeper.
 MOST_FILES, MOST_FOLDERS = 400, 3
 #: Folders of others' code, and of tests.
@@ -99,3 +103,10 @@ def find_health(folder: Path) -> str:
             if match := pattern.search(text):
                 return f"/{match['path'].lstrip('/')}"
     return ""
+
+
+def check_count(file: str, count: int, most: int, what: str) -> None:
+    """Raises ConfigError where a file has more of something than can be an app's."""
+    if count > most:
+        message = f"has {count:,} {what}: {most:,} are allowed"
+        raise ConfigError(file, [Fault(0, 0, "", message)])

@@ -14,10 +14,9 @@ from typing import TypeVar
 
 from nvoi.config.nodes import Entry, Mapping, Node, Position, Scalar, Sequence, find_child
 from nvoi.errors import ConfigError, Fault
-from nvoi.onboarding.checkout import MOST_SERVICES
 from nvoi.onboarding.proposals.compose_services import build_answers
 from nvoi.onboarding.proposals.compose_values import Stack, join, pair
-from nvoi.onboarding.proposals.proposal import Proposal, Reading, build_proposal, check_count
+from nvoi.onboarding.proposals.proposal import Proposal, Reading, build_proposal
 from nvoi.onboarding.proposals.tree import (
     Note,
     Stanza,
@@ -28,6 +27,7 @@ from nvoi.onboarding.proposals.tree import (
     list_texts,
     read_tree,
 )
+from nvoi.onboarding.sources import MOST_SERVICES, check_count
 from nvoi.onboarding.variables import read_dotenv
 
 NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")

@@ -21,7 +21,7 @@ from nvoi.onboarding.commands import (
     read_words,
 )
 from nvoi.onboarding.proposals.images import FILE_SUFFIX
-from nvoi.onboarding.proposals.proposal import MARKED, MOST_VARIABLES, Reading, check_count
+from nvoi.onboarding.proposals.proposal import MARKED, MOST_VARIABLES, Reading
 from nvoi.onboarding.proposals.tree import (
     Note,
     Stanza,
@@ -31,7 +31,7 @@ from nvoi.onboarding.proposals.tree import (
     list_items,
     list_texts,
 )
-from nvoi.onboarding.sources import is_file
+from nvoi.onboarding.sources import check_count, is_file
 from nvoi.onboarding.variables import is_secret, read_dotenv
 
 # Below it only root may listen on this machine (ip(7)).

@@ -11,7 +11,7 @@ from dataclasses import replace
 from nvoi.config.nodes import Position, Scalar
 from nvoi.config.schema import AppService, Healthcheck, Resources
 from nvoi.onboarding.answers import Answers
-from nvoi.onboarding.checkout import MOST_SERVICES, ImageConfig, build_slug, read_dockerfile
+from nvoi.onboarding.checkout import ImageConfig, build_slug, read_dockerfile
 from nvoi.onboarding.commands import find_port, read_memory, read_times, read_words, use_port
 from nvoi.onboarding.proposals.proposal import (
     NO_NAME,
@@ -19,10 +19,10 @@ from nvoi.onboarding.proposals.proposal import (
     Reading,
     build_proposal,
     build_service_name,
-    check_count,
 )
 from nvoi.onboarding.proposals.tree import Note, Stanza, read_tree
 from nvoi.onboarding.recipes import find_recipe, prepare_app
+from nvoi.onboarding.sources import MOST_SERVICES, check_count
 
 NAMES = ("fly.toml",)
 #: What the only process is called, and the port that it has without another.

@@ -16,7 +16,6 @@ from nvoi.errors import ConfigError, Fault
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import (
     ENTRY,
-    MOST_SERVICES,
     ImageConfig,
     build_local_services,
     build_services,
@@ -31,11 +30,10 @@ from nvoi.onboarding.proposals.proposal import (
     Proposal,
     Reading,
     build_proposal,
-    check_count,
 )
 from nvoi.onboarding.proposals.tree import Note, Stanza, find_text, read_tree
 from nvoi.onboarding.recipes import Recipe, find_recipe
-from nvoi.onboarding.sources import find_health
+from nvoi.onboarding.sources import MOST_SERVICES, check_count, find_health
 
 NAMES = ("app.json", "Procfile")
 SECRET_BYTES = 32

@@ -20,7 +20,7 @@ from nvoi.config.schema import (
     Volume,
 )
 from nvoi.onboarding.answers import DATABASE_HOST, Answers, build_addresses
-from nvoi.onboarding.checkout import MOST_SERVICES, build_slug
+from nvoi.onboarding.checkout import build_slug
 from nvoi.onboarding.commands import find_port, read_times, read_words, use_port
 from nvoi.onboarding.proposals.images import (
     build_database,
@@ -35,7 +35,6 @@ from nvoi.onboarding.proposals.proposal import (
     Reading,
     build_proposal,
     build_service_name,
-    check_count,
 )
 from nvoi.onboarding.proposals.tree import (
     Lines,
@@ -46,6 +45,7 @@ from nvoi.onboarding.proposals.tree import (
     list_entries,
     read_tree,
 )
+from nvoi.onboarding.sources import MOST_SERVICES, check_count
 from nvoi.onboarding.variables import read_dotenv
 
 NAMES = ("config/deploy.yml", "config/deploy.yaml")

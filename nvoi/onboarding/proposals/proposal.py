@@ -23,7 +23,7 @@ from nvoi.onboarding.checkout import build_slug
 from nvoi.onboarding.document import build_tree
 from nvoi.onboarding.proposals.tree import Note
 from nvoi.onboarding.recipes import find_recipe
-from nvoi.onboarding.sources import UNREADABLE, read_text
+from nvoi.onboarding.sources import UNREADABLE, check_count, read_text
 from nvoi.onboarding.variables import is_secret
 from nvoi.secret import Secret
 
@@ -257,13 +257,6 @@ def find_running(reading: Reading, database: Database, hosts: Mapping[str, str])
         host = None
     is_elsewhere = host is not None and host not in hosts
     return Database(adapter=database.adapter, url=Secret(url) if is_elsewhere else None)
-
-
-def check_count(file: str, count: int, most: int, what: str) -> None:
-    """Raises ConfigError where a file has more of something than can be an app's."""
-    if count > most:
-        message = f"has {count:,} {what}: {most:,} are allowed"
-        raise ConfigError(file, [Fault(0, 0, "", message)])
 
 
 def build_service_name(name: str) -> str:

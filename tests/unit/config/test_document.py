@@ -379,3 +379,29 @@ def test_an_empty_section_can_be_set() -> None:
     document = Document("application:\n  compute_provider:\n    ssh:\n", "f")
     document.set("application.compute_provider.local", {})
     assert document.text == ("application:\n  compute_provider:\n    ssh:\n    local: {}\n")
+
+
+COMMENTED = """\
+application:
+  app:
+    web:
+      port: 8000
+      # command: serve
+
+  # For every service.
+  env:
+    A: "1"
+
+  # With this pair nvoi reaches servers.
+  ssh_keys: {}
+"""
+
+
+def test_a_new_key_leaves_the_comment_of_the_next_section_where_it_is() -> None:
+    document = parse(COMMENTED)
+    for path, value in (("app.api.command", "node x"), ("env.B", "a\nb\n"), ("let_in", ["x"])):
+        document.set(f"application.{path}", value)
+    comment = "      # command: serve\n"
+    changed = COMMENTED.replace(comment, f'{comment}    api:\n      command: "node x"\n')
+    changed = changed.replace('A: "1"\n', 'A: "1"\n    B: |\n      a\n      b\n')
+    assert document.text == f"{changed}  let_in: [x]\n"

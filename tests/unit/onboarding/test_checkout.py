@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from nvoi.config.schema import AppService
+from nvoi.errors import ConfigError
 from nvoi.onboarding.checkout import ImageConfig, read_checkout, read_dockerfile
 from tests.unit.onboarding.examples import build_service
 from tests.unit.onboarding.proposals.reading import write
@@ -132,3 +133,9 @@ def test_a_dockerfiles_last_stage_says_what_runs(text: str, image: ImageConfig |
 def test_what_wraps_the_command_in_an_image_is_left_out() -> None:
     assert ImageConfig("/app/bin/docker-entrypoint.sh", "bin/serve").command == "bin/serve"
     assert ImageConfig("python", "bin/serve").command == "python bin/serve"
+
+
+def test_a_procfile_of_more_processes_than_an_app_can_have_is_told(tmp_path: Path) -> None:
+    (tmp_path / "Procfile").write_text("".join(f"p{number}: run\n" for number in range(201)))
+    with pytest.raises(ConfigError, match="Procfile: has 201 processes: 200 are allowed"):
+        read_checkout(tmp_path, {})
