@@ -15,7 +15,7 @@ from nvoi.config.loader import load
 from nvoi.config.sealing import CONFIG_FILE, KEY_FILE, generate_key
 from nvoi.config.ssh_keys import generate_ssh_keys
 from nvoi.errors import UsageError
-from nvoi.onboarding.accounts import ACCOUNTS, AccountForm
+from nvoi.onboarding.place import ACCOUNTS, AccountForm
 
 
 def build_section(account: AccountForm) -> str:

@@ -35,7 +35,6 @@ from nvoi.onboarding.checkout import read_checkout
 from nvoi.onboarding.dashboards import DEFAULT_URL, call_dashboard
 from nvoi.onboarding.document import compose
 from nvoi.onboarding.prompts import Choice, Interview, Prompts
-from nvoi.onboarding.retracing import RetracingPrompts
 from nvoi.onboarding.terminal import open_prompts
 from nvoi.onboarding.wizard import hold_interview
 from nvoi.signals import Signals, interruptible
@@ -82,7 +81,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
             )
         dashboard = find_own_dashboard(draft, environ, signals)
         meeting = Meeting(options, environ, source, draft, dashboard, signals)
-        prompts = RetracingPrompts(open_prompts(environ))
+        prompts = open_prompts(environ)
         code = 1
         try:
             code = prompts.retrace(lambda: meeting.hold(prompts))

@@ -149,7 +149,8 @@ class Document:
             section, keys = child, keys[1:]
         if child is not None or not section.entries or not all(keys):
             return None
-        lines = f"{self.text.rstrip()}\n".splitlines(keepends=True)
+        text = self.text if self.text.endswith("\n") else f"{self.text}\n"
+        lines = text.splitlines(keepends=True)
         place = [*section.entries.values()][-1].key.place
         first, indent = place.line - 1, place.column - 1
         if first >= len(lines) or lines[first][:indent].strip(" "):

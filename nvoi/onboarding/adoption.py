@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
+from nvoi.config.environment import SCHEMES
 from nvoi.config.fields import RejectedError, parse_host, parse_port, parse_user
 from nvoi.config.schema import ServerGroup, SSHProvider
 from nvoi.config.sensitive import collect_secrets
@@ -204,7 +205,9 @@ def ask_missing(prompts: Prompts, name: str) -> str:
 
 def list_notes(proposal: Proposal) -> list[str]:
     """What is told of a file before anything is asked or written."""
-    masking.add_secrets(*collect_secrets(build_config(proposal.answers)))
+    secrets = collect_secrets(build_config(proposal.answers))
+    # A password that is the name of a database hides nothing but that name in what is told.
+    masking.add_secrets(*(secret for secret in secrets if secret not in SCHEMES))
     lines = [f"  - {note}" for note in proposal.notes]
     lines = [NOT_CARRIED.format(file=proposal.file), *lines] if lines else []
     return [*lines, *(f"! {fault}" for fault in proposal.faults)]

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from nvoi.errors import ConfigError, Fault
 
@@ -34,15 +32,6 @@ ROUTE = re.compile(
 )
 #: What stands for bytes of a file that are no text.
 UNREADABLE = "\ufffd"
-#: What stands in quotes in TOML, and its comments; their end may be missing.
-QUOTED = re.compile(
-    r"""
-    "{3}(?:\\.|[^\\])*?(?:"{3}|\Z) | '{3}.*?(?:'{3}|\Z)
-    | "(?:\\.|[^"\\\n])*+"? | '[^'\n]*+'? | \#[^\n]*+""",
-    re.VERBOSE | re.DOTALL,
-)
-#: A key of more parts than anybody nests.
-LONG_KEY = re.compile(r'(?<![\w"-])(?:[\w"-]+[ \t]*\.[ \t]*){50}')
 
 
 def read_text(path: Path) -> str:
@@ -56,19 +45,6 @@ def read_text(path: Path) -> str:
         return content.decode(encoding, errors="replace").replace("\0", "")
     except (OSError, ValueError):
         return ""
-
-
-def load_toml(text: str) -> dict[str, Any]:
-    """The data of a TOML file.
-
-    Raises:
-        tomllib.TOMLDecodeError: it is none.
-        RecursionError: it is nested too deep. A key of n parts alone costs tomllib n² steps.
-        ValueError: it has a number of thousands of digits.
-    """
-    if LONG_KEY.search(QUOTED.sub('"', text)):
-        raise RecursionError
-    return tomllib.loads(text)
 
 
 def is_file(path: Path) -> bool:

@@ -256,7 +256,8 @@ def read_build(stack: Stack, stanza: Stanza) -> Build:
     _, file, target = (build.text(key) for key in ("context", "dockerfile", "target"))
     whole = join(context, file or "Dockerfile")
     if node and file:
-        stack.reading.tell_dockerfile(node.place, build.path, whole)
+        # From the folder on that is deployed, which is the context.
+        stack.reading.tell_dockerfile(node.place, build.path, file)
     if target and not stack.reading.is_local:
         build.add_note(node, f"stage {target}: nvoi builds the last stage of a Dockerfile")
     build.tell_all(

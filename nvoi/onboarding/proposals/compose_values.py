@@ -21,7 +21,7 @@ from nvoi.onboarding.commands import (
     read_words,
 )
 from nvoi.onboarding.proposals.images import FILE_SUFFIX
-from nvoi.onboarding.proposals.proposal import MARKED, MOST_VARIABLES, Reading
+from nvoi.onboarding.proposals.proposal import MARKED, Reading
 from nvoi.onboarding.proposals.tree import (
     Note,
     Stanza,
@@ -31,7 +31,7 @@ from nvoi.onboarding.proposals.tree import (
     list_items,
     list_texts,
 )
-from nvoi.onboarding.sources import check_count, is_file
+from nvoi.onboarding.sources import is_file
 from nvoi.onboarding.variables import is_secret, read_dotenv
 
 # Below it only root may listen on this machine (ip(7)).
@@ -56,7 +56,6 @@ class Stack:
         hosts: how services call each other, with the name in the config.
         variables: the variables of each app service.
         context: the folder that the app's image is built from, from the checkout on.
-        count: how many variables were read of files.
     """
 
     reading: Reading
@@ -66,7 +65,6 @@ class Stack:
     hosts: dict[str, str] = field(default_factory=dict)
     variables: dict[str, dict[str, Scalar]] = field(default_factory=dict)
     context: str = ""
-    count: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,8 +104,6 @@ def read_environment(stack: Stack, stanza: Stanza) -> dict[str, Scalar]:
         variables = {
             key: Scalar(value, plain=False, place=path.place) for key, value in read_dotenv(text)
         }
-        stack.count += len(variables)
-        check_count(name, stack.count, MOST_VARIABLES, "variables for all services")
         found |= variables
     node = stanza.take("environment", Mapping, Sequence)
     for key, given in list_entries(pair(node) if node else None):

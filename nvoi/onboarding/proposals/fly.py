@@ -169,7 +169,8 @@ def read_services(stanza: Stanza, apps: dict[str, AppService]) -> None:
 def read_check(check: Stanza, port: int | None = None) -> Healthcheck:
     path = check.text("path")
     is_http = check.text("type") == "http" or path
-    made = read_times(Healthcheck("http" if is_http else "tcp", path or "/", port), check)
+    asked = Healthcheck(path=path or "/") if is_http else Healthcheck("tcp")
+    made = read_times(replace(asked, port=port), check)
     check.tell_all(CHECK_REASONS)
     return made
 

@@ -184,7 +184,7 @@ def expand_erb(reading: Reading, text: str, file: str) -> str:
     def look_up(match: re.Match[str]) -> str:
         quoted: str | None = match["second"] or match["third"]
         default = quoted[1:-1] if quoted else None
-        value = reading.get_value(match["name"], file) or default
+        value = reading.variables.get(match["name"]) or default
         if value is not None:
             return value
         place = Position(lines.find_place(match.start()).line, 1, file)

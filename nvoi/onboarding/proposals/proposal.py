@@ -17,13 +17,12 @@ from nvoi.config.environment import SECRETS, parse_database_url
 from nvoi.config.fields import ENV_NAME, SERVICE_NAME
 from nvoi.config.nodes import Position, Scalar, join_path
 from nvoi.config.schema import AppService, Database
-from nvoi.errors import ConfigError, Fault
 from nvoi.onboarding.answers import DATABASE_HOST, Answers, build_config, list_hosts
 from nvoi.onboarding.checkout import build_slug
 from nvoi.onboarding.document import build_tree
 from nvoi.onboarding.proposals.tree import Note
 from nvoi.onboarding.recipes import find_recipe
-from nvoi.onboarding.sources import UNREADABLE, check_count, read_text
+from nvoi.onboarding.sources import UNREADABLE, read_text
 from nvoi.onboarding.variables import is_secret
 from nvoi.secret import Secret
 
@@ -45,11 +44,6 @@ SET_BY_NVOI = re.compile(r"DATABASE_URL|(?:POSTGRES|MYSQL)_(?:HOST|PORT|USER|PAS
 #: A driver of its own in the address is the app's business, and stays.
 DRIVER = re.compile(r"\w+\+\w+:")
 PORTS = frozenset({"5432", "3306"})
-
-#: More variables than these, of all apps together, no config can hold.
-MOST_VARIABLES = 50_000
-#: Characters that a file may gain by what stands for its variables.
-MOST_GAINED = 10 << 20
 
 #: The variables of each service; a value knows its place.
 Variables = Mapping[str, Mapping[str, Scalar]]
@@ -78,7 +72,6 @@ class Reading:
     Attributes:
         root: the folder that stands for the checkout; a file that is elsewhere has its own.
         wanted: where each variable without a value is asked for first.
-        gained: characters that stand for variables now.
         faults: what else the user has to mend before the file can be used.
         volumes: what each volume stands for, by its name: two folders never share one.
     """
@@ -91,16 +84,6 @@ class Reading:
     wanted: dict[str, str] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
     volumes: dict[str, str] = field(default_factory=dict)
-    gained: int = 0
-
-    def get_value(self, name: str, file: str) -> str | None:
-        """The value of a variable that stands in a text of ``file``."""
-        value = self.variables.get(name)
-        self.gained += len(value or "")
-        if self.gained > MOST_GAINED:
-            message = "with the values of its variables it is longer than 10 MiB"
-            raise ConfigError(file, [Fault(0, 0, "", message)])
-        return value
 
     def find_variable(self, name: str, place: Position, path: str) -> str:
         """The value of a variable, or a mark that stands for it."""
@@ -156,7 +139,6 @@ def build_proposal(
         variables: those of each app, which are divided among them.
         answered: the topics that the file says all of.
     """
-    check_count(file, sum(map(len, variables.values())), MOST_VARIABLES, "variables")
     answers = share(reading.notes, answers, variables)
     answered = {*answered, *(["Application"] if answers.name else [])}
     if answers.groups:

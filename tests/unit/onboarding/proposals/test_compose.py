@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from nvoi.cli import main
 from nvoi.config.environment import build_environment
 from nvoi.config.schema import Healthcheck, Resources
 from nvoi.errors import ConfigError
@@ -486,3 +487,33 @@ def test_folders_of_the_same_name_are_a_volume_each(tmp_path: Path) -> None:
         "queue": {"srv-queue-data": "/data"},
         "other": {"srv-queue-data": "/other"},
     }
+
+
+def test_a_dockerfile_is_named_from_the_folder_on_that_is_deployed(tmp_path: Path) -> None:
+    text = """
+    services:
+      api: {build: {context: ./backend, dockerfile: DOCKERFILE}, command: serve}
+    """
+    adopted, _ = read_compose(tmp_path, text.replace("DOCKERFILE", "Dockerfile"))
+    check_told(
+        adopted, "is built from backend: deploy it by `nvoi deploy -d backend -c deploy.enc`"
+    )
+    assert "--dockerfile-path" not in "".join(adopted.told)
+    adopted, _ = read_compose(tmp_path, text.replace("DOCKERFILE", "docker/Dockerfile"))
+    check_told(adopted, "nvoi deploy --dockerfile-path docker/Dockerfile")
+
+
+def test_a_password_that_is_a_database_s_name_is_told_as_that_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = """
+    services:
+      api:
+        build: .
+        command: serve
+        environment: {DATABASE_URL: "postgresql+asyncpg://postgres:postgres@db/app"}
+      db: {image: "postgres:16", environment: {POSTGRES_PASSWORD: postgres}}
+    """
+    write(tmp_path, {"compose.yaml": text})
+    assert main(["onboard", "--dir", str(tmp_path)]) == 2
+    assert "the app's postgres has to run already" in capsys.readouterr().err

@@ -102,7 +102,7 @@ def test_a_fly_app_has_a_service_for_each_process(tmp_path: Path) -> None:
         (
             "[[services]]\ninternal_port = 25\n[[services.tcp_checks]]\n",
             25,
-            Healthcheck("tcp", "/"),
+            Healthcheck("tcp"),
         ),
         (
             """[http_service]\ninternal_port = 80

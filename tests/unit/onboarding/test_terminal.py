@@ -22,8 +22,8 @@ from nvoi.onboarding.prompts import (
     Verdict,
     ask,
 )
-from nvoi.onboarding.retracing import RetracingPrompts
 from nvoi.onboarding.services import HEALTH
+from nvoi.onboarding.terminal import RetracingPrompts
 from nvoi.onboarding.wizard import hold_interview
 from tests.unit.onboarding.proposals.reading import write
 from tests.unit.onboarding.script import ENTER, Script
