@@ -22,6 +22,7 @@ from nvoi.onboarding.databases import is_unreachable
 from nvoi.onboarding.prompts import Choice, Interview, Prompts, ask_secret_value, ask_value
 from nvoi.onboarding.proposals import compose, fly, heroku, kamal
 from nvoi.onboarding.proposals.proposal import Proposal, Reading
+from nvoi.onboarding.proposals.tree import Note
 from nvoi.onboarding.services import find_free_port
 from nvoi.onboarding.sources import read_text
 from nvoi.onboarding.variables import divide, is_secret, read_dotenv
@@ -166,6 +167,8 @@ def begin(interview: Interview, source: AnswerSource) -> Known:
     """The answers to begin with; what a file asks for first is asked here."""
     file = source.file or choose_file(interview.prompts, source.folder)
     if file is None:
+        for line in describe_notes(PROCFILE, interview.checkout.notes):
+            interview.prompts.say(line)
         return source.known
     known = source.known
     first = source.read(known, file)
@@ -208,9 +211,12 @@ def list_notes(proposal: Proposal) -> list[str]:
     secrets = collect_secrets(build_config(proposal.answers))
     # A password that is the name of a database hides nothing but that name in what is told.
     masking.add_secrets(*(secret for secret in secrets if secret not in SCHEMES))
-    lines = [f"  - {note}" for note in proposal.notes]
-    lines = [NOT_CARRIED.format(file=proposal.file), *lines] if lines else []
+    lines = describe_notes(proposal.file, proposal.notes)
     return [*lines, *(f"! {fault}" for fault in proposal.faults)]
+
+
+def describe_notes(file: str, notes: Sequence[Note]) -> list[str]:
+    return [NOT_CARRIED.format(file=file), *(f"  - {note}" for note in notes)] if notes else []
 
 
 def merge(known: Known, proposal: Proposal) -> Known:
@@ -286,6 +292,7 @@ def adopt_checkout(source: AnswerSource, checkout: Checkout) -> Adopted:
     secrets = {**(recipe.secrets if recipe else {}), **variables.secrets}
     answers = replace(answers, apps=apps, env=variables.env, secrets=secrets)
     told = [f"The checkout has {recipe.title}."] if recipe and recipe.title else []
+    told += describe_notes(PROCFILE, checkout.notes)
     if variables:
         told.append(f"The config has the {format_count(len(variables), 'variable')} of .env.")
     known = ensure_keys(replace(place, answers=answers))

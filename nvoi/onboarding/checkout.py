@@ -12,9 +12,11 @@ from pathlib import Path
 
 from nvoi.ci import ask_git
 from nvoi.config.fields import SERVICE_NAME
+from nvoi.config.nodes import Position
 from nvoi.config.schema import AppService, Healthcheck
 from nvoi.images.context import find_instructions
 from nvoi.onboarding.commands import find_port, read_command, use_port
+from nvoi.onboarding.proposals.tree import NO_NAME, Note
 from nvoi.onboarding.recipes import Recipe, find_recipe, find_start, prepare_app, read_package
 from nvoi.onboarding.recipes.python import find_project_name
 from nvoi.onboarding.sources import MOST_SERVICES, check_count, find_health, read_text
@@ -32,7 +34,7 @@ WRAPPERS = ("entrypoint", "tini", "dumb-init")
 class Checkout:
     """Good first answers: services on servers and on this machine, the one that serves first.
 
-    ``dotenv`` is the text of the file with its variables.
+    ``dotenv`` is the text of the file with its variables, ``notes`` say what became of no service.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Checkout:
     recipe: Recipe | None = None
     health: str = ""
     dotenv: str = ""
+    notes: tuple[Note, ...] = ()
 
 
 def read_checkout(directory: Path, environ: Mapping[str, str]) -> Checkout:
@@ -54,8 +57,8 @@ def read_checkout(directory: Path, environ: Mapping[str, str]) -> Checkout:
     )
     slugs = (build_slug(name) for name in names if name)
     recipe = find_recipe(directory)
-    processes = read_procfile(read_text(directory / "Procfile"))
-    check_count("Procfile", len(processes), MOST_SERVICES, "processes")
+    notes: list[Note] = []
+    processes = read_procfile(read_text(directory / "Procfile"), "Procfile", notes)
     image = read_dockerfile(read_text(directory / "Dockerfile")) or ImageConfig()
     command = image.command or find_start(package)
     health = recipe.health if recipe else find_health(directory)
@@ -66,6 +69,7 @@ def read_checkout(directory: Path, environ: Mapping[str, str]) -> Checkout:
         recipe=recipe,
         health=health,
         dotenv=read_text(directory / ".env"),
+        notes=tuple(notes),
     )
 
 
@@ -112,14 +116,20 @@ def build_local_services(
     )
 
 
-def read_procfile(text: str) -> dict[str, str]:
-    """The commands of a Procfile by their names, as service names are spelled."""
+def read_procfile(text: str, file: str, notes: list[Note]) -> dict[str, str]:
+    """The commands of a Procfile by their names, as service names are spelled; others are noted."""
     named: dict[str, str] = {}
-    for line in text.splitlines():
-        if match := ENTRY.match(line):
-            # The first of two counts.
-            named.setdefault(match[1].lower().strip("-_"), match[2].strip())
-    return {name: command for name, command in named.items() if SERVICE_NAME.fullmatch(name)}
+    for number, line in enumerate(text.splitlines(), 1):
+        match, place = ENTRY.match(line), Position(number, 1, file)
+        name = match[1].lower().strip("-_") if match else ""
+        if match is None and line.strip() and not line.lstrip().startswith("#"):
+            notes.append(Note(place, "", "is no process: NAME: COMMAND"))
+        elif match and (name in named or not SERVICE_NAME.fullmatch(name)):
+            notes.append(Note(place, match[1], NO_NAME))
+        elif match:
+            named[name] = match[2].strip()
+    check_count(file, len(named), MOST_SERVICES, "processes")
+    return named
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ SHELLS = (["/bin/sh", "-c"], ["sh", "-c"], ["/bin/bash", "-c"], ["bash", "-c"])
 LONGEST = 128 << 10
 # What more than a program and its arguments has: a shell's own signs and words.
 SIGNS = re.compile(r"[;&|<>()`\n]|^\s*(?:\w+=|(?:exec|cd|\.|source|export|if|for|while)\s)")
+# Below it only root may listen (ip(7), ip_unprivileged_port_start); an image's port often is.
+UNPRIVILEGED_PORT = 1024
 #: As EXPOSE, `ports` and others have it; what is not TCP is none.
 PORT = re.compile(r"(\d{1,5})(?:-\d{1,5})?(?:/tcp)?", re.IGNORECASE)
 TOLD_PORT = re.compile(

@@ -31,6 +31,10 @@ from nvoi.onboarding.proposals.images import (
 )
 from nvoi.onboarding.proposals.proposal import build_service_name
 from nvoi.onboarding.proposals.tree import (
+    ENDS,
+    LAST_STAGE,
+    LOGS,
+    NO_ARGUMENTS,
     Stanza,
     find_node,
     find_text,
@@ -57,7 +61,7 @@ SERVICE = {
     **dict.fromkeys(("tty", "stdin_open"), "is for somebody at a terminal"),
     "labels": "nvoi reads no labels; a domain is the config's `domain`",
     "configs": TOP["configs"],
-    "logging": "nvoi keeps the last lines of each service itself",
+    "logging": LOGS,
     "extra_hosts": "nvoi changes no /etc/hosts",
     "platform": "servers have one architecture: compute_provider.ssh.architecture",
     "user": "the image's own user runs it",
@@ -67,7 +71,7 @@ SERVICE = {
     "stop_signal": "a service is ended with SIGTERM",
     "init": "what a container leaves running is ended with it",
     "develop": "is for development",
-    "stop_grace_period": "an app has 30 s to end",
+    "stop_grace_period": ENDS,
 }
 DATABASE = {
     "healthcheck": "nvoi asks the database itself",
@@ -259,10 +263,10 @@ def read_build(stack: Stack, stanza: Stanza) -> Build:
         # From the folder on that is deployed, which is the context.
         stack.reading.tell_dockerfile(node.place, build.path, file)
     if target and not stack.reading.is_local:
-        build.add_note(node, f"stage {target}: nvoi builds the last stage of a Dockerfile")
+        build.add_note(node, f"stage {target}: {LAST_STAGE}")
     build.tell_all(
         {
-            "args": "nvoi gives a build no arguments: defaults belong into the Dockerfile",
+            "args": NO_ARGUMENTS,
             **dict.fromkeys(("cache_from", "cache_to", "pull"), "caches are the builder's own"),
             "platforms": "an image is built for the servers' architecture",
             "tags": "nvoi names the image itself",

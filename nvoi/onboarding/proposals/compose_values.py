@@ -12,6 +12,7 @@ from nvoi.config.fields import ENV_NAME
 from nvoi.config.nodes import Entry, Mapping, Node, Scalar, Sequence, find_child, join_path
 from nvoi.config.schema import Healthcheck, Resources
 from nvoi.onboarding.commands import (
+    UNPRIVILEGED_PORT,
     build_check,
     find_count,
     find_port,
@@ -23,6 +24,9 @@ from nvoi.onboarding.commands import (
 from nvoi.onboarding.proposals.images import FILE_SUFFIX
 from nvoi.onboarding.proposals.proposal import MARKED, Reading
 from nvoi.onboarding.proposals.tree import (
+    ONE_PORT,
+    RESTARTS,
+    STARTS,
     Note,
     Stanza,
     find_node,
@@ -34,8 +38,6 @@ from nvoi.onboarding.proposals.tree import (
 from nvoi.onboarding.sources import is_file
 from nvoi.onboarding.variables import is_secret, read_dotenv
 
-# Below it only root may listen on this machine (ip(7)).
-UNPRIVILEGED_PORT = 1024
 SHORT_PORT = re.compile(
     r"(?:(?:\[[^\]]*\]|\d+\.[\d.]+):)?(?:(?P<outside>[\d-]*):)?(?P<inside>[\d-]+)(?:/(?P<protocol>\w+))?"
 )
@@ -201,8 +203,7 @@ def read_port(stanza: Stanza, env: AnyMapping[str, Scalar], usual: int | None = 
             found.append((Ports(port), text))
     found.sort(key=lambda one: one[0].inside != usual)
     for ports, item in found[1:]:
-        reason = "a service has one port here, and it is the first"
-        stanza.add_note(item, f"port {ports.inside}: {reason}")
+        stanza.add_note(item, f"port {ports.inside}: {ONE_PORT}")
     if found:
         return found[0][0]
     return Ports((find_port(env["PORT"].text) if "PORT" in env else None) or usual)
@@ -249,7 +250,7 @@ def read_check(stack: Stack, stanza: Stanza, port: int | None) -> Healthcheck | 
     retries = find_count(check.text("retries")) or found.retries
     check.tell_all(
         {
-            "start_period": "a service has 60 s to start",
+            "start_period": STARTS,
             "start_interval": "a service is asked each second until it has started",
         }
     )
@@ -272,7 +273,7 @@ def read_resources(stanza: Stanza) -> Resources:
         part.tell_all({})
     deploy.tell_all(
         {
-            "restart_policy": "nvoi starts what ends again",
+            "restart_policy": RESTARTS,
             "update_config": "nvoi replaces one release by the next once that is well",
             "mode": "how many run is `replicas`",
             "labels": "nvoi reads no labels",

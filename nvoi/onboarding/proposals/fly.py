@@ -14,13 +14,23 @@ from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import ImageConfig, build_slug, read_dockerfile
 from nvoi.onboarding.commands import find_port, read_memory, read_times, read_words, use_port
 from nvoi.onboarding.proposals.proposal import (
-    NO_NAME,
     Proposal,
     Reading,
     build_proposal,
     build_service_name,
 )
-from nvoi.onboarding.proposals.tree import Note, Stanza, read_tree
+from nvoi.onboarding.proposals.tree import (
+    ENDS,
+    LAST_STAGE,
+    NO_ARGUMENTS,
+    NO_NAME,
+    ONE_PORT,
+    RESTARTS,
+    STARTS,
+    Note,
+    Stanza,
+    read_tree,
+)
 from nvoi.onboarding.recipes import find_recipe, prepare_app
 from nvoi.onboarding.sources import MOST_SERVICES, check_count
 
@@ -34,7 +44,7 @@ TRAFFIC = "how traffic comes to a service from outside is nothing that fly.toml 
 REASONS = {
     "primary_region": "where servers are is their provider's, or they are yours",
     "kill_signal": "a service is ended with SIGTERM",
-    "kill_timeout": "an app has 30 s to end",
+    "kill_timeout": ENDS,
     "statics": "nvoi serves no files itself: the app does",
     "metrics": "nvoi gathers no metrics",
     "console_command": "nvoi opens no consoles",
@@ -51,11 +61,11 @@ SERVICE_REASONS = {
     "machine_checks": "a release is tried by its `healthcheck`",
 }
 CHECK_REASONS = {
-    "grace_period": "a service has 60 s to start",
+    "grace_period": STARTS,
     "method": "a health page is asked with GET",
     "protocol": "a health page is asked over plain HTTP",
     "headers": "a health page is asked without headers",
-    "restart_limit": "nvoi starts what ends again",
+    "restart_limit": RESTARTS,
     "tls_skip_verify": "a health page is asked over plain HTTP",
 }
 NO_SECRETS = (
@@ -109,10 +119,10 @@ def read_build(reading: Reading, build: Stanza) -> tuple[ImageConfig, str | None
     image = build.text("image") or None
     build.tell_all(
         {
-            "args": "nvoi gives a build no arguments: defaults belong into the Dockerfile",
+            "args": NO_ARGUMENTS,
             "builder": "nvoi builds the checkout's Dockerfile",
             "buildpacks": "nvoi builds the checkout's Dockerfile",
-            "build-target": "nvoi builds the last stage of a Dockerfile",
+            "build-target": LAST_STAGE,
         }
     )
     return read_dockerfile(reading.read_text(file or "Dockerfile")) or ImageConfig(), image
@@ -161,8 +171,7 @@ def read_services(stanza: Stanza, apps: dict[str, AppService]) -> None:
         for check in checks[1:] if is_taken else checks:
             check.add_note(None, ONE_CHECK)
         if len(fitting) < len(names):
-            reason = "a service has one port here, and it is the first"
-            service.add_note(None, f"port {port}: {reason}")
+            service.add_note(None, f"port {port}: {ONE_PORT}")
         service.tell_all(SERVICE_REASONS)
 
 

@@ -15,7 +15,6 @@ from nvoi.config.schema import AppService, AuxiliaryService, Database, Volume
 from nvoi.errors import ConfigError, Fault
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import (
-    ENTRY,
     ImageConfig,
     build_local_services,
     build_services,
@@ -26,14 +25,13 @@ from nvoi.onboarding.checkout import (
 from nvoi.onboarding.commands import find_count
 from nvoi.onboarding.databases import MYSQL, POSTGRES, VOLUME, DatabaseKind, complete
 from nvoi.onboarding.proposals.proposal import (
-    NO_NAME,
     Proposal,
     Reading,
     build_proposal,
 )
-from nvoi.onboarding.proposals.tree import Note, Stanza, find_text, read_tree
+from nvoi.onboarding.proposals.tree import Stanza, find_text, read_tree
 from nvoi.onboarding.recipes import Recipe, find_recipe
-from nvoi.onboarding.sources import MOST_SERVICES, check_count, find_health
+from nvoi.onboarding.sources import find_health
 
 NAMES = ("app.json", "Procfile")
 SECRET_BYTES = 32
@@ -76,7 +74,7 @@ def read_heroku(reading: Reading, file: str) -> Proposal:
                 file, [Fault(1, 1, "", "is of a mobile app, and says nothing of a server")]
             )
         root = None
-    processes = read_processes(reading, procfile)
+    processes = read_procfile(reading.read_text(procfile), procfile, reading.notes)
     stanza = Stanza(reading.notes, "", root)
     apps = read_apps(reading, stanza, processes)
     answers = Answers(name=build_slug(stanza.text("name")), apps=apps)
@@ -98,25 +96,6 @@ def is_foreign(file: str, text: str) -> bool:
     except (ValueError, RecursionError):
         return False
     return isinstance(content, dict) and ("expo" in content or not OWN.intersection(content))
-
-
-def read_processes(reading: Reading, file: str) -> dict[str, str]:
-    """The processes of a Procfile; a line that is none is told of."""
-    text = reading.read_text(file)
-    processes = read_procfile(text)
-    check_count(file, len(processes), MOST_SERVICES, "processes")
-    left = set(processes)
-    for number, line in enumerate(text.splitlines(), 1):
-        match = ENTRY.match(line)
-        if line.strip() and not line.lstrip().startswith("#"):
-            place = Position(number, 1, file)
-            if match is None:
-                reading.notes.append(Note(place, "", "is no process: NAME: COMMAND"))
-            elif (name := match[1].lower().strip("-_")) in left:
-                left.remove(name)
-            else:
-                reading.notes.append(Note(place, match[1], NO_NAME))
-    return processes
 
 
 def read_apps(

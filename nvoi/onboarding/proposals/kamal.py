@@ -30,13 +30,17 @@ from nvoi.onboarding.proposals.images import (
 )
 from nvoi.onboarding.proposals.kamal_servers import Servers, wrap_hosts
 from nvoi.onboarding.proposals.proposal import (
-    NO_NAME,
     Proposal,
     Reading,
     build_proposal,
     build_service_name,
 )
 from nvoi.onboarding.proposals.tree import (
+    ENDS,
+    LOGS,
+    NO_NAME,
+    RESTARTS,
+    STARTS,
     Lines,
     Note,
     Stanza,
@@ -74,15 +78,15 @@ REASONS = {
     "traefik": NO_DOMAINS,
     "boot": "nvoi replaces one container after the other once the next is well",
     "hooks_path": "nvoi has no hooks; a CI's own steps go before and behind `nvoi deploy`",
-    "logging": "nvoi keeps the last lines of each service itself",
+    "logging": LOGS,
     "labels": "nvoi sets its own labels",
     "retain_containers": "how many releases are kept is `keep_count`",
     "minimum_version": "is about Kamal alone",
     "require_destination": "is about Kamal alone",
     "readiness_delay": "a release is tried by its `healthcheck`",
     "deploy_timeout": "a service has 60 s to start, or as long as its `healthcheck` says",
-    "drain_timeout": "an app has 30 s to end",
-    "stop_wait_time": "an app has 30 s to end",
+    "drain_timeout": ENDS,
+    "stop_wait_time": ENDS,
     "run_directory": "is about Kamal alone",
     "allow_empty_roles": "is about Kamal alone",
     "secrets_path": "is about Kamal alone",
@@ -101,7 +105,7 @@ ACCESSORY = {
     "network": "all that an app has in a cluster reaches each other",
     "proxy": NO_DOMAINS,
     "registry": "the login of a private image's registry is one of `registries`",
-    "restart": "nvoi starts what ends again",
+    "restart": RESTARTS,
 }
 
 
@@ -272,7 +276,7 @@ def read_proxy(app: AppService, proxy: Stanza, health: Stanza) -> AppService:
     path = check.text("path") or health.text("path") or "/up"
     made = read_times(Healthcheck(path=path), check, health)
     check.tell_all({})
-    health.tell_all({"max_attempts": "a service has 60 s to start", "cord": "nvoi needs no cord"})
+    health.tell_all({"max_attempts": STARTS, "cord": "nvoi needs no cord"})
     domains = ("host", "hosts", "ssl", "forward_headers", "response_timeout", "buffering", "run")
     proxy.tell_all({**dict.fromkeys(domains, NO_DOMAINS), "logging": REASONS["logging"]})
     return replace(app, port=port, healthcheck=made)

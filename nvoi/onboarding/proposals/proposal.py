@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from nvoi.config.environment import SECRETS, parse_database_url
+from nvoi.config.environment import DEFAULT_PORTS, SECRETS, parse_database_url
 from nvoi.config.fields import ENV_NAME, SERVICE_NAME
 from nvoi.config.nodes import Position, Scalar, join_path
 from nvoi.config.schema import AppService, Database
@@ -36,14 +36,13 @@ NO_APP = (
     "an app: the file has none that is built from the checkout, and finished images run on servers "
     "alone"
 )
-NO_NAME = "no service can have this name, or another has it already"
 DOCKERFILE = "Dockerfile"
 MARKED = re.compile(f"{MARK}([^{MARK}]*){MARK}")
 #: What nvoi sets itself where the app has a database.
 SET_BY_NVOI = re.compile(r"DATABASE_URL|(?:POSTGRES|MYSQL)_(?:HOST|PORT|USER|PASSWORD|DB|DATABASE)")
 #: A driver of its own in the address is the app's business, and stays.
 DRIVER = re.compile(r"\w+\+\w+:")
-PORTS = frozenset({"5432", "3306"})
+PORTS = frozenset(map(str, DEFAULT_PORTS.values()))
 
 #: The variables of each service; a value knows its place.
 Variables = Mapping[str, Mapping[str, Scalar]]

@@ -31,6 +31,13 @@ from nvoi.config.nodes import (
 from nvoi.errors import ConfigError, Fault
 
 NOTHING_ALIKE = "nvoi has nothing like it"
+NO_NAME = "no service can have this name, or another has it already"
+#: What several tools have other words for.
+STARTS, ENDS = "a service has 60 s to start", "an app has 30 s to end"
+RESTARTS, LOGS = "nvoi starts what ends again", "nvoi keeps the last lines of each service itself"
+ONE_PORT = "a service has one port here, and it is the first"
+NO_ARGUMENTS = "nvoi gives a build no arguments: defaults belong into the Dockerfile"
+LAST_STAGE = "nvoi builds the last stage of a Dockerfile"
 #: What may be a key, without and with quotes: something that belongs to one follows.
 KEY = re.compile(r"""(?<![\w-])(?=(?:"([^"\n]*)"|'([^'\n]*)'|([\w-]+))\s*[:=.\]])""")
 NAMES: AnyMapping[type[Node], str] = {Scalar: "text", Sequence: "list", Mapping: "mapping"}

@@ -9,7 +9,7 @@ from nvoi.config.schema import AppService
 from nvoi.errors import ConfigError
 from nvoi.onboarding.checkout import ImageConfig, read_checkout, read_dockerfile
 from tests.unit.onboarding.examples import build_service
-from tests.unit.onboarding.proposals.reading import write
+from tests.unit.onboarding.proposals.reading import check_told, read, write
 
 
 @pytest.fixture
@@ -139,3 +139,16 @@ def test_a_procfile_of_more_processes_than_an_app_can_have_is_told(tmp_path: Pat
     (tmp_path / "Procfile").write_text("".join(f"p{number}: run\n" for number in range(201)))
     with pytest.raises(ConfigError, match="Procfile: has 201 processes: 200 are allowed"):
         read_checkout(tmp_path, {})
+
+
+def test_a_line_of_a_procfile_that_becomes_no_service_is_told(tmp_path: Path) -> None:
+    (tmp_path / "Procfile").write_text("# processes\nweb: serve\nWeb: again\nworker run\n\n")
+    adopted, application = read(tmp_path, None, is_local=True)
+    assert list(application.app) == ["web"]
+    check_told(
+        adopted,
+        "What Procfile says and the config does not have",
+        "Procfile:3: Web: no service can have this name, or another has it already",
+        "Procfile:4: is no process: NAME: COMMAND",
+    )
+    assert "Procfile:1" not in "".join(adopted.told)
