@@ -5,6 +5,7 @@ A file that is missing or broken says nothing.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -147,6 +148,12 @@ class ImageConfig:
         if not self.workdir:
             return self.command
         return re.sub(rf"(?<![\w./-]){re.escape(self.workdir)}(?=/)", ".", self.command)
+
+    def find_local(self, path: str, folder: str = ".") -> str:
+        """A path in the image from the release's folder on, where the image's own is ``folder``."""
+        if not path.startswith(f"{self.workdir}/") or not self.workdir:
+            return path
+        return posixpath.normpath(posixpath.join(folder, path.removeprefix(f"{self.workdir}/")))
 
     @property
     def command(self) -> str:

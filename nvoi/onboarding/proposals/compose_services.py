@@ -29,7 +29,7 @@ from nvoi.onboarding.proposals.images import (
     find_image_port,
     read_program,
 )
-from nvoi.onboarding.proposals.proposal import build_service_name
+from nvoi.onboarding.proposals.proposal import build_service_name, run_here
 from nvoi.onboarding.proposals.tree import (
     ENDS,
     LAST_STAGE,
@@ -41,7 +41,6 @@ from nvoi.onboarding.proposals.tree import (
     list_entries,
     list_texts,
 )
-from nvoi.onboarding.recipes import find_recipe, prepare_app
 
 #: Why something of a file has no place in nvoi's config. One without words is so in nvoi anyway.
 TOP = {
@@ -237,11 +236,13 @@ def read_app(stack: Stack, stanza: Stanza, service: str, *, is_first: bool) -> I
     stack.variables[service] = env
     if is_local:
         folder = posixpath.relpath(build.context or ".", stack.reading.root or ".")
-        app = prepare_app(
+        app = run_here(
+            stack.reading,
             app,
-            find_recipe(stack.reading.folder / (build.context or ".")),
-            usual=use_port(dockerfile.local_command, ports.inside),
+            dockerfile,
+            port=ports.inside,
             is_first=is_first or folder != ".",
+            context=build.context or ".",
             folder=folder,
         )
     yield app

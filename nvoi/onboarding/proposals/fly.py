@@ -18,6 +18,7 @@ from nvoi.onboarding.proposals.proposal import (
     Reading,
     build_proposal,
     build_service_name,
+    run_here,
 )
 from nvoi.onboarding.proposals.tree import (
     ENDS,
@@ -31,7 +32,6 @@ from nvoi.onboarding.proposals.tree import (
     Stanza,
     read_tree,
 )
-from nvoi.onboarding.recipes import find_recipe, prepare_app
 from nvoi.onboarding.sources import MOST_SERVICES, check_count
 
 NAMES = ("fly.toml",)
@@ -222,6 +222,4 @@ def finish(reading: Reading, app: AppService, image: ImageConfig, *, is_first: b
     app = replace(app, command=use_port(app.command or "", app.port) or None)
     if not reading.is_local:
         return app
-    usual = use_port(image.local_command, app.port)
-    app = replace(app, image=None)
-    return prepare_app(app, find_recipe(reading.folder), is_first=is_first, usual=usual)
+    return run_here(reading, app, image, port=app.port, is_first=is_first)

@@ -18,13 +18,15 @@ from nvoi.config.fields import ENV_NAME, SERVICE_NAME
 from nvoi.config.nodes import Position, Scalar, join_path
 from nvoi.config.schema import AppService, Database
 from nvoi.onboarding.answers import DATABASE_HOST, Answers, build_config, list_hosts
-from nvoi.onboarding.checkout import build_slug
+from nvoi.onboarding.checkout import ImageConfig, build_slug
+from nvoi.onboarding.commands import use_port
 from nvoi.onboarding.document import build_tree
 from nvoi.onboarding.proposals.tree import Note
-from nvoi.onboarding.recipes import find_recipe
+from nvoi.onboarding.recipes import find_recipe, prepare_app
 from nvoi.onboarding.sources import UNREADABLE, read_text
 from nvoi.onboarding.variables import is_secret
 from nvoi.secret import Secret
+from nvoi.targets.local.programs import build_mount_name
 
 # Stands in a text for a variable that has no value here, between two characters that nobody types.
 MARK = "\ue000"
@@ -226,6 +228,39 @@ def divide_ports(reading: Reading, file: str, apps: Sequence[AppService]) -> Ite
             reading.notes.append(Note(Position(0, 0, file), app.name, message))
         taken |= {port} if port else set()
         yield replace(app, port=port)
+
+
+def run_here(
+    reading: Reading,
+    app: AppService,
+    image: ImageConfig,
+    *,
+    port: int | None,
+    is_first: bool,
+    context: str = ".",
+    folder: str = ".",
+) -> AppService:
+    """A service of an image on this machine, where its recipe prepares and starts it.
+
+    Args:
+        port: what the image's own command is told to listen on.
+        context: where the image would be built, from the checkout on.
+        folder: the same from the release on.
+    """
+    mounts = {name: image.find_local(path, folder) for name, path in app.mounts.items()}
+    for name, path in mounts.items():
+        if path.startswith("/"):
+            message = (
+                f"nothing is mounted here: a service finds the folder in ${build_mount_name(name)}"
+            )
+            reading.notes.append(Note(Position(0, 0), f"{app.name}: {path}", message))
+    return prepare_app(
+        replace(app, image=None, mounts=mounts),
+        find_recipe(reading.folder / context),
+        usual=use_port(image.local_command, port),
+        is_first=is_first,
+        folder=folder,
+    )
 
 
 def find_running(reading: Reading, database: Database, hosts: Mapping[str, str]) -> Database:

@@ -517,3 +517,27 @@ def test_a_password_that_is_a_database_s_name_is_told_as_that_name(
     write(tmp_path, {"compose.yaml": text})
     assert main(["onboard", "--dir", str(tmp_path)]) == 2
     assert "the app's postgres has to run already" in capsys.readouterr().err
+
+
+def test_on_this_machine_a_volume_in_the_image_s_folder_is_one_in_the_release(
+    tmp_path: Path,
+) -> None:
+    text = """
+    services:
+      web:
+        build: .
+        command: serve
+        volumes: ["uploads:/app/public/uploads", "logs:/var/log/shop"]
+      api: {build: api, command: serve, volumes: ["files:/app/files"]}
+    """
+    dockerfile = "FROM scratch\nWORKDIR /app\n"
+    write(tmp_path, {"Dockerfile": dockerfile, "api/Dockerfile": dockerfile})
+    adopted, application = read_compose(tmp_path, text, is_local=True)
+    mounts = {name: dict(app.mounts) for name, app in application.app.items()}
+    assert mounts == {
+        "web": {"uploads": "public/uploads", "logs": "/var/log/shop"},
+        "api": {"files": "api/files"},
+    }
+    check_told(adopted, "web: /var/log/shop: nothing is mounted here", "$NVOI_MOUNT_LOGS")
+    _, application = read_compose(tmp_path, text)
+    assert application.app["web"].mounts["uploads"] == "/app/public/uploads"
