@@ -250,9 +250,7 @@ def run_here(
     mounts = {name: image.find_local(path, folder) for name, path in app.mounts.items()}
     for name, path in mounts.items():
         if path.startswith("/"):
-            message = (
-                f"nothing is mounted here: a service finds the folder in ${build_mount_name(name)}"
-            )
+            message = f"nothing is mounted here: the folder is in ${build_mount_name(name)}"
             reading.notes.append(Note(Position(0, 0), f"{app.name}: {path}", message))
     return prepare_app(
         replace(app, image=None, mounts=mounts),
