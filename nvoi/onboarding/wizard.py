@@ -146,7 +146,7 @@ def hold_interview(
     answers = interview.original or ask_all(interview, begin(interview))
     while True:
         interview.prompts.say()
-        interview.prompts.show(build_summary(answers, interview.prompts.width))
+        interview.prompts.show(f"{build_summary(answers, interview.prompts.width)}\n")
         trouble = find_trouble(answers, compose)
         if trouble:
             interview.prompts.say(f"It cannot be saved yet:\n{describe_trouble(trouble)}")
