@@ -20,6 +20,7 @@ from nvoi.onboarding.proposals.compose_values import (
     read_environment,
     read_port,
     read_resources,
+    read_security,
     read_volumes,
     settle_variables,
 )
@@ -65,6 +66,7 @@ SERVICE = {
     "platform": "servers have one architecture: compute_provider.ssh.architecture",
     "user": "the image's own user runs it",
     "working_dir": "the image's own folder is the one it starts in",
+    **dict.fromkeys(("cap_drop", "security_opt"), "it has few rights but those of `security`"),
     "privileged": "nvoi's containers have no rights of the host's root",
     "network_mode": TOP["networks"],
     "stop_signal": "a service is ended with SIGTERM",
@@ -79,10 +81,7 @@ DATABASE = {
     "command": "nvoi starts a database as its image does",
     "deploy": "resources of a database are the config's `database.resources`",
 }
-AUXILIARY = {
-    "healthcheck": "nvoi waits until its port takes connections",
-    "deploy": "what runs beside the app has the usual resources, and one container",
-}
+AUXILIARY = {"healthcheck": "nvoi waits until its port takes connections"}
 PROFILED = "is of a profile, which `docker compose up` leaves out, and so does nvoi"
 
 
@@ -203,11 +202,20 @@ def read_auxiliary(stack: Stack, stanza: Stanza, service: str) -> AuxiliaryServi
     port = read_port(stanza, env, find_image_port(image)).inside
     if port is None:
         stanza.add_note(None, "has no port that is known: others reach it once `port` is set")
-    mount = read_volumes(stack, stanza, is_app=False)
-    tell_service(stanza, AUXILIARY)
-    return AuxiliaryService(
-        service, image, port=port, command=command or None, env=texts, mount=mount
+    if find_text(stanza.node, "deploy", "replicas") not in {"", "1"}:
+        stanza.add_note(None, "deploy.replicas: what runs beside the app is one container")
+    made = AuxiliaryService(
+        service,
+        image,
+        port=port,
+        command=command or None,
+        env=texts,
+        mount=read_volumes(stack, stanza, is_app=False),
+        resources=read_resources(stanza),
+        security=read_security(stanza),
     )
+    tell_service(stanza, AUXILIARY)
+    return made
 
 
 def read_app(stack: Stack, stanza: Stanza, service: str, *, is_first: bool) -> Iterator[AppService]:
@@ -231,6 +239,7 @@ def read_app(stack: Stack, stanza: Stanza, service: str, *, is_first: bool) -> I
         mounts=read_volumes(stack, stanza, is_app=True),
         replicas=find_count(find_text(stanza.node, "deploy", "replicas") or scale) or None,
         resources=read_resources(stanza),
+        security=read_security(stanza),
     )
     tell_service(stanza, SERVICE)
     stack.variables[service] = env

@@ -8,9 +8,9 @@ from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nvoi.config.fields import ENV_NAME
+from nvoi.config.fields import CAPABILITY, ENV_NAME
 from nvoi.config.nodes import Entry, Mapping, Node, Scalar, Sequence, find_child, join_path
-from nvoi.config.schema import Healthcheck, Resources
+from nvoi.config.schema import Healthcheck, Resources, Security
 from nvoi.onboarding.commands import (
     UNPRIVILEGED_PORT,
     build_check,
@@ -281,6 +281,12 @@ def read_resources(stanza: Stanza) -> Resources:
         }
     )
     return found
+
+
+def read_security(stanza: Stanza) -> Security:
+    """The rights that a service is given beside those that it has anyway."""
+    names = [text.text.upper().removeprefix("CAP_") for text in stanza.texts("cap_add")]
+    return Security(tuple(dict.fromkeys(name for name in names if CAPABILITY.fullmatch(name))))
 
 
 def read_volumes(stack: Stack, stanza: Stanza, *, is_app: bool) -> dict[str, str]:

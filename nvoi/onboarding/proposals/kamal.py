@@ -16,12 +16,20 @@ from nvoi.config.schema import (
     AuxiliaryService,
     Database,
     Healthcheck,
+    Resources,
     SSHProvider,
     Volume,
 )
 from nvoi.onboarding.answers import DATABASE_HOST, Answers, build_addresses
 from nvoi.onboarding.checkout import build_slug
-from nvoi.onboarding.commands import find_port, read_times, read_words, use_port
+from nvoi.onboarding.commands import (
+    find_port,
+    read_cpus,
+    read_memory,
+    read_times,
+    read_words,
+    use_port,
+)
 from nvoi.onboarding.proposals.images import (
     build_database,
     find_database_kind,
@@ -91,22 +99,23 @@ REASONS = {
     "allow_empty_roles": "is about Kamal alone",
     "secrets_path": "is about Kamal alone",
 }
+OPTIONS = "options of Docker are not nvoi's"
 ROLE = {
     "labels": REASONS["labels"],
     "logging": REASONS["logging"],
-    "options": "options of Docker are not nvoi's; limits are a service's `resources`",
     "traefik": NO_DOMAINS,
     "asset_path": REASONS["asset_path"],
 }
 ACCESSORY = {
     "files": "files of this machine cannot be put into an image here",
-    "options": ROLE["options"],
     "labels": REASONS["labels"],
     "network": "all that an app has in a cluster reaches each other",
     "proxy": NO_DOMAINS,
     "registry": "the login of a private image's registry is one of `registries`",
     "restart": RESTARTS,
 }
+
+DATABASE = {"options": OPTIONS, "cmd": "nvoi starts a database as its image does", "port": ""}
 
 
 @dataclass
@@ -171,7 +180,12 @@ def read_accessories(
             plan.servers.read_hosts(accessory, DATABASE_HOST, is_single=True)
             mounts = read_volumes(plan, accessory, key)
             database, volume = build_database(accessory, image, read_env(plan, accessory), mounts)
-            told = {**ACCESSORY, "cmd": "nvoi starts a database as its image does", "port": ""}
+            told = {
+                **ACCESSORY,
+                "options": OPTIONS,
+                "cmd": "nvoi starts a database as its image does",
+                "port": "",
+            }
             accessory.tell_all(told)
         elif service and service not in {one.name for one in others}:
             add_names(plan, accessory, key, service)
@@ -244,7 +258,7 @@ def read_roles(plan: Plan, stanza: Stanza) -> tuple[list[AppService], dict[str, 
             continue
         own = role.stanza("proxy") if "proxy" in role and name != primary else None
         command = read_words(role.take("cmd", Scalar, Sequence))
-        app = AppService(name, mounts=volumes)
+        app = AppService(name, mounts=volumes, resources=read_options(role))
         plan.servers.read_hosts(role, name, is_single=bool(volumes))
         if name == primary or own:
             app = read_proxy(app, own or proxy, health)
@@ -252,6 +266,14 @@ def read_roles(plan: Plan, stanza: Stanza) -> tuple[list[AppService], dict[str, 
         apps.append(replace(app, command=use_port(command, app.port) or None))
         role.tell_all(ROLE)
     return apps, variables
+
+
+def read_options(stanza: Stanza) -> Resources:
+    """The limits among the options that Docker is given."""
+    options = stanza.stanza("options")
+    memory, cpus = options.text("memory"), options.text("cpus")
+    options.tell_all(dict.fromkeys(options.list_keys(), OPTIONS))
+    return Resources(memory_limit=read_memory(memory), cpu_limit=read_cpus(cpus))
 
 
 def list_roles(stanza: Stanza) -> Iterator[tuple[str, Stanza]]:
@@ -334,8 +356,17 @@ def read_accessory(plan: Plan, accessory: Stanza, key: str, image: str) -> Auxil
     port = find_port(accessory.text("port").rpartition(":")[2]) or find_image_port(image)
     mount = read_volumes(plan, accessory, key)
     plan.servers.read_hosts(accessory, service, is_single=True)
+    made = AuxiliaryService(
+        service,
+        image,
+        port=port,
+        command=command,
+        env=env,
+        mount=mount,
+        resources=read_options(accessory),
+    )
     accessory.tell_all(ACCESSORY)
-    return AuxiliaryService(service, image, port=port, command=command, env=env, mount=mount)
+    return made
 
 
 def add_names(plan: Plan, accessory: Stanza, key: str, service: str) -> None:

@@ -42,8 +42,8 @@ DOCKERFILE = "Dockerfile"
 MARKED = re.compile(f"{MARK}([^{MARK}]*){MARK}")
 #: What nvoi sets itself where the app has a database.
 SET_BY_NVOI = re.compile(r"DATABASE_URL|(?:POSTGRES|MYSQL)_(?:HOST|PORT|USER|PASSWORD|DB|DATABASE)")
-#: A driver of its own in the address is the app's business, and stays.
-DRIVER = re.compile(r"\w+\+\w+:")
+#: An address with a driver of its own, such as mysql2, is the app's business, and stays.
+DRIVER = re.compile(r"(?!(?:postgres|postgresql|mysql)://)[\w+.-]+://")
 PORTS = frozenset(map(str, DEFAULT_PORTS.values()))
 
 #: The variables of each service; a value knows its place.

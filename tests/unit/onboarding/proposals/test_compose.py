@@ -541,3 +541,30 @@ def test_on_this_machine_a_volume_in_the_image_s_folder_is_one_in_the_release(
     check_told(adopted, "web: /var/log/shop: nothing is mounted here", "$NVOI_MOUNT_LOGS")
     _, application = read_compose(tmp_path, text)
     assert application.app["web"].mounts["uploads"] == "/app/public/uploads"
+
+
+def test_what_a_finished_image_may_use_and_do_goes_along(tmp_path: Path) -> None:
+    text = """
+    services:
+      web: {build: ., cap_add: [CAP_NET_ADMIN, net_raw], cap_drop: [ALL]}
+      search: {image: elasticsearch, mem_limit: 1g, deploy: {replicas: 2}}
+    """
+    adopted, application = read_compose(tmp_path, text)
+    assert application.app["web"].security.capabilities == ("NET_ADMIN", "NET_RAW")
+    assert application.services["search"].resources == Resources(memory_limit="1Gi")
+    check_told(
+        adopted,
+        "services.web.cap_drop: it has few rights but those of `security`",
+        "services.search: deploy.replicas: what runs beside the app is one container",
+    )
+
+
+def test_the_address_of_a_driver_of_its_own_stays_the_app_s(tmp_path: Path) -> None:
+    text = """
+    services:
+      web: {build: ., environment: {DATABASE_URL: "mysql2://shop:w0rd-5ecret@db:3306/shop"}}
+      db: {image: "mysql:8", environment: {MYSQL_ROOT_PASSWORD: r00t-5ecret, MYSQL_USER: shop}}
+    """
+    _, application = read_compose(tmp_path, text)
+    url = f"mysql2://shop:w0rd-5ecret@db-{application.name}:3306/shop"
+    assert reveal(application) == {"DATABASE_URL": url.replace("_", "-")}

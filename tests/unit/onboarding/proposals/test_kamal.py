@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nvoi.config.schema import Healthcheck, SSHProvider
+from nvoi.config.schema import Healthcheck, Resources, SSHProvider
 from tests.unit.onboarding.proposals.reading import check_told, read, reveal, write
 
 DEPLOY = """\
@@ -18,7 +18,7 @@ servers:
     hosts:
       - 192.168.0.1
     cmd: bin/jobs -p 3000
-    options: {memory: 512m}
+    options: {memory: 512m, cpus: 0.5, add-host: a:b}
 proxy:
   ssl: true
   host: app.example.com
@@ -85,6 +85,7 @@ def test_roles_and_accessories_run_where_they_did(tmp_path: Path) -> None:
     assert (web.servers, web.port, web.command) == (("main", "web"), 3000, None)
     assert web.healthcheck == Healthcheck(path="/up")
     assert (job.servers, job.port, job.command) == (("main",), None, "bin/jobs -p 3000")
+    assert job.resources == Resources(memory_limit="512Mi", cpu_limit="500m")
     assert application.database
     assert application.database.servers == ("web",)
     assert set(groups["web"].volumes) == {"data"}
@@ -101,7 +102,7 @@ def test_roles_and_accessories_run_where_they_did(tmp_path: Path) -> None:
     check_told(
         adopted,
         "deploy.yml:2: image: ",
-        "deploy.yml:11: servers.job.options: ",
+        "deploy.yml:11: servers.job.options.add-host: options of Docker are not nvoi's",
         "deploy.yml:13: proxy.ssl: a service's `domain` needs `domain_provider`",
         "deploy.yml:14: proxy.host: a service's `domain` needs `domain_provider`",
         "deploy.yml:16: registry: ",
