@@ -107,7 +107,8 @@ def read_proposal(
 
     Args:
         file: from ``folder`` on, or absolute.
-        variables: values that the file may ask for.
+        variables: values that the file may ask for; others are looked up in the ``.env`` beside
+            it, then in the checkout's.
         is_local: whether the app is to run on this machine.
 
     Raises:
@@ -125,7 +126,12 @@ def read_proposal(
     is_inside = path.is_relative_to(folder.absolute())
     name = path.relative_to(folder.absolute()) if is_inside else path
     root = "" if is_inside else str(path.parent)
-    return read(Reading(folder, variables, is_local, root), name.as_posix())
+    reading = Reading(folder, {}, is_local, root)
+    known: dict[str, str] = {}
+    for beside in (Path(root), name.parent):
+        known |= read_dotenv(reading.read_text((beside / ".env").as_posix()))
+    reading.variables = {**known, **variables}
+    return read(reading, name.as_posix())
 
 
 def find_reader(path: PurePath, text: str) -> Read | None:
@@ -167,7 +173,7 @@ def begin(interview: Interview, source: AnswerSource) -> Known:
     """The answers to begin with; what a file asks for first is asked here."""
     file = source.file or choose_file(interview.prompts, source.folder)
     if file is None:
-        for line in describe_notes(PROCFILE, interview.checkout.notes):
+        for line in describe_notes("the checkout", interview.checkout.notes):
             interview.prompts.say(line)
         return source.known
     known = source.known
@@ -292,7 +298,7 @@ def adopt_checkout(source: AnswerSource, checkout: Checkout) -> Adopted:
     secrets = {**(recipe.secrets if recipe else {}), **variables.secrets}
     answers = replace(answers, apps=apps, env=variables.env, secrets=secrets)
     told = [f"The checkout has {recipe.title}."] if recipe and recipe.title else []
-    told += describe_notes(PROCFILE, checkout.notes)
+    told += describe_notes("the checkout", checkout.notes)
     if variables:
         told.append(f"The config has the {format_count(len(variables), 'variable')} of .env.")
     known = ensure_keys(replace(place, answers=answers))

@@ -17,7 +17,7 @@ from nvoi.config.nodes import Position
 from nvoi.config.schema import AppService, Healthcheck
 from nvoi.images.context import find_instructions
 from nvoi.onboarding.commands import find_port, read_command, use_port
-from nvoi.onboarding.proposals.tree import NO_NAME, Note
+from nvoi.onboarding.proposals.tree import NO_NAME, Note, list_unreadable
 from nvoi.onboarding.recipes import Recipe, find_recipe, find_start, prepare_app, read_package
 from nvoi.onboarding.recipes.python import find_project_name
 from nvoi.onboarding.sources import MOST_SERVICES, check_count, find_health, read_text
@@ -58,6 +58,7 @@ def read_checkout(directory: Path, environ: Mapping[str, str]) -> Checkout:
     )
     slugs = (build_slug(name) for name in names if name)
     recipe = find_recipe(directory)
+    dotenv = read_text(directory / ".env")
     notes: list[Note] = []
     processes = read_procfile(read_text(directory / "Procfile"), "Procfile", notes)
     image = read_dockerfile(read_text(directory / "Dockerfile")) or ImageConfig()
@@ -69,8 +70,8 @@ def read_checkout(directory: Path, environ: Mapping[str, str]) -> Checkout:
         local=build_local_services(processes, image, recipe or Recipe("", health=health)),
         recipe=recipe,
         health=health,
-        dotenv=read_text(directory / ".env"),
-        notes=tuple(notes),
+        dotenv=dotenv,
+        notes=(*notes, *list_unreadable(dotenv, ".env")),
     )
 
 

@@ -28,7 +28,6 @@ from nvoi.onboarding.proposals.tree import (
     read_tree,
 )
 from nvoi.onboarding.sources import MOST_SERVICES, check_count
-from nvoi.onboarding.variables import read_dotenv
 
 NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 #: Lists that replace each other; others are put together.
@@ -89,8 +88,6 @@ class Files:
 def read_compose(reading: Reading, file: str) -> Proposal:
     """The app that a Compose file describes, with what overrides it where it has a usual name."""
     folder = posixpath.dirname(file)
-    dotenv = dict(read_dotenv(reading.read_text(posixpath.join(folder, ".env"))))
-    reading.variables = {**dotenv, **reading.variables}
     files = Files(reading)
     root = include(files, files.read(file), folder)
     for name in find_overrides(reading, file):

@@ -158,6 +158,7 @@ def read_secret_files(stack: Stack, stanza: Stanza, found: dict[str, Scalar]) ->
 
 def read_secret(stack: Stack, secret: str, name: str, at: Scalar) -> Scalar:
     """The value of a secret: of its file or variable, else of the variable ``name``."""
+    stack.reading.secrets.add(name)
     node = find_node(stack.root.node, "secrets", secret)
     text = ""
     if file := find_text(node, "file"):

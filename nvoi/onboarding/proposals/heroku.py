@@ -170,6 +170,7 @@ def read_variables(reading: Reading, stanza: Stanza) -> dict[str, Scalar]:
         is_required = about.text("required").lower() != "false"
         if generator == "secret":
             text = reading.variables.get(name) or secrets.token_hex(SECRET_BYTES)
+            reading.secrets.add(name)
         elif not text and (is_required or name in reading.variables):
             text = reading.find_variable(name, node.place, f"env.{name}")
         about.tell_all({})

@@ -317,6 +317,7 @@ def read_env(plan: Plan, stanza: Stanza) -> dict[str, Scalar]:
             path = f"{stanza.path}.env.secret".lstrip(".")
             value = plan.reading.find_variable(other or name, one.place, path)
         found[name] = Scalar(value, plain=False, place=one.place)
+        plan.reading.secrets.add(name)
     env.tell("tags", "which host a container is on is nothing that it is told")
     for part in (clear, env):
         for key in part.list_keys():

@@ -21,9 +21,9 @@ from nvoi.onboarding.answers import DATABASE_HOST, Answers, build_config, list_h
 from nvoi.onboarding.checkout import ImageConfig, build_slug
 from nvoi.onboarding.commands import use_port
 from nvoi.onboarding.document import build_tree
-from nvoi.onboarding.proposals.tree import Note
+from nvoi.onboarding.proposals.tree import Note, list_unreadable
 from nvoi.onboarding.recipes import find_recipe, prepare_app
-from nvoi.onboarding.sources import UNREADABLE, read_text
+from nvoi.onboarding.sources import read_text
 from nvoi.onboarding.variables import is_secret
 from nvoi.secret import Secret
 from nvoi.targets.local.programs import build_mount_name
@@ -75,6 +75,7 @@ class Reading:
         wanted: where each variable without a value is asked for first.
         faults: what else the user has to mend before the file can be used.
         volumes: what each volume stands for, by its name: two folders never share one.
+        secrets: the variables that the file itself calls secret.
     """
 
     folder: Path
@@ -85,6 +86,7 @@ class Reading:
     wanted: dict[str, str] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
     volumes: dict[str, str] = field(default_factory=dict)
+    secrets: set[str] = field(default_factory=set)
 
     def find_variable(self, name: str, place: Position, path: str) -> str:
         """The value of a variable, or a mark that stands for it."""
@@ -96,9 +98,7 @@ class Reading:
 
     def read_text(self, name: str) -> str:
         text = read_text(self.folder / name)
-        if UNREADABLE in text:
-            place = Position(text.count("\n", 0, text.index(UNREADABLE)) + 1, 1, name)
-            self.notes.append(Note(place, "", f"is not UTF-8: what cannot be read is {UNREADABLE}"))
+        self.notes += list_unreadable(text, name)
         return text
 
     def name_volume(self, source: str, *names: str) -> str:
@@ -140,7 +140,7 @@ def build_proposal(
         variables: those of each app, which are divided among them.
         answered: the topics that the file says all of.
     """
-    answers = share(reading.notes, answers, variables)
+    answers = share(reading, answers, variables)
     answered = {*answered, *(["Application"] if answers.name else [])}
     if answers.groups:
         answered.add("Place")
@@ -165,8 +165,9 @@ def build_proposal(
     return Proposal(file, answers, frozenset(answered), cleaned, missing, faults)
 
 
-def share(notes: list[Note], answers: Answers, variables: Variables) -> Answers:
+def share(reading: Reading, answers: Answers, variables: Variables) -> Answers:
     """The apps with variables of their own, and what all of them get."""
+    notes = reading.notes
     env: dict[str, str] = {}
     secrets: dict[str, Secret] = {}
     database = answers.database
@@ -174,7 +175,7 @@ def share(notes: list[Note], answers: Answers, variables: Variables) -> Answers:
     own: dict[str, dict[str, str]] = {app.name: {} for app in answers.apps}
     told = [variables.get(app.name, {}) for app in answers.apps]
     counts = Counter((name, one.text) for each in told for name, one in each.items())
-    are_secret = {pair: is_secret(*pair) for pair in counts}
+    are_secret = {pair: pair[0] in reading.secrets or is_secret(*pair) for pair in counts}
     for app in answers.apps:
         for name, scalar in variables.get(app.name, {}).items():
             value, path = scalar.text, f"{app.name}: {join_path('', name)}"

@@ -29,6 +29,7 @@ from nvoi.config.nodes import (
     join_path,
 )
 from nvoi.errors import ConfigError, Fault
+from nvoi.onboarding.sources import UNREADABLE
 
 NOTHING_ALIKE = "nvoi has nothing like it"
 NO_NAME = "no service can have this name, or another has it already"
@@ -60,6 +61,14 @@ class Note:
         file = self.place.file
         where = f"{file}:{self.place.line}: " if self.place.line else f"{file}: " if file else ""
         return f"{where}{self.path}: {self.message}" if self.path else f"{where}{self.message}"
+
+
+def list_unreadable(text: str, file: str) -> list[Note]:
+    """A note on the first bytes of a file that are no text, if there are any."""
+    if UNREADABLE not in text:
+        return []
+    place = Position(text.count("\n", 0, text.index(UNREADABLE)) + 1, 1, file)
+    return [Note(place, "", f"is not UTF-8: what cannot be read is {UNREADABLE}")]
 
 
 def read_tree(text: str, file: str, notes: list[Note]) -> Mapping:

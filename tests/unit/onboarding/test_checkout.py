@@ -147,8 +147,11 @@ def test_a_line_of_a_procfile_that_becomes_no_service_is_told(tmp_path: Path) ->
     assert list(application.app) == ["web"]
     check_told(
         adopted,
-        "What Procfile says and the config does not have",
+        "What the checkout says and the config does not have",
         "Procfile:3: Web: no service can have this name, or another has it already",
         "Procfile:4: is no process: NAME: COMMAND",
     )
     assert "Procfile:1" not in "".join(adopted.told)
+    (tmp_path / ".env").write_bytes("A=b\nNAME=café\n".encode("latin-1"))
+    adopted, _ = read(tmp_path, None, is_local=True)
+    check_told(adopted, ".env:2: is not UTF-8")

@@ -568,3 +568,11 @@ def test_the_address_of_a_driver_of_its_own_stays_the_app_s(tmp_path: Path) -> N
     _, application = read_compose(tmp_path, text)
     url = f"mysql2://shop:w0rd-5ecret@db-{application.name}:3306/shop"
     assert reveal(application) == {"DATABASE_URL": url.replace("_", "-")}
+
+
+def test_the_env_file_beside_a_file_goes_before_that_of_the_checkout(tmp_path: Path) -> None:
+    text = "services: {web: {build: .., environment: {A: $A, B: $B, C: $C}}}\n"
+    files = {".env": "A=1\nB=1\nC=1\n", "docker/.env": "B=2\nC=2\n"}
+    write(tmp_path, {**files, "docker/compose.yaml": text})
+    _, application = read(tmp_path, "docker/compose.yaml", C="3")
+    assert dict(application.env) == {"A": "1", "B": "2", "C": "3"}

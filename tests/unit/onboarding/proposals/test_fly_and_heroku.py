@@ -288,3 +288,11 @@ def test_the_files_that_say_most_come_first(tmp_path: Path) -> None:
     names = ("Procfile", "compose.yml", "docker-compose.yml", "fly.toml", "config/deploy.yml")
     write(tmp_path, dict.fromkeys(names, "x"))
     assert find_files(tmp_path) == ["config/deploy.yml", "compose.yml", "fly.toml", "Procfile"]
+
+
+def test_a_variable_of_app_json_has_its_value_in_dotenv(tmp_path: Path) -> None:
+    app = '{"env": {"MODE": {"required": true}, "PLAN": {"required": true}}}'
+    write(tmp_path, {"app.json": app, "Procfile": "web: serve\n", ".env": "MODE=a\nPLAN=b\n"})
+    adopted, application = read(tmp_path, "app.json", PLAN="c")
+    assert adopted.lacking == ()
+    assert dict(application.env) == {"MODE": "a", "PLAN": "c"}

@@ -237,3 +237,18 @@ def test_folders_of_several_services_are_a_volume_each(tmp_path: Path) -> None:
         "ssh.proxy: a jump host is the ProxyJump of ~/.ssh/config",
         "accessories.cache: data: is volume cache-data, which begins empty",
     )
+
+
+def test_what_a_file_calls_secret_is_one_whatever_its_name(tmp_path: Path) -> None:
+    text = "service: x\nservers: [a.example]\nenv: {secret: [ACCOUNT], clear: {PLAN: b}}\n"
+    write(tmp_path, {"config/deploy.yml": text})
+    _, application = read(tmp_path, "config/deploy.yml", is_local=True, ACCOUNT="acct-1")
+    assert reveal(application) == {"ACCOUNT": "acct-1"}
+    assert dict(application.env) == {"PLAN": "b"}
+    compose = """
+    services: {web: {build: ., secrets: [api]}}
+    secrets: {api: {environment: ACCOUNT}}
+    """
+    write(tmp_path, {"compose.yaml": compose})
+    _, application = read(tmp_path, "compose.yaml", ACCOUNT="acct-1")
+    assert reveal(application) == {"API": "acct-1"}
