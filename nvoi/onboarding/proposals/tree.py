@@ -121,6 +121,16 @@ def load_tree(text: str, file: str, suffix: str) -> Node:
     raise ConfigError(file, [fault])
 
 
+def list_faults(text: str, file: str) -> list[Note]:
+    """A note on why a TOML or JSON file cannot be read; none where it can, or is empty."""
+    try:
+        if text.strip():
+            load_tree(text, file, Path(file).suffix)
+    except ConfigError as error:
+        return [Note(Position(f.line, f.column, file), "", f.message) for f in error.faults]
+    return []
+
+
 def load_json(text: str) -> Any:
     data = json.loads(text)
     # Escapes may stand for halves of characters, which no file can hold.

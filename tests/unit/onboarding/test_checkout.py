@@ -155,3 +155,13 @@ def test_a_line_of_a_procfile_that_becomes_no_service_is_told(tmp_path: Path) ->
     (tmp_path / ".env").write_bytes("A=b\nNAME=café\n".encode("latin-1"))
     adopted, _ = read(tmp_path, None, is_local=True)
     check_told(adopted, ".env:2: is not UTF-8")
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "package.json").write_text('{\n"scripts": {"start": "node s.js"},\n}\n')
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = shop\n")
+    notes = [str(note) for note in read_checkout(tmp_path, {}).notes]
+    assert [note.partition(" (")[0] for note in notes] == [
+        "package.json:3: not JSON: expecting property name enclosed in double quotes",
+        "pyproject.toml:2: not TOML",
+    ]
