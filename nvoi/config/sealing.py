@@ -188,7 +188,8 @@ def rotate(config_file: Path, key_file: Path, key: Secret) -> None:
     Raises:
         CredentialsError: one of the files cannot be read or written.
     """
-    text = decrypt(read_file(config_file), key, filename=str(config_file))
+    content = read_file(config_file)
+    text = decrypt(content, key, filename=str(config_file), source=str(key_file))
     new_key = generate_key()
     try:
         write_private(get_new_file(key_file), f"{new_key.reveal()}\n".encode(), replace=False)
