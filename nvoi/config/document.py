@@ -131,7 +131,9 @@ class Document:
         raise UsageError(message, hint=EDIT_HINT)
 
     def find_same(self, text: str, path: str) -> Document | None:
-        """The document in ``text``, if only ``path`` is another there."""
+        """The document in ``text``, if only ``path`` is another there; lines end as before."""
+        if "\r\n" in self.text:
+            text = text.replace("\r\n", "\n").replace("\n", "\r\n")
         try:
             changed = Document(text, self.filename)
         except ConfigError:
@@ -283,7 +285,7 @@ def find_end(lines: list[str], start: int, indent: int) -> int:
         if not stripped or (stripped.startswith("#") and depth <= indent):
             # Kept, unless a line of the entry follows.
             continue
-        if depth > indent or (depth == indent and stripped.startswith(("- ", "-\n"))):
+        if depth > indent or (depth == indent and f"{stripped} ".startswith("- ")):
             end = index + 1
         else:
             break

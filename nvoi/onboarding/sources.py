@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import tomllib
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from nvoi.errors import ConfigError, Fault
 
 # Whatever is larger than this was not written by hand.
 SIZE_LIMIT = 1 << 20
+#: More steps than these tomllib needs for no file in use.
+MOST_STEPS = 10_000_000
 #: More services than these no app has.
 MOST_SERVICES = 200
 #: No more files than these are searched, and none deeper.
@@ -69,6 +73,27 @@ def list_sources(folder: Path) -> Iterator[Path]:
         if len(found) > MOST_FILES:
             break
     yield from (Path(name) for _, name in sorted(found)[:MOST_FILES])
+
+
+def holds_files(place: Path) -> bool:
+    """Whether a path of the checkout is a file, or a folder with something in it."""
+    try:
+        return place.is_file() or (place.is_dir() and any(place.iterdir()))
+    except OSError:
+        return False
+
+
+def load_toml(text: str) -> dict[str, Any]:
+    """The data of a TOML file.
+
+    Raises:
+        tomllib.TOMLDecodeError: it is none.
+        RecursionError: it is nested too deep. A key of n parts alone costs tomllib n² steps.
+        ValueError: it has a number of thousands of digits.
+    """
+    if sum(line.count(".") ** 2 for line in text.split("\n")) > MOST_STEPS:
+        raise RecursionError
+    return tomllib.loads(text)
 
 
 def find_health(folder: Path) -> str:

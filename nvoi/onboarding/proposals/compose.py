@@ -79,7 +79,7 @@ class Files:
             return node
         text = interpolate(
             node.text,
-            self.reading.variables.get,
+            lambda name: self.reading.get_value(name, node.place),
             lambda name: self.reading.find_variable(name, node.place, path),
         )
         return replace(node, text=text, plain=node.plain and text == node.text)

@@ -22,7 +22,6 @@ from nvoi.onboarding.proposals.compose_values import (
     read_resources,
     read_security,
     read_volumes,
-    settle_variables,
 )
 from nvoi.onboarding.proposals.images import (
     build_database,
@@ -30,7 +29,7 @@ from nvoi.onboarding.proposals.images import (
     find_image_port,
     read_program,
 )
-from nvoi.onboarding.proposals.proposal import build_service_name, run_here
+from nvoi.onboarding.proposals.proposal import build_service_name, run_here, settle_variables
 from nvoi.onboarding.proposals.tree import (
     ENDS,
     LAST_STAGE,
@@ -192,7 +191,7 @@ def read_auxiliary(stack: Stack, stanza: Stanza, service: str) -> AuxiliaryServi
     if find_database_kind(image):
         stanza.add_note(None, "is one more database, and runs beside the app as its image does")
     env = read_environment(stack, stanza)
-    texts = settle_variables(stanza, env)
+    texts = settle_variables(stack.reading, stanza, env)
     command = read_words(stanza.take("entrypoint", Scalar, Sequence))
     if command:
         arguments = read_words(stanza.take("command", Scalar, Sequence))

@@ -6,9 +6,8 @@ import posixpath
 import re
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-from nvoi.config.fields import CAPABILITY, ENV_NAME
+from nvoi.config.fields import CAPABILITY
 from nvoi.config.nodes import Entry, Mapping, Node, Scalar, Sequence, find_child, join_path
 from nvoi.config.schema import Healthcheck, Resources, Security
 from nvoi.onboarding.commands import (
@@ -22,7 +21,7 @@ from nvoi.onboarding.commands import (
     read_words,
 )
 from nvoi.onboarding.proposals.images import FILE_SUFFIX
-from nvoi.onboarding.proposals.proposal import MARKED, Reading
+from nvoi.onboarding.proposals.proposal import MARKED, Reading, add_mount
 from nvoi.onboarding.proposals.tree import (
     ONE_PORT,
     RESTARTS,
@@ -35,8 +34,8 @@ from nvoi.onboarding.proposals.tree import (
     list_items,
     list_texts,
 )
-from nvoi.onboarding.sources import is_file
-from nvoi.onboarding.variables import is_secret, read_dotenv
+from nvoi.onboarding.sources import holds_files, is_file
+from nvoi.onboarding.variables import read_dotenv
 
 SHORT_PORT = re.compile(
     r"(?:(?:\[[^\]]*\]|\d+\.[\d.]+):)?(?:(?P<outside>[\d-]*):)?(?P<inside>[\d-]+)(?:/(?P<protocol>\w+))?"
@@ -99,7 +98,7 @@ def read_environment(stack: Stack, stanza: Stanza) -> dict[str, Scalar]:
             continue
         is_needed = find_text(item, "required").lower() != "false"
         name = join(stack.folder, path.text)
-        text = stack.reading.read_text(name)
+        text = stack.reading.gain(stack.reading.read_text(name), path.place)
         if not text and is_needed and not is_file(stack.reading.folder / name):
             asked = Note(path.place, f"{stanza.path}.env_file", "")
             stack.reading.faults[name] = f"{asked}the file with its variables is not here"
@@ -163,22 +162,11 @@ def read_secret(stack: Stack, secret: str, name: str, at: Scalar) -> Scalar:
     text = ""
     if file := find_text(node, "file"):
         text = stack.reading.read_text(join(stack.folder, file)).strip()
+        stack.reading.gain(text, at.place)
     if not text:
         wanted = find_text(node, "environment") or name
         text = stack.reading.find_variable(wanted, at.place, f"secrets.{name}")
     return Scalar(text, plain=False, place=at.place)
-
-
-def settle_variables(stanza: Stanza, env: AnyMapping[str, Scalar]) -> dict[str, str]:
-    """The variables of what runs beside the app: only the app's own secrets are masked."""
-    texts = {name: one.text for name, one in env.items() if ENV_NAME.fullmatch(name)}
-    for name, one in env.items():
-        if name not in texts:
-            stanza.add_note(one, f"{join_path('', name)} is no name that a variable can have")
-    if names := [name for name, text in texts.items() if is_secret(name, text)]:
-        reason = "encrypted in the config as all of it is, but not masked in logs"
-        stanza.add_note(None, f"{', '.join(names)}: {reason}")
-    return texts
 
 
 def read_port(stanza: Stanza, env: AnyMapping[str, Scalar], usual: int | None = None) -> Ports:
@@ -302,14 +290,12 @@ def read_volumes(stack: Stack, stanza: Stanza, *, is_app: bool) -> dict[str, str
             message, name = judge_bind(stack, source, target, is_app=is_app)
             stanza.add_note(item, message)
             if name:
-                mounts.setdefault(name, target)
+                add_mount(stanza, item, mounts, name, target)
         elif not source:
             reason = "what is there goes with a release"
             stanza.add_note(item, f"volume at {target} has no name: {reason}")
-        elif (name := stack.reading.name_volume(source, source)) in mounts:
-            stanza.add_note(item, f"volume {source} at {target}: a volume has one path here")
-        elif target not in mounts.values():
-            mounts[name] = target
+        else:
+            add_mount(stanza, item, mounts, stack.reading.name_volume(source, source), target)
     stanza.tell("tmpfs", "what is kept in memory is not mounted")
     return mounts
 
@@ -346,11 +332,3 @@ def judge_bind(stack: Stack, source: str, target: str, *, is_app: bool) -> tuple
     names = (posixpath.basename(place), place) if is_outside else (path,)
     name = stack.reading.name_volume(place, *names)
     return f"{shown}: is volume {name}, which begins empty", name
-
-
-def holds_files(place: Path) -> bool:
-    """Whether a path of the checkout is a file, or a folder with something in it."""
-    try:
-        return place.is_file() or (place.is_dir() and any(place.iterdir()))
-    except OSError:
-        return False

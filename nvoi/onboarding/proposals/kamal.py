@@ -40,8 +40,10 @@ from nvoi.onboarding.proposals.kamal_servers import Servers, wrap_hosts
 from nvoi.onboarding.proposals.proposal import (
     Proposal,
     Reading,
+    add_mount,
     build_proposal,
     build_service_name,
+    settle_variables,
 )
 from nvoi.onboarding.proposals.tree import (
     ENDS,
@@ -202,10 +204,10 @@ def expand_erb(reading: Reading, text: str, file: str) -> str:
     def look_up(match: re.Match[str]) -> str:
         quoted: str | None = match["second"] or match["third"]
         default = quoted[1:-1] if quoted else None
-        value = reading.variables.get(match["name"]) or default
+        place = Position(lines.find_place(match.start()).line, 1, file)
+        value = reading.get_value(match["name"], place) or default
         if value is not None:
             return value
-        place = Position(lines.find_place(match.start()).line, 1, file)
         return reading.find_variable(match["name"], place, "")
 
     def tell(match: re.Match[str]) -> str:
@@ -233,7 +235,7 @@ def read_secrets(reading: Reading, file: str) -> Iterator[tuple[str, str]]:
             if shell := SHELL_FILE.fullmatch(value):
                 text = reading.read_text(posixpath.join(root, shell["file"])).strip()
                 if text:
-                    yield key, text
+                    yield key, reading.gain(text, Position(0, 0, file))
             elif variable := SHELL_VARIABLE.fullmatch(value):
                 if (found := reading.variables.get(variable["name"])) is not None:
                     yield key, found
@@ -344,7 +346,7 @@ def read_volumes(plan: Plan, stanza: Stanza, accessory: str = "") -> dict[str, s
         is_own = key == "directories" and not source.startswith("/")
         place = posixpath.normpath(f"{accessory}/{source}" if is_own else source)
         name = plan.reading.name_volume(place, posixpath.basename(place), place)
-        mounts[name] = target
+        add_mount(stanza, text, mounts, name, target)
         if key == "directories" or "/" in source:
             stanza.add_note(text, f"{source}: is volume {name}, which begins empty")
     return mounts
@@ -352,7 +354,7 @@ def read_volumes(plan: Plan, stanza: Stanza, accessory: str = "") -> dict[str, s
 
 def read_accessory(plan: Plan, accessory: Stanza, key: str, image: str) -> AuxiliaryService:
     service = build_service_name(key)
-    env = {name: one.text for name, one in read_env(plan, accessory).items()}
+    env = settle_variables(plan.reading, accessory, read_env(plan, accessory))
     command = read_program(accessory, "cmd", image) or None
     port = find_port(accessory.text("port").rpartition(":")[2]) or find_image_port(image)
     mount = read_volumes(plan, accessory, key)

@@ -9,23 +9,25 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
 from nvoi.config.environment import DEFAULT_PORTS, SECRETS, parse_database_url
 from nvoi.config.fields import ENV_NAME, SERVICE_NAME
-from nvoi.config.nodes import Position, Scalar, join_path
+from nvoi.config.nodes import Node, Position, Scalar, join_path
 from nvoi.config.schema import AppService, Database
+from nvoi.errors import ConfigError, Fault
 from nvoi.onboarding.answers import DATABASE_HOST, Answers, build_config, list_hosts
 from nvoi.onboarding.checkout import ImageConfig, build_slug
 from nvoi.onboarding.commands import use_port
 from nvoi.onboarding.document import build_tree
-from nvoi.onboarding.proposals.tree import Note, list_unreadable
-from nvoi.onboarding.recipes import find_recipe, prepare_app
-from nvoi.onboarding.sources import read_text
+from nvoi.onboarding.proposals.tree import Note, Stanza, list_unreadable
+from nvoi.onboarding.recipes import Recipe, find_recipe, prepare_app
+from nvoi.onboarding.sources import check_count, holds_files, read_text
 from nvoi.onboarding.variables import is_secret
 from nvoi.secret import Secret
+from nvoi.targets.local.check import find_overlaps
 from nvoi.targets.local.programs import build_mount_name
 
 # Stands in a text for a variable that has no value here, between two characters that nobody types.
@@ -39,6 +41,10 @@ NO_APP = (
     "alone"
 )
 DOCKERFILE = "Dockerfile"
+#: Characters that a file may gain by what it names, and variables of all its apps together.
+MOST_GAINED, MOST_VARIABLES = 4 << 20, 50_000
+#: Each volume in a release is held beside each other one.
+MOST_LINKS = 1000
 MARKED = re.compile(f"{MARK}([^{MARK}]*){MARK}")
 #: What nvoi sets itself where the app has a database.
 SET_BY_NVOI = re.compile(r"DATABASE_URL|(?:POSTGRES|MYSQL)_(?:HOST|PORT|USER|PASSWORD|DB|DATABASE)")
@@ -76,6 +82,8 @@ class Reading:
         faults: what else the user has to mend before the file can be used.
         volumes: what each volume stands for, by its name: two folders never share one.
         secrets: the variables that the file itself calls secret.
+        links: what stands where in a release: volumes by name, "" what a recipe installs.
+        gained: characters of other files, and of values that stand for variables.
     """
 
     folder: Path
@@ -87,6 +95,25 @@ class Reading:
     faults: dict[str, str] = field(default_factory=dict)
     volumes: dict[str, str] = field(default_factory=dict)
     secrets: set[str] = field(default_factory=set)
+    links: dict[PurePosixPath, str] = field(default_factory=dict)
+    gained: int = 0
+
+    def get_value(self, name: str, place: Position) -> str | None:
+        """The value of a variable that stands in a text at ``place``."""
+        value = self.variables.get(name)
+        return None if value is None else self.gain(value, place)
+
+    def gain(self, text: str, place: Position) -> str:
+        """``text``, which stands at ``place`` now.
+
+        Raises:
+            ConfigError: there is more than a config can hold.
+        """
+        self.gained += len(text)
+        if self.gained > MOST_GAINED:
+            message = "with its variables and the files it names it is longer than 4 MiB"
+            raise ConfigError(place.file, [Fault(place.line, 1, "", message)])
+        return text
 
     def find_variable(self, name: str, place: Position, path: str) -> str:
         """The value of a variable, or a mark that stands for it."""
@@ -140,6 +167,7 @@ def build_proposal(
         variables: those of each app, which are divided among them.
         answered: the topics that the file says all of.
     """
+    check_count(file, sum(map(len, variables.values())), MOST_VARIABLES, "variables")
     answers = share(reading, answers, variables)
     answered = {*answered, *(["Application"] if answers.name else [])}
     if answers.groups:
@@ -248,18 +276,63 @@ def run_here(
         context: where the image would be built, from the checkout on.
         folder: the same from the release on.
     """
-    mounts = {name: image.find_local(path, folder) for name, path in app.mounts.items()}
-    for name, path in mounts.items():
-        if path.startswith("/"):
-            message = f"nothing is mounted here: the folder is in ${build_mount_name(name)}"
-            reading.notes.append(Note(Position(0, 0), f"{app.name}: {path}", message))
+    recipe = find_recipe(reading.folder / context) or Recipe("")
+    installed = [PurePosixPath(path) for path in recipe.mounts.values()]
+    if recipe.programs:
+        installed.append(PurePosixPath(folder, recipe.programs.split("/")[0]))
+    reading.links |= dict.fromkeys(installed, "")
+    mounts = {
+        name: link_volume(reading, app.name, name, path, image.find_local(path, folder))
+        for name, path in app.mounts.items()
+    }
     return prepare_app(
         replace(app, image=None, mounts=mounts),
-        find_recipe(reading.folder / context),
+        recipe,
         usual=use_port(image.local_command, port),
         is_first=is_first,
         folder=folder,
     )
+
+
+def link_volume(reading: Reading, app: str, volume: str, path: str, local: str) -> str:
+    """Where a release has a volume: at ``local``, or nowhere if something else is there.
+
+    All services share a release. What stays at its ``path`` in the image is not mounted.
+    """
+    check_count("the file", len(reading.links), MOST_LINKS, "volumes")
+    place = PurePosixPath(local)
+    links = {**reading.links, place: reading.links.get(place, volume)}
+    is_below = place.parts and not place.is_absolute() and ".." not in place.parts
+    if not is_below or any(find_overlaps(links, place, volume)):
+        message = f"nothing is mounted here: the folder is in ${build_mount_name(volume)}"
+        reading.notes.append(Note(Position(0, 0), f"{app}: {path}", message))
+        return path
+    reading.links = links
+    if holds_files(reading.folder / reading.root / place):
+        message = f"volume {volume}, which begins empty, takes the place of the checkout's files"
+        reading.notes.append(Note(Position(0, 0), f"{app}: {path}", message))
+    return str(place)
+
+
+def add_mount(stanza: Stanza, node: Node, mounts: dict[str, str], volume: str, target: str) -> None:
+    """Mount a volume; that it is mounted already, or another one there, is told."""
+    if mounts.setdefault(volume, target) != target:
+        stanza.add_note(node, f"volume {volume} at {target}: a volume has one path here")
+    elif any(path == target for name, path in mounts.items() if name != volume):
+        del mounts[volume]
+        stanza.add_note(node, f"volume {volume} at {target}: another one is there")
+
+
+def settle_variables(reading: Reading, stanza: Stanza, env: Mapping[str, Scalar]) -> dict[str, str]:
+    """The variables of what runs beside the app: only the app's own secrets are masked."""
+    texts = {name: one.text for name, one in env.items() if ENV_NAME.fullmatch(name)}
+    for name, one in env.items():
+        if name not in texts:
+            stanza.add_note(one, f"{join_path('', name)} is no name that a variable can have")
+    if told := [one for one in texts if one in reading.secrets or is_secret(one, texts[one])]:
+        reason = "encrypted in the config as all of it is, but not masked in logs"
+        stanza.add_note(None, f"{', '.join(told)}: {reason}")
+    return texts
 
 
 def find_running(reading: Reading, database: Database, hosts: Mapping[str, str]) -> Database:

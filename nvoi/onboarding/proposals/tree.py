@@ -29,7 +29,7 @@ from nvoi.config.nodes import (
     join_path,
 )
 from nvoi.errors import ConfigError, Fault
-from nvoi.onboarding.sources import UNREADABLE
+from nvoi.onboarding.sources import UNREADABLE, load_toml
 
 NOTHING_ALIKE = "nvoi has nothing like it"
 NO_NAME = "no service can have this name, or another has it already"
@@ -103,7 +103,7 @@ def clean_fault(fault: Fault) -> Fault:
 
 def load_tree(text: str, file: str, suffix: str) -> Node:
     try:
-        data = tomllib.loads(text) if suffix == ".toml" else load_json(text)
+        data = load_toml(text) if suffix == ".toml" else load_json(text)
         return build_tree(data, Locator(text, file), Position(1, 1, file))
     except json.JSONDecodeError as error:
         fault = Fault(error.lineno, error.colno, "", f"not JSON: {error.msg.lower()}")

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 import shlex
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nvoi.onboarding.recipes.recipe import Recipe
-from nvoi.onboarding.sources import find_health, is_file, list_sources, read_text
+from nvoi.onboarding.sources import find_health, is_file, list_sources, load_toml, read_text
 
 VOLUME, MOUNT = "venvs", ".venvs"
 KEPT = """\
@@ -85,7 +84,7 @@ def find_python_recipe(folder: Path) -> Recipe | None:
 def read_project(folder: Path) -> dict[str, Any]:
     """pyproject.toml, if it is one of an app and no settings of tools alone."""
     try:
-        content = tomllib.loads(read_text(folder / "pyproject.toml"))
+        content = load_toml(read_text(folder / "pyproject.toml"))
     except (ValueError, RecursionError):
         return {}
     return content if find_table(content, "project") or find_table(content, "tool.poetry") else {}
