@@ -24,7 +24,7 @@ from nvoi.onboarding.commands import use_port
 from nvoi.onboarding.document import build_tree
 from nvoi.onboarding.proposals.tree import Note, Stanza, list_unreadable
 from nvoi.onboarding.recipes import Recipe, find_recipe, prepare_app
-from nvoi.onboarding.sources import check_count, holds_files, read_text
+from nvoi.onboarding.sources import MOST_SERVICES, check_count, holds_files, read_text
 from nvoi.onboarding.variables import is_secret
 from nvoi.secret import Secret
 from nvoi.targets.local.check import find_overlaps
@@ -43,8 +43,6 @@ NO_APP = (
 DOCKERFILE = "Dockerfile"
 #: Characters that a file may gain by what it names, and variables of all its apps together.
 MOST_GAINED, MOST_VARIABLES = 4 << 20, 50_000
-#: Each volume in a release is held beside each other one.
-MOST_LINKS = 1000
 MARKED = re.compile(f"{MARK}([^{MARK}]*){MARK}")
 #: What nvoi sets itself where the app has a database.
 SET_BY_NVOI = re.compile(r"DATABASE_URL|(?:POSTGRES|MYSQL)_(?:HOST|PORT|USER|PASSWORD|DB|DATABASE)")
@@ -299,7 +297,7 @@ def link_volume(reading: Reading, app: str, volume: str, path: str, local: str) 
 
     All services share a release. What stays at its ``path`` in the image is not mounted.
     """
-    check_count("the file", len(reading.links), MOST_LINKS, "volumes")
+    check_count("the file", len(reading.links), MOST_SERVICES, "volumes")
     place = PurePosixPath(local)
     links = {**reading.links, place: reading.links.get(place, volume)}
     is_below = place.parts and not place.is_absolute() and ".." not in place.parts

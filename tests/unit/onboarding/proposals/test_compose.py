@@ -8,6 +8,7 @@ from nvoi.cli import main
 from nvoi.config.environment import build_environment
 from nvoi.config.schema import Healthcheck, Resources
 from nvoi.errors import ConfigError
+from nvoi.targets.local.check import find_faults
 from tests.unit.onboarding.proposals.reading import check_told, read, read_compose, reveal, write
 
 SHOP = """\
@@ -576,3 +577,53 @@ def test_the_env_file_beside_a_file_goes_before_that_of_the_checkout(tmp_path: P
     write(tmp_path, {**files, "docker/compose.yaml": text})
     _, application = read(tmp_path, "docker/compose.yaml", C="3")
     assert dict(application.env) == {"A": "1", "B": "2", "C": "3"}
+
+
+@pytest.mark.parametrize(
+    ("volumes", "others", "mounts"),
+    [
+        (["a:/app/data"], ["a:/app/data", "b:/app/other"], {"a": "data", "b": "other"}),
+        # All services share a release: what cannot be there is told, and keeps its path.
+        (["a:/app/data"], ["b:/app/data"], {"b": "/app/data"}),
+        (["a:/app/data"], ["b:/app/data/cache"], {"b": "/app/data/cache"}),
+        ([], ["a:/app/../data", "b:/app/."], {"a": "/app/../data", "b": "/app/."}),
+        # Each release has its own, as the recipe installs them.
+        ([], ["a:/app/node_modules"], {"a": "/app/node_modules"}),
+    ],
+)
+def test_on_this_machine_volumes_share_no_place(
+    tmp_path: Path, volumes: list[str], others: list[str], mounts: dict[str, str]
+) -> None:
+    write(tmp_path, {"Dockerfile": "FROM scratch\nWORKDIR /app\n", "package.json": '{"a": 1}'})
+    text = (
+        f"services: {{web: {{build: ., command: serve, volumes: {volumes}}}, "
+        f"job: {{build: ., command: work, volumes: {others}}}}}"
+    )
+    adopted, application = read_compose(tmp_path, text, is_local=True)
+    assert dict(application.app["job"].mounts) == mounts
+    kept = [f"job: {path}: nothing is mounted here" for path in mounts.values() if path[0] == "/"]
+    check_told(adopted, *kept)
+    assert list(find_faults(application)) == []
+
+
+def test_a_volume_in_the_place_of_the_checkouts_files_is_told(tmp_path: Path) -> None:
+    write(tmp_path, {"Dockerfile": "FROM scratch\nWORKDIR /app\n", "static/a.css": "a"})
+    text = "services: {web: {build: ., command: serve, volumes: ['s:/app/static']}}"
+    adopted, application = read_compose(tmp_path, text, is_local=True)
+    assert dict(application.app["web"].mounts) == {"s": "static"}
+    check_told(adopted, "volume s, which begins empty, takes the place of the checkout's files")
+
+
+def test_a_second_path_of_a_volume_and_a_second_volume_at_a_path_are_told(tmp_path: Path) -> None:
+    text = """
+    services:
+      search: {image: elasticsearch, volumes: ["/srv/a:/a", "/srv/a:/b", "/srv/c:/a", "d:/a"]}
+    """
+    adopted, application = read_compose(tmp_path, text)
+    assert dict(application.services["search"].mount) == {"a": "/a"}
+    check_told(
+        adopted,
+        "volume a at /b: a volume has one path here",
+        "volume c at /a: another one is there",
+        "volume d at /a: another one is there",
+    )

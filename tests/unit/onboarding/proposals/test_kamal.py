@@ -252,3 +252,23 @@ def test_what_a_file_calls_secret_is_one_whatever_its_name(tmp_path: Path) -> No
     write(tmp_path, {"compose.yaml": compose})
     _, application = read(tmp_path, "compose.yaml", ACCOUNT="acct-1")
     assert reveal(application) == {"API": "acct-1"}
+
+
+def test_a_second_path_of_a_volume_and_secrets_that_nothing_masks_are_told(tmp_path: Path) -> None:
+    text = """
+    service: shop
+    servers: [10.0.0.1]
+    volumes: ["data:/a", "data:/b"]
+    accessories:
+      search: {image: elasticsearch, host: 10.0.0.1, env: {secret: [WORD], clear: {a-b: c}}}
+    """
+    write(tmp_path, {"config/deploy.yml": text, ".kamal/secrets": "WORD=plain\n"})
+    adopted, application = read(tmp_path, "config/deploy.yml")
+    assert dict(application.app["web"].mounts) == {"data": "/a"}
+    assert dict(application.services["search"].env) == {"WORD": "plain"}
+    check_told(
+        adopted,
+        "volume data at /b: a volume has one path here",
+        "accessories.search: WORD: encrypted in the config as all of it is, but not masked in logs",
+        "accessories.search: a-b is no name that a variable can have",
+    )
