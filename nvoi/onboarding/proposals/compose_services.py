@@ -29,7 +29,12 @@ from nvoi.onboarding.proposals.images import (
     find_image_port,
     read_program,
 )
-from nvoi.onboarding.proposals.proposal import build_service_name, run_here, settle_variables
+from nvoi.onboarding.proposals.proposal import (
+    build_service_name,
+    run_here,
+    settle_variables,
+    tell_hidden,
+)
 from nvoi.onboarding.proposals.tree import (
     ENDS,
     LAST_STAGE,
@@ -242,7 +247,9 @@ def read_app(stack: Stack, stanza: Stanza, service: str, *, is_first: bool) -> I
     )
     tell_service(stanza, SERVICE)
     stack.variables[service] = env
-    if is_local:
+    if not is_local:
+        tell_hidden(stack.reading, app, dockerfile, build.context or ".")
+    else:
         folder = posixpath.relpath(build.context or ".", stack.reading.root or ".")
         app = run_here(
             stack.reading,

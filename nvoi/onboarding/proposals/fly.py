@@ -19,6 +19,7 @@ from nvoi.onboarding.proposals.proposal import (
     build_proposal,
     build_service_name,
     run_here,
+    tell_hidden,
 )
 from nvoi.onboarding.proposals.tree import (
     ENDS,
@@ -221,5 +222,6 @@ def finish(reading: Reading, app: AppService, image: ImageConfig, *, is_first: b
     """A process as a service; on this machine with a command of its own."""
     app = replace(app, command=use_port(app.command or "", app.port) or None)
     if not reading.is_local:
+        tell_hidden(reading, app, image)
         return app
     return run_here(reading, app, image, port=app.port, is_first=is_first)

@@ -43,6 +43,7 @@ NO_APP = (
 DOCKERFILE = "Dockerfile"
 #: Characters that a file may gain by what it names, and variables of all its apps together.
 MOST_GAINED, MOST_VARIABLES = 4 << 20, 50_000
+HIDES = "volume {volume}, which begins empty, hides the files that are there without it"
 MARKED = re.compile(f"{MARK}([^{MARK}]*){MARK}")
 #: What nvoi sets itself where the app has a database.
 SET_BY_NVOI = re.compile(r"DATABASE_URL|(?:POSTGRES|MYSQL)_(?:HOST|PORT|USER|PASSWORD|DB|DATABASE)")
@@ -275,9 +276,7 @@ def run_here(
         folder: the same from the release on.
     """
     recipe = find_recipe(reading.folder / context) or Recipe("")
-    installed = [PurePosixPath(path) for path in recipe.mounts.values()]
-    if recipe.programs:
-        installed.append(PurePosixPath(folder, recipe.programs.split("/")[0]))
+    installed = [*find_installed(recipe, folder), *map(PurePosixPath, recipe.mounts.values())]
     reading.links |= dict.fromkeys(installed, "")
     mounts = {
         name: link_volume(reading, app.name, name, path, image.find_local(path, folder))
@@ -307,9 +306,26 @@ def link_volume(reading: Reading, app: str, volume: str, path: str, local: str) 
         return path
     reading.links = links
     if holds_files(reading.folder / reading.root / place):
-        message = f"volume {volume}, which begins empty, takes the place of the checkout's files"
-        reading.notes.append(Note(Position(0, 0), f"{app}: {path}", message))
+        reading.notes.append(Note(Position(0, 0), f"{app}: {path}", HIDES.format(volume=volume)))
     return str(place)
+
+
+def tell_hidden(reading: Reading, app: AppService, image: ImageConfig, context: str = ".") -> None:
+    """Say which volumes of a server hide what the image has of the checkout, or installs."""
+    recipe = find_recipe(reading.folder / context) or Recipe("")
+    installed = find_installed(recipe, context)
+    for volume, path in app.mounts.items():
+        place = PurePosixPath(image.find_local(path, context))
+        if place.is_absolute():
+            continue
+        if place in installed or holds_files(reading.folder / place):
+            message = HIDES.format(volume=volume)
+            reading.notes.append(Note(Position(0, 0), f"{app.name}: {path}", message))
+
+
+def find_installed(recipe: Recipe, folder: str) -> list[PurePosixPath]:
+    """Where a recipe puts what it installs, if it is known."""
+    return [PurePosixPath(folder, one) for one in [recipe.programs.split("/")[0]] if one]
 
 
 def add_mount(stanza: Stanza, node: Node, mounts: dict[str, str], volume: str, target: str) -> None:

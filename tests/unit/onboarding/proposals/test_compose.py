@@ -607,11 +607,17 @@ def test_on_this_machine_volumes_share_no_place(
 
 
 def test_a_volume_in_the_place_of_the_checkouts_files_is_told(tmp_path: Path) -> None:
-    write(tmp_path, {"Dockerfile": "FROM scratch\nWORKDIR /app\n", "static/a.css": "a"})
-    text = "services: {web: {build: ., command: serve, volumes: ['s:/app/static']}}"
+    files = {"Dockerfile": "FROM scratch\nWORKDIR /app\n", "static/a.css": "a"}
+    write(tmp_path, {**files, "package.json": '{"a": 1}'})
+    volumes = "['s:/app/static', 'u:/app/uploads', 'n:/app/node_modules']"
+    text = f"services: {{web: {{build: ., command: serve, volumes: {volumes}}}}}"
+    hidden = "/app/static: volume s, which begins empty, hides the files that are there without it"
     adopted, application = read_compose(tmp_path, text, is_local=True)
-    assert dict(application.app["web"].mounts) == {"s": "static"}
-    check_told(adopted, "volume s, which begins empty, takes the place of the checkout's files")
+    assert application.app["web"].mounts["s"] == "static"
+    check_told(adopted, hidden)
+    adopted, _ = read_compose(tmp_path, text)
+    check_told(adopted, hidden, "/app/node_modules: volume n, which begins empty, hides")
+    assert "uploads" not in "".join(adopted.told)
 
 
 def test_a_second_path_of_a_volume_and_a_second_volume_at_a_path_are_told(tmp_path: Path) -> None:
