@@ -48,7 +48,7 @@ MARKED = re.compile(f"{MARK}([^{MARK}]*){MARK}")
 #: What nvoi sets itself where the app has a database.
 SET_BY_NVOI = re.compile(r"DATABASE_URL|(?:POSTGRES|MYSQL)_(?:HOST|PORT|USER|PASSWORD|DB|DATABASE)")
 #: An address with a driver of its own, such as mysql2, is the app's business, and stays.
-DRIVER = re.compile(r"(?!(?:postgres|postgresql|mysql)://)[\w+.-]+://")
+DRIVER = re.compile(r"(?!(?:postgres|postgresql|mysql)://)[\w+.:-]+://")
 PORTS = frozenset(map(str, DEFAULT_PORTS.values()))
 
 #: The variables of each service; a value knows its place.
@@ -297,15 +297,17 @@ def link_volume(reading: Reading, app: str, volume: str, path: str, local: str) 
     All services share a release. What stays at its ``path`` in the image is not mounted.
     """
     check_count("the file", len(reading.links), MOST_SERVICES, "volumes")
-    place = PurePosixPath(local)
+    place, root = PurePosixPath(local), reading.folder / reading.root
+    above = [root / parent for parent in [*place.parents][:-1]]
     links = {**reading.links, place: reading.links.get(place, volume)}
     is_below = place.parts and not place.is_absolute() and ".." not in place.parts
-    if not is_below or any(find_overlaps(links, place, volume)):
+    is_blocked = any(path.is_symlink() or path.is_file() for path in above)
+    if not is_below or is_blocked or any(find_overlaps(links, place, volume)):
         message = f"nothing is mounted here: the folder is in ${build_mount_name(volume)}"
         reading.notes.append(Note(Position(0, 0), f"{app}: {path}", message))
         return path
     reading.links = links
-    if holds_files(reading.folder / reading.root / place):
+    if holds_files(root / place):
         reading.notes.append(Note(Position(0, 0), f"{app}: {path}", HIDES.format(volume=volume)))
     return str(place)
 

@@ -560,14 +560,15 @@ def test_what_a_finished_image_may_use_and_do_goes_along(tmp_path: Path) -> None
     )
 
 
-def test_the_address_of_a_driver_of_its_own_stays_the_app_s(tmp_path: Path) -> None:
-    text = """
+@pytest.mark.parametrize("scheme", ["mysql2", "jdbc:mysql", "mysql+pymysql"])
+def test_the_address_of_a_driver_of_its_own_stays_the_app_s(tmp_path: Path, scheme: str) -> None:
+    text = f"""
     services:
-      web: {build: ., environment: {DATABASE_URL: "mysql2://shop:w0rd-5ecret@db:3306/shop"}}
-      db: {image: "mysql:8", environment: {MYSQL_ROOT_PASSWORD: r00t-5ecret, MYSQL_USER: shop}}
+      web: {{build: ., environment: {{DATABASE_URL: "{scheme}://shop:w0rd-5ecret@db:3306/shop"}}}}
+      db: {{image: "mysql:8", environment: {{MYSQL_ROOT_PASSWORD: r00t-5ecret, MYSQL_USER: shop}}}}
     """
     _, application = read_compose(tmp_path, text)
-    url = f"mysql2://shop:w0rd-5ecret@db-{application.name}:3306/shop"
+    url = f"{scheme}://shop:w0rd-5ecret@db-{application.name}:3306/shop"
     assert reveal(application) == {"DATABASE_URL": url.replace("_", "-")}
 
 
@@ -589,12 +590,14 @@ def test_the_env_file_beside_a_file_goes_before_that_of_the_checkout(tmp_path: P
         ([], ["a:/app/../data", "b:/app/."], {"a": "/app/../data", "b": "/app/."}),
         # Each release has its own, as the recipe installs them.
         ([], ["a:/app/node_modules"], {"a": "/app/node_modules"}),
+        ([], ["a:/app/link/a", "b:/app/link"], {"a": "/app/link/a", "b": "link"}),
     ],
 )
 def test_on_this_machine_volumes_share_no_place(
     tmp_path: Path, volumes: list[str], others: list[str], mounts: dict[str, str]
 ) -> None:
     write(tmp_path, {"Dockerfile": "FROM scratch\nWORKDIR /app\n", "package.json": '{"a": 1}'})
+    (tmp_path / "link").symlink_to("elsewhere")
     text = (
         f"services: {{web: {{build: ., command: serve, volumes: {volumes}}}, "
         f"job: {{build: ., command: work, volumes: {others}}}}}"
