@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Callable
 from collections.abc import Sequence as AnySequence
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 from nvoi.config.fields import LARGEST_PORT, find_bytes
 from nvoi.config.nodes import Node, Scalar, Sequence
 from nvoi.config.schema import Healthcheck
-from nvoi.onboarding.proposals.tree import Stanza, list_texts
+from nvoi.onboarding.proposals.tree import Stanza, find_text, list_texts
 
 SHELLS = (["/bin/sh", "-c"], ["sh", "-c"], ["/bin/bash", "-c"], ["bash", "-c"])
 #: Characters of a command: the kernel takes no longer word (execve(2), MAX_ARG_STRLEN), and a
@@ -147,6 +148,17 @@ def read_cpus(text: str) -> str | None:
     except (ValueError, OverflowError):
         return None
     return f"{thousandths}m" if 0 < thousandths < 10**7 else None
+
+
+def read_amount(
+    stanza: Stanza, key: str, read: Callable[[str], str | None] = read_memory
+) -> str | None:
+    """An amount of memory, or what ``read`` reads; what is none is told."""
+    node = stanza.take(key, Scalar)
+    found = read(find_text(node))
+    if node is not None and found is None:
+        stanza.add_note(node, f"{key}: is no amount that a service can have")
+    return found
 
 
 def build_check(command: str, port: int | None) -> Healthcheck:

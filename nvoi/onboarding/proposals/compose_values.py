@@ -15,8 +15,8 @@ from nvoi.onboarding.commands import (
     build_check,
     find_count,
     find_port,
+    read_amount,
     read_cpus,
-    read_memory,
     read_times,
     read_words,
 )
@@ -253,10 +253,10 @@ def read_resources(stanza: Stanza) -> Resources:
     whole = deploy.stanza("resources")
     limits, requests = whole.stanza("limits"), whole.stanza("reservations")
     found = Resources(
-        requested_memory=read_memory(requests.text("memory") or stanza.text("mem_reservation")),
-        requested_cpu=read_cpus(requests.text("cpus")),
-        memory_limit=read_memory(limits.text("memory") or stanza.text("mem_limit")),
-        cpu_limit=read_cpus(limits.text("cpus") or stanza.text("cpus")),
+        requested_memory=read_amount(requests, "memory") or read_amount(stanza, "mem_reservation"),
+        requested_cpu=read_amount(requests, "cpus", read_cpus),
+        memory_limit=read_amount(limits, "memory") or read_amount(stanza, "mem_limit"),
+        cpu_limit=read_amount(limits, "cpus", read_cpus) or read_amount(stanza, "cpus", read_cpus),
     )
     for part in (limits, requests, whole):
         part.tell_all({})
@@ -274,8 +274,14 @@ def read_resources(stanza: Stanza) -> Resources:
 
 def read_security(stanza: Stanza) -> Security:
     """The rights that a service is given beside those that it has anyway."""
-    names = [text.text.upper().removeprefix("CAP_") for text in stanza.texts("cap_add")]
-    return Security(tuple(dict.fromkeys(name for name in names if CAPABILITY.fullmatch(name))))
+    names: list[str] = []
+    for text in stanza.texts("cap_add"):
+        name = text.text.upper().removeprefix("CAP_")
+        if CAPABILITY.fullmatch(name):
+            names.append(name)
+        else:
+            stanza.add_note(text, "cap_add: this is no capability")
+    return Security(tuple(dict.fromkeys(names)))
 
 
 def read_volumes(stack: Stack, stanza: Stanza, *, is_app: bool) -> dict[str, str]:

@@ -12,7 +12,14 @@ from nvoi.config.nodes import Position, Scalar
 from nvoi.config.schema import AppService, Healthcheck, Resources
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import ImageConfig, build_slug, read_dockerfile
-from nvoi.onboarding.commands import find_port, read_memory, read_times, read_words, use_port
+from nvoi.onboarding.commands import (
+    find_port,
+    read_amount,
+    read_memory,
+    read_times,
+    read_words,
+    use_port,
+)
 from nvoi.onboarding.proposals.proposal import (
     Proposal,
     Reading,
@@ -202,6 +209,9 @@ def read_checks(stanza: Stanza, apps: dict[str, AppService]) -> None:
 def read_mounts(stanza: Stanza, apps: dict[str, AppService]) -> None:
     for mount in stanza.stanzas("mounts"):
         source, target = build_service_name(mount.text("source")), mount.text("destination")
+        if not target.startswith("/"):
+            mount.add_note(None, "names no path in the container")
+            continue
         for name in take_processes(mount, apps) or [next(iter(apps))]:
             mounts = {**apps[name].mounts, source or "data": target.rstrip("/")}
             apps[name] = replace(apps[name], mounts=mounts)
@@ -210,12 +220,17 @@ def read_mounts(stanza: Stanza, apps: dict[str, AppService]) -> None:
 
 def read_machines(stanza: Stanza, apps: dict[str, AppService]) -> None:
     for machine in stanza.stanzas("vm"):
-        text = machine.text("memory") or machine.text("memory_mb")
-        # A number alone is of megabytes.
-        memory = read_memory(f"{text}m" if text.isdigit() else text)
+        keys = ("memory", "memory_mb")
+        memory, older = (read_amount(machine, key, read_megabytes) for key in keys)
+        memory = memory or older
         for name in take_processes(machine, apps) or list(apps):
             apps[name] = replace(apps[name], resources=Resources(memory_limit=memory))
         machine.tell_all(dict.fromkeys(("size", "cpus", "cpu_kind"), RESOURCES))
+
+
+def read_megabytes(text: str) -> str | None:
+    """An amount of memory; a number alone is of megabytes."""
+    return read_memory(f"{text}m" if text.isdigit() else text)
 
 
 def finish(reading: Reading, app: AppService, image: ImageConfig, *, is_first: bool) -> AppService:

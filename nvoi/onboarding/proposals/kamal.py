@@ -24,8 +24,8 @@ from nvoi.onboarding.answers import DATABASE_HOST, Answers, build_addresses
 from nvoi.onboarding.checkout import build_slug
 from nvoi.onboarding.commands import (
     find_port,
+    read_amount,
     read_cpus,
-    read_memory,
     read_times,
     read_words,
     use_port,
@@ -273,9 +273,9 @@ def read_roles(plan: Plan, stanza: Stanza) -> tuple[list[AppService], dict[str, 
 def read_options(stanza: Stanza) -> Resources:
     """The limits among the options that Docker is given."""
     options = stanza.stanza("options")
-    memory, cpus = options.text("memory"), options.text("cpus")
+    memory, cpus = read_amount(options, "memory"), read_amount(options, "cpus", read_cpus)
     options.tell_all(dict.fromkeys(options.list_keys(), OPTIONS))
-    return Resources(memory_limit=read_memory(memory), cpu_limit=read_cpus(cpus))
+    return Resources(memory_limit=memory, cpu_limit=cpus)
 
 
 def list_roles(stanza: Stanza) -> Iterator[tuple[str, Stanza]]:

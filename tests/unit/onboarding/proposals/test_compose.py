@@ -636,3 +636,23 @@ def test_a_second_path_of_a_volume_and_a_second_volume_at_a_path_are_told(tmp_pa
         "volume c at /a: another one is there",
         "volume d at /a: another one is there",
     )
+
+
+def test_amounts_and_capabilities_that_are_none_are_told(tmp_path: Path) -> None:
+    text = """
+    services:
+      web:
+        build: .
+        cap_add: [NET_RAW, "no such"]
+        mem_limit: 1g
+        cpus: many
+        deploy: {resources: {limits: {memory: "100"}}}
+    """
+    adopted, application = read_compose(tmp_path, text)
+    assert application.app["web"].resources == Resources(memory_limit="1Gi")
+    check_told(
+        adopted,
+        "compose.yaml:4: services.web: cap_add: this is no capability",
+        "compose.yaml:6: services.web: cpus: is no amount that a service can have",
+        "services.web.deploy.resources.limits: memory: is no amount that a service can have",
+    )

@@ -296,3 +296,16 @@ def test_a_variable_of_app_json_has_its_value_in_dotenv(tmp_path: Path) -> None:
     adopted, application = read(tmp_path, "app.json", PLAN="c")
     assert adopted.lacking == ()
     assert dict(application.env) == {"MODE": "a", "PLAN": "c"}
+
+
+def test_a_mount_without_a_path_and_memory_that_is_none_are_told(tmp_path: Path) -> None:
+    text = "app = 'a'\n[mounts]\nsource = 'data'\n[[vm]]\nmemory = 'much'\nmemory_mb = 512\n"
+    write(tmp_path, {"fly.toml": text})
+    adopted, application = read(tmp_path, "fly.toml")
+    app = application.app["app"]
+    assert (dict(app.mounts), app.resources.memory_limit) == ({}, "512Mi")
+    check_told(
+        adopted,
+        "mounts: names no path in the container",
+        "vm: memory: is no amount that a service can have",
+    )
