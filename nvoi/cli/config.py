@@ -9,12 +9,13 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
+from nvoi.cli.inputs import read_name
 from nvoi.config.credentials import KEY_VARIABLES, check_ignore_files, create_config
 from nvoi.config.loader import load
 from nvoi.config.sealing import CONFIG_FILE, KEY_FILE, generate_key
 from nvoi.config.ssh_keys import generate_ssh_keys
 from nvoi.errors import UsageError
-from nvoi.onboarding.accounts import ACCOUNTS, AccountForm
+from nvoi.onboarding.place import ACCOUNTS, AccountForm
 
 
 def build_section(account: AccountForm) -> str:
@@ -95,7 +96,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Make the files and say what comes next; where one is there already, make none."""
     directory: Path = options.dir
     check_directory(directory)
-    text = build_config(options.name, options.provider)
+    text = build_config(read_name(options.name), options.provider)
     key_file, config_file = directory / KEY_FILE, directory / CONFIG_FILE
     create_config(config_file, text, generate_key(), key_file=key_file, checkout=directory)
     sys.stdout.write(

@@ -12,6 +12,7 @@ from pathlib import Path
 from nvoi.cli.job import find_formatter
 from nvoi.cli.terminal import LinkFormatter, LiveHandler, shows_links
 from nvoi.config.credentials import find_key, get_config_file, get_key
+from nvoi.config.fields import RejectedError, parse_application_name
 from nvoi.config.loader import is_plain, load_file
 from nvoi.config.schema import Config
 from nvoi.config.sealing import DeployKey
@@ -74,6 +75,14 @@ class Inputs:
     config: Config
     file: Path
     key: DeployKey | None
+
+
+def read_name(text: str | None) -> str:
+    """The app's name that ``--name`` has; "" without the option."""
+    try:
+        return parse_application_name(text) if text is not None else ""
+    except RejectedError as error:
+        raise UsageError(f"--name {error}") from None
 
 
 def check_folder(path: Path) -> None:

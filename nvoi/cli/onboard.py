@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nvoi.cli.commands import COMMANDS
-from nvoi.cli.inputs import check_folder
+from nvoi.cli.inputs import check_folder, read_name
 from nvoi.config.credentials import (
     EncryptedConfig,
     check_ignore_files,
@@ -22,12 +22,12 @@ from nvoi.config.credentials import (
     find_key,
     get_key,
 )
-from nvoi.config.fields import RejectedError, parse_application_name
 from nvoi.config.loader import is_plain, load
 from nvoi.config.schema import Config, SSHProvider
 from nvoi.config.sealing import CONFIG_FILE, KEY_FILE, DeployKey, generate_key
 from nvoi.config.sensitive import collect_secrets
 from nvoi.errors import ChangedError, ConfigError, InputError, NvoiError, UsageError
+from nvoi.images.context import find_dockerfile
 from nvoi.log import masking
 from nvoi.onboarding.adoption import AnswerSource, adopt, begin, build_host_groups
 from nvoi.onboarding.answers import Answers, read_answers
@@ -35,7 +35,6 @@ from nvoi.onboarding.checkout import read_checkout
 from nvoi.onboarding.dashboards import DEFAULT_URL, call_dashboard
 from nvoi.onboarding.document import compose
 from nvoi.onboarding.prompts import Choice, Interview, Prompts
-from nvoi.onboarding.retracing import RetracingPrompts
 from nvoi.onboarding.terminal import open_prompts
 from nvoi.onboarding.wizard import hold_interview
 from nvoi.signals import Signals, interruptible
@@ -82,7 +81,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
             )
         dashboard = find_own_dashboard(draft, environ, signals)
         meeting = Meeting(options, environ, source, draft, dashboard, signals)
-        prompts = RetracingPrompts(open_prompts(environ))
+        prompts = open_prompts(environ)
         code = 1
         try:
             code = prompts.retrace(lambda: meeting.hold(prompts))
@@ -171,15 +170,8 @@ def build_source(options: argparse.Namespace, environ: Mapping[str, str]) -> Ans
         # As the shell completes it; else it is one of the checkout's.
         file = file.absolute()
     return AnswerSource(
-        folder, file, environ, build_host_groups(options.host or ()), read_name(options)
+        folder, file, environ, build_host_groups(options.host or ()), read_name(options.name)
     )
-
-
-def read_name(options: argparse.Namespace) -> str:
-    try:
-        return parse_application_name(options.name) if options.name is not None else ""
-    except RejectedError as error:
-        raise UsageError(f"--name {error}") from None
 
 
 def write_unasked(
@@ -308,6 +300,11 @@ def tell_next(say: Say, show: Say, options: argparse.Namespace, draft: Draft, te
     if isinstance(application.compute_provider, SSHProvider) and application.ssh_keys:
         say("\nEach server needs this line in ~/.ssh/authorized_keys of its user:")
         show(application.ssh_keys.public_key)
+    if not application.is_local and any(app.image is None for app in application.app.values()):
+        try:
+            find_dockerfile(options.dir)
+        except UsageError as error:
+            say(f"\nThe first deploy needs more: {error}.")
     say("\nNext:")
     for line in list_commands(options, config):
         say(f"  {line}")

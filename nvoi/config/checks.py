@@ -17,7 +17,6 @@ from nvoi.config.schema import (
     AppService,
     AuxiliaryService,
     Database,
-    LocalProvider,
     ServerGroup,
     SSHProvider,
 )
@@ -37,7 +36,7 @@ def check_accounts(application: Application, reading: Reading) -> None:
     """Servers are reached with a key pair, and domains served by Cloudflare or the ingress."""
     if application.cloudflare and application.ingress:
         reading.report(f"{ROOT}.domain_provider", "exactly one of cloudflare, ingress is needed")
-    if is_local(application):
+    if application.is_local:
         return
     if application.ssh_keys is None:
         reading.report_missing(f"{ROOT}.ssh_keys", "is required: servers are reached with it")
@@ -72,7 +71,7 @@ def check_key_pair(application: Application, reading: Reading) -> None:
 def check_masters(application: Application, reading: Reading) -> None:
     """One group holds the master; where there is one group, that is the one."""
     masters = [name for name, group in application.servers.items() if group.master]
-    if len(application.servers) > 1 and not masters and not is_local(application):
+    if len(application.servers) > 1 and not masters and not application.is_local:
         reading.report(f"{ROOT}.servers", "exactly one group needs `master: true`")
     for name in masters[1:]:
         path = f"{join_path(f'{ROOT}.servers', name)}.master"
@@ -81,7 +80,7 @@ def check_masters(application: Application, reading: Reading) -> None:
 
 def check_groups(application: Application, reading: Reading) -> None:
     """What a group may say depends on who rents its servers."""
-    local, ssh = is_local(application), isinstance(application.compute_provider, SSHProvider)
+    local, ssh = application.is_local, isinstance(application.compute_provider, SSHProvider)
     if not local and not application.servers:
         reading.report_missing(f"{ROOT}.servers")
     seen: dict[str, str] = {}
@@ -124,7 +123,7 @@ def check_placement(application: Application, reading: Reading) -> None:
     for path, service in find_services(application):
         if not service.servers:
             faulty = reading.is_faulty(f"{path}.servers", below=True)
-            if not faulty and not is_local(application):
+            if not faulty and not application.is_local:
                 reading.report(f"{path}.servers", "is required: a list of server groups")
         for index, group in enumerate(service.servers):
             if group not in application.servers:
@@ -141,7 +140,7 @@ def check_mounts(path: str, service: Service, application: Application, reading:
     """
     mounts = service.mounts if isinstance(service, AppService) else service.mount
     path = f"{path}.{'mounts' if isinstance(service, AppService) else 'mount'}"
-    local = is_local(application)
+    local = application.is_local
     for volume, folder in mounts.items():
         relative = local and ".." not in folder.split("/")
         if not folder.startswith("/") and not relative:
@@ -191,7 +190,7 @@ def check_sqlite(application: Application, database: Database, reading: Reading)
     path = f"{ROOT}.database.mount"
     if not database.mount and not reading.is_faulty(path, below=True):
         reading.report(path, "is required with sqlite3: VOLUME: /path/in/the/service")
-    if is_local(application) or len(database.servers) != 1:
+    if application.is_local or len(database.servers) != 1:
         return
     for name, service in application.app.items():
         if service.servers and service.servers != database.servers:
@@ -262,7 +261,3 @@ def find_services(application: Application) -> Iterator[tuple[str, Service]]:
 
 def app_path(name: str) -> str:
     return join_path(f"{ROOT}.app", name)
-
-
-def is_local(application: Application) -> bool:
-    return isinstance(application.compute_provider, LocalProvider)

@@ -158,7 +158,8 @@ class EncryptedConfig:
 
     def read(self) -> str:
         """The text of the config."""
-        return decode(decrypt(read_file(self.path), self.key.value, filename=self.name), self.name)
+        content, key = read_file(self.path), self.key
+        return decode(decrypt(content, key.value, filename=self.name, source=key.source), self.name)
 
     def check(self, text: str) -> None:
         """Raises ConfigError where ``text`` is no valid config."""

@@ -6,6 +6,7 @@ import difflib
 import functools
 import io
 import re
+import textwrap
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Mapping as AnyMapping
@@ -102,7 +103,9 @@ class Document:
         # A comment beside the old value can end up inside a block of text: quotes are safe.
         for style_string in (style_text, DoubleQuotedScalarString):
             styled = style(value, style_string)
-            changed = self.find_change(path, functools.partial(assign, value=styled))
+            changed = self.find_insertion(path, styled) or self.find_change(
+                path, functools.partial(assign, value=styled)
+            )
             node = changed and changed.find(path)
             if changed and node and to_data(node) == to_text(value):
                 self.text, self.root = changed.text, changed.root
@@ -128,13 +131,37 @@ class Document:
         raise UsageError(message, hint=EDIT_HINT)
 
     def find_same(self, text: str, path: str) -> Document | None:
-        """The document in ``text``, if only ``path`` is another there."""
+        """The document in ``text``, if only ``path`` is another there; lines end as before."""
+        if "\r\n" in self.text:
+            text = text.replace("\r\n", "\n").replace("\n", "\r\n")
         try:
             changed = Document(text, self.filename)
         except ConfigError:
             return None
         same = find_others(changed.root, path) == find_others(self.root, path)
         return changed if same and not changed.faults else None
+
+    def find_insertion(self, path: str, value: Any) -> Document | None:
+        """A copy with lines for a new key behind its section's last one.
+
+        The comments and blank lines between two sections stay where they are.
+        """
+        section, keys = self.root, path.split(".")
+        while isinstance(child := find_child(section, keys[0]), Mapping) and len(keys) > 1:
+            section, keys = child, keys[1:]
+        if child is not None or not section.entries or not all(keys):
+            return None
+        text = self.text if self.text.endswith("\n") else f"{self.text}\n"
+        lines = text.splitlines(keepends=True)
+        place = [*section.entries.values()][-1].key.place
+        first, indent = place.line - 1, place.column - 1
+        if first >= len(lines) or lines[first][:indent].strip(" "):
+            return None
+        end = find_end(lines, first + 1, indent)
+        for key in reversed(keys):
+            value = {style_text(key): value}
+        fresh = textwrap.indent(dump(build_writer(self.root), value), " " * indent)
+        return self.find_same("".join([*lines[:end], fresh, *lines[end:]]), path)
 
     def find_cut(self, path: str) -> Document | None:
         """A copy without the lines of ``path``, where these are lines of their own."""
@@ -258,7 +285,7 @@ def find_end(lines: list[str], start: int, indent: int) -> int:
         if not stripped or (stripped.startswith("#") and depth <= indent):
             # Kept, unless a line of the entry follows.
             continue
-        if depth > indent or (depth == indent and stripped.startswith(("- ", "-\n"))):
+        if depth > indent or (depth == indent and f"{stripped} ".startswith("- ")):
             end = index + 1
         else:
             break

@@ -43,7 +43,7 @@ def load_file(path: Path, *, key: DeployKey | None, environ: Mapping[str, str]) 
     if not plain:
         if key is None:
             raise CredentialsError(f"{path} is encrypted and there is no key", hint=KEY_HINT)
-        content = decrypt(content, key.value, filename=str(path))
+        content = decrypt(content, key.value, filename=str(path), source=key.source)
     filename = str(path)
     return load(decode(content, filename), filename=filename, environ=environ if plain else None)
 

@@ -71,10 +71,11 @@ EMPTY = "the document is empty; a config begins with `application:`"
 
 @dataclass(frozen=True)
 class Position:
-    """Where something stands in the text; both count from 1."""
+    """Where something stands in a file; line and column count from 1."""
 
     line: int
     column: int
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -209,7 +210,9 @@ class Composer:
         self.next_event()
         following = self.next_event()
         if isinstance(following, DocumentStartEvent):
-            self.stop(place_of(following.start_mark), "a second document begins; one is allowed")
+            self.stop(
+                self.find_place(following.start_mark), "a second document begins; one is allowed"
+            )
         if isinstance(root, Scalar) and root.is_null:
             self.stop(Position(1, 1), EMPTY)
         if not isinstance(root, Mapping):
@@ -217,7 +220,7 @@ class Composer:
         return root
 
     def compose_node(self, event: Any, path: str, depth: int) -> Node:
-        place = place_of(event.start_mark)
+        place = self.find_place(event.start_mark)
         if depth > MAX_DEPTH:
             self.stop(place, f"nested too deep: {MAX_DEPTH} levels are allowed")
         if isinstance(event, AliasEvent):
@@ -303,11 +306,14 @@ class Composer:
             return next(self.events)
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            place, problem = place_of(mark) if mark else place, error.problem or ""
+            place, problem = self.find_place(mark) if mark else place, error.problem or ""
         except BARE_ERRORS:
             pass
         meaning = next(text for beginning, text in PROBLEMS if problem.startswith(beginning))
         return self.stop(place, f"not YAML: {meaning}")
+
+    def find_place(self, mark: Any) -> Position:
+        return Position(mark.line + 1, mark.column + 1, self.filename)
 
     def report(self, place: Position, path: str, message: str) -> None:
         self.faults.append(Fault(place.line, place.column, path, message))
@@ -323,7 +329,3 @@ def at_key(key: Scalar, value: Node) -> Node:
     if isinstance(value, Scalar) and value.plain and not value.text:
         return Scalar("", plain=True, place=key.place)
     return value
-
-
-def place_of(mark: Any) -> Position:
-    return Position(mark.line + 1, mark.column + 1)

@@ -304,6 +304,11 @@ class Application:
     let_in: tuple[fields.Peer, ...] = ()
 
     @property
+    def is_local(self) -> bool:
+        """Whether the app runs on this machine."""
+        return isinstance(self.compute_provider, LocalProvider)
+
+    @property
     def uses_ingress(self) -> bool:
         """Whether the public reaches a service through the cluster's own ingress."""
         return self.ingress is not None and any(one.domain for one in self.app.values())

@@ -98,8 +98,10 @@ def encrypt(plaintext: bytes, key: Secret) -> bytes:
     return nonce + build_cipher(key).encrypt(nonce, plaintext, None)
 
 
-def decrypt(ciphertext: bytes, key: Secret, *, filename: str = CONFIG_FILE) -> bytes:
-    """What was sealed with ``key``; ``filename`` is what errors call it.
+def decrypt(
+    ciphertext: bytes, key: Secret, *, filename: str = CONFIG_FILE, source: str = "this"
+) -> bytes:
+    """What was sealed with ``key``; ``filename`` and ``source`` are what errors call both.
 
     Raises:
         CredentialsError: the file is too short, or damaged, or sealed with another key; these
@@ -118,7 +120,7 @@ def decrypt(ciphertext: bytes, key: Secret, *, filename: str = CONFIG_FILE) -> b
         return build_cipher(key).decrypt(ciphertext[:NONCE_BYTES], ciphertext[NONCE_BYTES:], None)
     except InvalidTag:
         raise CredentialsError(
-            f"{filename} cannot be decrypted: this is not its key, or the file is damaged",
+            f"{filename} cannot be decrypted: {source} is not its key, or the file is damaged",
             hint="use the key it was made with, or restore the file from version control",
         ) from None
 
@@ -186,7 +188,8 @@ def rotate(config_file: Path, key_file: Path, key: Secret) -> None:
     Raises:
         CredentialsError: one of the files cannot be read or written.
     """
-    text = decrypt(read_file(config_file), key, filename=str(config_file))
+    content = read_file(config_file)
+    text = decrypt(content, key, filename=str(config_file), source=str(key_file))
     new_key = generate_key()
     try:
         write_private(get_new_file(key_file), f"{new_key.reveal()}\n".encode(), replace=False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
+from nvoi.config.environment import SCHEMES
 from nvoi.config.fields import RejectedError, parse_host, parse_port, parse_user
 from nvoi.config.schema import ServerGroup, SSHProvider
 from nvoi.config.sensitive import collect_secrets
@@ -18,11 +20,29 @@ from nvoi.onboarding.answers import Answers, build_config, build_groups
 from nvoi.onboarding.checkout import Checkout, complete_services
 from nvoi.onboarding.databases import is_unreachable
 from nvoi.onboarding.prompts import Choice, Interview, Prompts, ask_secret_value, ask_value
-from nvoi.onboarding.proposals import Proposal, find_files, read_proposal
-from nvoi.onboarding.proposals.variables import divide, is_secret, read_dotenv
+from nvoi.onboarding.proposals import compose, fly, heroku, kamal
+from nvoi.onboarding.proposals.proposal import Proposal, Reading
+from nvoi.onboarding.proposals.tree import Note
 from nvoi.onboarding.services import find_free_port
+from nvoi.onboarding.sources import read_text
+from nvoi.onboarding.variables import divide, is_secret, read_dotenv
 from nvoi.onboarding.wizard import Known, ask_answers
 
+Read = Callable[[Reading, str], Proposal]
+
+#: Each format with the names that its files have in a checkout, those that say most first.
+FORMATS: tuple[tuple[Sequence[str], Read], ...] = (
+    (kamal.NAMES, kamal.read_kamal),
+    (compose.NAMES, compose.read_compose),
+    (fly.NAMES, fly.read_fly),
+    (heroku.NAMES, heroku.read_heroku),
+)
+KINDS = "compose.yaml, Kamal's config/deploy.yml, Procfile, fly.toml and app.json"
+#: Keys at the top, by which YAML of one kind is told from the other.
+SERVICES, SERVICE = (
+    re.compile(rf"^[\"']?{key}[\"']?\s*:", re.MULTILINE)
+    for key in ("(?:services|include)", "service")
+)
 #: A file that the checkout's own suggestions say all of already.
 PROCFILE = "Procfile"
 ASK_ALL = "ask for everything"
@@ -69,6 +89,65 @@ class AnswerSource:
         return read_proposal(self.folder, file, variables, is_local=known.answers.is_local)
 
 
+def find_files(folder: Path) -> list[str]:
+    """The files of other tools in a checkout, one a format, those that say most first."""
+    there = ([name for name in names if is_there(folder, name)] for names, _ in FORMATS)
+    return [names[0] for names in there if names]
+
+
+def is_there(folder: Path, name: str) -> bool:
+    """Whether a file is there, and no other tool's of the same name."""
+    return (folder / name).is_file() and not heroku.is_foreign(name, read_text(folder / name))
+
+
+def read_proposal(
+    folder: Path, file: str | Path, variables: Mapping[str, str], *, is_local: bool
+) -> Proposal:
+    """What a file says of the app in ``folder``.
+
+    Args:
+        file: from ``folder`` on, or absolute.
+        variables: values that the file may ask for; others are looked up in the ``.env`` beside
+            it, then in the checkout's.
+        is_local: whether the app is to run on this machine.
+
+    Raises:
+        ConfigError: the file is broken.
+        UsageError: it cannot be read, or is of no kind that is known.
+    """
+    path = Path(os.path.normpath(folder.absolute() / file))
+    text = read_text(path)
+    if not text.strip():
+        reason = "it is missing, empty, larger than 1 MiB, or no file of text"
+        raise UsageError(f"{file} cannot be read: {reason}")
+    read = find_reader(path, text)
+    if read is None:
+        raise UsageError(f"{file} is of no kind that nvoi reads", hint=f"it reads {KINDS}")
+    is_inside = path.is_relative_to(folder.absolute())
+    name = path.relative_to(folder.absolute()) if is_inside else path
+    root = "" if is_inside else str(path.parent)
+    reading = Reading(folder, {}, is_local, root)
+    known: dict[str, str] = {}
+    for beside in (Path(root), name.parent):
+        known |= read_dotenv(reading.read_text((beside / ".env").as_posix()))
+    reading.variables = {**known, **variables}
+    return read(reading, name.as_posix())
+
+
+def find_reader(path: PurePath, text: str) -> Read | None:
+    """The reader of a file's kind, by its name and then by what is in it."""
+    name = path.name.lower()
+    if name.startswith("procfile") or path.suffix.lower() == ".json":
+        return heroku.read_heroku
+    if path.suffix.lower() == ".toml":
+        return fly.read_fly
+    if path.suffix.lower() not in {".yml", ".yaml"}:
+        return None
+    if SERVICES.search(text):
+        return compose.read_compose
+    return kamal.read_kamal if SERVICE.search(text) else None
+
+
 def build_host_groups(texts: Sequence[str]) -> tuple[ServerGroup, ...]:
     """The servers of ``--host``, which are reached alike."""
     hosts, logins = [], set()
@@ -94,10 +173,14 @@ def begin(interview: Interview, source: AnswerSource) -> Known:
     """The answers to begin with; what a file asks for first is asked here."""
     file = source.file or choose_file(interview.prompts, source.folder)
     if file is None:
+        for line in describe_notes("the checkout", interview.checkout.notes):
+            interview.prompts.say(line)
         return source.known
     known = source.known
     first = source.read(known, file)
     # How it is read depends on where it runs, and a key pair is called after the app.
+    name = known.answers.name or first.answers.name
+    known = replace(known, answers=replace(known.answers, name=name))
     if NAME not in {*first.answered, *known.answered}:
         known = ask_answers(interview, known, NAME)
     if PLACE not in {*first.answered, *known.answered}:
@@ -131,10 +214,15 @@ def ask_missing(prompts: Prompts, name: str) -> str:
 
 def list_notes(proposal: Proposal) -> list[str]:
     """What is told of a file before anything is asked or written."""
-    masking.add_secrets(*collect_secrets(build_config(proposal.answers)))
-    lines = [f"  - {note}" for note in proposal.notes]
-    lines = [NOT_CARRIED.format(file=proposal.file), *lines] if lines else []
+    secrets = collect_secrets(build_config(proposal.answers))
+    # A password that is the name of a database hides nothing but that name in what is told.
+    masking.add_secrets(*(secret for secret in secrets if secret not in SCHEMES))
+    lines = describe_notes(proposal.file, proposal.notes)
     return [*lines, *(f"! {fault}" for fault in proposal.faults)]
+
+
+def describe_notes(file: str, notes: Sequence[Note]) -> list[str]:
+    return [NOT_CARRIED.format(file=file), *(f"  - {note}" for note in notes)] if notes else []
 
 
 def merge(known: Known, proposal: Proposal) -> Known:
@@ -210,6 +298,7 @@ def adopt_checkout(source: AnswerSource, checkout: Checkout) -> Adopted:
     secrets = {**(recipe.secrets if recipe else {}), **variables.secrets}
     answers = replace(answers, apps=apps, env=variables.env, secrets=secrets)
     told = [f"The checkout has {recipe.title}."] if recipe and recipe.title else []
+    told += describe_notes("the checkout", checkout.notes)
     if variables:
         told.append(f"The config has the {format_count(len(variables), 'variable')} of .env.")
     known = ensure_keys(replace(place, answers=answers))

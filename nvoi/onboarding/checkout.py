@@ -1,10 +1,11 @@
 """What a checkout says of how its app is run: its Dockerfile, its Procfile, its recipe.
 
-A file that is missing or broken says nothing.
+A file that is missing says nothing, and one that is broken only that it is.
 """
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,20 +13,19 @@ from pathlib import Path
 
 from nvoi.ci import ask_git
 from nvoi.config.fields import SERVICE_NAME
+from nvoi.config.nodes import Position
 from nvoi.config.schema import AppService, Healthcheck
 from nvoi.images.context import find_instructions
-from nvoi.onboarding.recipes import Recipe, find_recipe, prepare_app
-from nvoi.onboarding.recipes.node import find_start, read_package
+from nvoi.onboarding.commands import find_port, read_command, use_port
+from nvoi.onboarding.proposals.tree import NO_NAME, Note, list_faults, list_unreadable
+from nvoi.onboarding.recipes import Recipe, find_recipe, find_start, prepare_app, read_package
 from nvoi.onboarding.recipes.python import find_project_name
-from nvoi.onboarding.shell import find_port, read_command, use_port
-from nvoi.onboarding.sources import find_health, read_text
+from nvoi.onboarding.sources import MOST_SERVICES, check_count, find_health, read_text
 
 ENTRY = re.compile(r"^\s*([A-Za-z0-9_-]+):\s*(\S.*)$")
 #: Procfile entries: the one that serves, and the one that is run before a release.
 SERVING, RELEASING = "web", "release"
 DEFAULT_PORT = 8000
-#: More than these no app has.
-MOST_SERVICES = 200
 STAGE = re.compile(r"(?:--\S+\s+)*(\S+)(?:\s+as\s+(\S+))?")
 # Programs of images alone, which end with running what they are given.
 WRAPPERS = ("entrypoint", "tini", "dumb-init")
@@ -35,7 +35,7 @@ WRAPPERS = ("entrypoint", "tini", "dumb-init")
 class Checkout:
     """Good first answers: services on servers and on this machine, the one that serves first.
 
-    ``dotenv`` is the text of the file with its variables.
+    ``dotenv`` is the text of the file with its variables, ``notes`` say what became of no service.
     """
 
     name: str
@@ -44,9 +44,11 @@ class Checkout:
     recipe: Recipe | None = None
     health: str = ""
     dotenv: str = ""
+    notes: tuple[Note, ...] = ()
 
 
 def read_checkout(directory: Path, environ: Mapping[str, str]) -> Checkout:
+    """Raises ConfigError where the Procfile has more processes than an app can have."""
     package = read_package(directory)
     names = (
         find_remote(directory, environ),
@@ -56,8 +58,11 @@ def read_checkout(directory: Path, environ: Mapping[str, str]) -> Checkout:
     )
     slugs = (build_slug(name) for name in names if name)
     recipe = find_recipe(directory)
-    processes = read_procfile(read_text(directory / "Procfile"))
-    processes = processes if len(processes) <= MOST_SERVICES else {}
+    dotenv = read_text(directory / ".env")
+    notes = list_unreadable(dotenv, ".env")
+    for name in ("package.json", "pyproject.toml"):
+        notes += list_faults(read_text(directory / name), name)
+    processes = read_procfile(read_text(directory / "Procfile"), "Procfile", notes)
     image = read_dockerfile(read_text(directory / "Dockerfile")) or ImageConfig()
     command = image.command or find_start(package)
     health = recipe.health if recipe else find_health(directory)
@@ -67,7 +72,8 @@ def read_checkout(directory: Path, environ: Mapping[str, str]) -> Checkout:
         local=build_local_services(processes, image, recipe or Recipe("", health=health)),
         recipe=recipe,
         health=health,
-        dotenv=read_text(directory / ".env"),
+        dotenv=dotenv,
+        notes=tuple(notes),
     )
 
 
@@ -114,14 +120,20 @@ def build_local_services(
     )
 
 
-def read_procfile(text: str) -> dict[str, str]:
-    """The commands of a Procfile by their names, as service names are spelled."""
+def read_procfile(text: str, file: str, notes: list[Note]) -> dict[str, str]:
+    """The commands of a Procfile by their names, as service names are spelled; others are noted."""
     named: dict[str, str] = {}
-    for line in text.splitlines():
-        if match := ENTRY.match(line):
-            # The first of two counts.
-            named.setdefault(match[1].lower().strip("-_"), match[2].strip())
-    return {name: command for name, command in named.items() if SERVICE_NAME.fullmatch(name)}
+    for number, line in enumerate(text.splitlines(), 1):
+        match, place = ENTRY.match(line), Position(number, 1, file)
+        name = match[1].lower().strip("-_") if match else ""
+        if match is None and line.strip() and not line.lstrip().startswith("#"):
+            notes.append(Note(place, "", "is no process: NAME: COMMAND"))
+        elif match and (name in named or not SERVICE_NAME.fullmatch(name)):
+            notes.append(Note(place, match[1], NO_NAME))
+        elif match:
+            named[name] = match[2].strip()
+    check_count(file, len(named), MOST_SERVICES, "processes")
+    return named
 
 
 @dataclass(frozen=True)
@@ -139,6 +151,12 @@ class ImageConfig:
         if not self.workdir:
             return self.command
         return re.sub(rf"(?<![\w./-]){re.escape(self.workdir)}(?=/)", ".", self.command)
+
+    def find_local(self, path: str, folder: str = ".") -> str:
+        """A path in the image from the release's folder on, where the image's own is ``folder``."""
+        if not path.startswith(f"{self.workdir}/") or not self.workdir:
+            return path
+        return posixpath.normpath(posixpath.join(folder, path.removeprefix(f"{self.workdir}/")))
 
     @property
     def command(self) -> str:

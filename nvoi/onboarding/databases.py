@@ -24,39 +24,27 @@ OWNER = "app"
 class DatabaseKind:
     """A kind of database.
 
-    ``folder`` is where its image keeps the data; ``user``, ``name`` and the generated
-    ``passwords`` are the variables that set it up.
+    ``folder`` is where its image keeps the data; ``root`` is the variable of a password that it
+    needs beside those of ``SECRETS``.
     """
 
     title: str
     adapter: str
     image: str | None
     folder: str
-    user: str = ""
-    name: str = ""
-    passwords: tuple[str, ...] = ()
+    root: str | None = None
+
+    @property
+    def passwords(self) -> list[str]:
+        """The variables of the passwords that are made for it."""
+        own = SECRETS[self.adapter][1] if self.adapter in SECRETS else None
+        return [*filter(None, (own, self.root))]
 
 
-POSTGRES = DatabaseKind(
-    "PostgreSQL",
-    "postgres",
-    "postgres:17",
-    "/var/lib/postgresql/data",
-    "POSTGRES_USER",
-    "POSTGRES_DB",
-    ("POSTGRES_PASSWORD",),
-)
+POSTGRES = DatabaseKind("PostgreSQL", "postgres", "postgres:17", "/var/lib/postgresql/data")
 PGVECTOR = replace(POSTGRES, title="PostgreSQL with pgvector", image="pgvector/pgvector:pg17")
-MYSQL = DatabaseKind(
-    "MySQL",
-    "mysql",
-    "mysql:8.4",
-    "/var/lib/mysql",
-    "MYSQL_USER",
-    "MYSQL_DATABASE",
-    # The image does not start without the second (Docker Hub, mysql, "Environment Variables").
-    ("MYSQL_PASSWORD", "MYSQL_ROOT_PASSWORD"),
-)
+# The image does not start without the last (Docker Hub, mysql, "Environment Variables").
+MYSQL = DatabaseKind("MySQL", "mysql", "mysql:8.4", "/var/lib/mysql", "MYSQL_ROOT_PASSWORD")
 SQLITE = DatabaseKind("SQLite", "sqlite3", None, "/data")
 KINDS = (POSTGRES, PGVECTOR, MYSQL, SQLITE)
 
@@ -151,8 +139,9 @@ def ask_volume(
 def complete(database: Database, kind: DatabaseKind) -> Database:
     """``database`` with what it lacks to be run; what it has stays."""
     wanted = {key: Secret(secrets.token_hex(PASSWORD_BYTES)) for key in kind.passwords}
-    if kind.user:
-        wanted = {kind.user: Secret(OWNER), kind.name: Secret(OWNER), **wanted}
+    if kind.adapter in SECRETS:
+        user, _, name = SECRETS[kind.adapter]
+        wanted = {user: Secret(OWNER), name: Secret(OWNER), **wanted}
     given = {key: value for key, value in database.secrets.items() if value}
     return replace(
         database,

@@ -162,10 +162,6 @@ def find_head(text: str, width: int) -> str:
     return text
 
 
-def pad(text: str, width: int) -> str:
-    return text + " " * (width - get_cwidth(text))
-
-
 def write(text: str) -> None:
     """Prints ``text``; a character that the terminal's encoding lacks shows as ``?``."""
     encoding = sys.stdout.encoding or "utf-8"

@@ -21,6 +21,7 @@ from nvoi.config.schema import AppService, Healthcheck
 from nvoi.naming import build_hostnames, build_label
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import DEFAULT_PORT
+from nvoi.onboarding.commands import UNPRIVILEGED_PORT
 from nvoi.onboarding.prompts import (
     Choice,
     Interview,
@@ -41,8 +42,6 @@ DEFAULT_HEALTH = "/health"
 HEALTH = "Health page (blank: none, only the port is looked at):"
 #: Ports that are offered in the place of one that is taken.
 MOST_PORTS = 200
-# Below it only root may listen (ip(7), ip_unprivileged_port_start); an image's port often is.
-UNPRIVILEGED_PORT = 1024
 Change = Callable[[Interview, Answers], Answers]
 
 

@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from nvoi.errors import ConfigError, Fault
+
 # Whatever is larger than this was not written by hand.
 SIZE_LIMIT = 1 << 20
+#: More steps than these tomllib needs for no file in use.
+MOST_STEPS = 10_000_000
+#: More services than these no app has.
+MOST_SERVICES = 200
 #: No more files than these are searched, and none deeper.
 MOST_FILES, MOST_FOLDERS = 400, 3
 #: Folders of others' code, and of tests.
@@ -27,15 +34,8 @@ ROUTE = re.compile(
         ["'](?:GET\ )?(?P<path>/?)["']""",
     re.VERBOSE,
 )
-#: What stands in quotes in TOML, and its comments; their end may be missing.
-QUOTED = re.compile(
-    r"""
-    "{3}(?:\\.|[^\\])*?(?:"{3}|\Z) | '{3}.*?(?:'{3}|\Z)
-    | "(?:\\.|[^"\\\n])*+"? | '[^'\n]*+'? | \#[^\n]*+""",
-    re.VERBOSE | re.DOTALL,
-)
-#: A key of more parts than anybody nests.
-LONG_KEY = re.compile(r'(?<![\w"-])(?:[\w"-]+[ \t]*\.[ \t]*){50}')
+#: What stands for bytes of a file that are no text.
+UNREADABLE = "\ufffd"
 
 
 def read_text(path: Path) -> str:
@@ -43,23 +43,12 @@ def read_text(path: Path) -> str:
     try:
         if not path.is_file() or path.stat().st_size > SIZE_LIMIT:
             return ""
-        text = path.read_bytes().decode("utf-8-sig", errors="replace")
-        return text.replace("\0", "")
+        content = path.read_bytes()
+        # Windows' PowerShell writes files so.
+        encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
+        return content.decode(encoding, errors="replace").replace("\0", "")
     except (OSError, ValueError):
         return ""
-
-
-def load_toml(text: str) -> dict[str, Any]:
-    """The data of a TOML file.
-
-    Raises:
-        tomllib.TOMLDecodeError: it is none.
-        RecursionError: it is nested too deep. A key of n parts alone costs tomllib n² steps.
-        ValueError: it has a number of thousands of digits.
-    """
-    if LONG_KEY.search(QUOTED.sub('"', text)):
-        raise RecursionError
-    return tomllib.loads(text)
 
 
 def is_file(path: Path) -> bool:
@@ -86,6 +75,27 @@ def list_sources(folder: Path) -> Iterator[Path]:
     yield from (Path(name) for _, name in sorted(found)[:MOST_FILES])
 
 
+def holds_files(place: Path) -> bool:
+    """Whether a path of the checkout is a file, or a folder with something in it."""
+    try:
+        return place.is_file() or (place.is_dir() and any(place.iterdir()))
+    except OSError:
+        return False
+
+
+def load_toml(text: str) -> dict[str, Any]:
+    """The data of a TOML file.
+
+    Raises:
+        tomllib.TOMLDecodeError: it is none.
+        RecursionError: it is nested too deep. A key of n parts alone costs tomllib n² steps.
+        ValueError: it has a number of thousands of digits.
+    """
+    if sum(line.count(".") ** 2 for line in text.split("\n")) > MOST_STEPS:
+        raise RecursionError
+    return tomllib.loads(text)
+
+
 def find_health(folder: Path) -> str:
     """The path of a health page that the app's code has; else of its first page, or ""."""
     texts = [read_text(path) for path in list_sources(folder)]
@@ -94,3 +104,10 @@ def find_health(folder: Path) -> str:
             if match := pattern.search(text):
                 return f"/{match['path'].lstrip('/')}"
     return ""
+
+
+def check_count(file: str, count: int, most: int, what: str) -> None:
+    """Raises ConfigError where a file has more of something than can be an app's."""
+    if count > most:
+        message = f"has {count:,} {what}: {most:,} are allowed"
+        raise ConfigError(file, [Fault(0, 0, "", message)])

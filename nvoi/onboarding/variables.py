@@ -1,12 +1,16 @@
-"""Asks for variables and secrets; those of a ``.env`` file can be taken as they are."""
+"""Variables: read from ``.env`` files, told from secrets, and asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from nvoi.config.fields import ENV_NAME, ENV_RULE, RejectedError
+from nvoi.config.sensitive import find_passwords
 from nvoi.log import masking
 from nvoi.log.rendering import format_count
 from nvoi.onboarding.answers import Answers
@@ -19,7 +23,6 @@ from nvoi.onboarding.prompts import (
     ask_secret_value,
     ask_value,
 )
-from nvoi.onboarding.proposals.variables import Variables, divide, read_dotenv
 from nvoi.secret import Secret
 
 ABOUT_VARIABLES = (
@@ -27,6 +30,101 @@ ABOUT_VARIABLES = (
 )
 ON_CHANGE = "Give a name that is there to change or remove it."
 TAKE, SECRETS_ONLY, LEAVE = "take", "secrets", "leave"
+
+#: A line of a ``.env`` file, as the dotenv libraries, Compose and a shell read it.
+ENTRY = re.compile(
+    r"""^[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)[ \t]*+(?:=|:[ \t])[ \t]*+
+        (?: (?: "(?P<double>(?:[^"\\]|\\.)*)" | '(?P<single>[^']*)' )
+            [ \t]*+ (?:(?<=[ \t])\#[^\r\n]*+)?
+          | (?P<bare>[^\r\n]*+) )\r?$""",
+    re.VERBOSE | re.MULTILINE | re.DOTALL,
+)
+COMMENT = re.compile(r"(?:^|[ \t])#.*")
+ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
+
+#: Words of a name that is a secret's, and of one that is not although it has such a word.
+SECRET_NAME = re.compile(
+    r"(?:^|_)(?:PASS|PASSWD|PASSWORD|PASSPHRASE|PWD|SECRETS?|TOKENS?|CREDENTIALS?|API_?KEY|DSN"
+    r"|SALT|PEPPER|CERT|PRIVATE|SIGNATURE|WEBHOOK_URL|AUTH|KEY|KEYS|COOKIE|SEED|MNEMONIC)(?:_|\d*$)"
+    r"|PASSWORD|SECRET|APIKEY|(?<!PRIMARY_)(?<!PUBLIC_)(?<!PUBLISHABLE_)(?:ACCESS|MASTER)_KEY",
+    re.IGNORECASE,
+)
+PUBLIC_NAME = re.compile(
+    r"^(?:NEXT_PUBLIC|VITE|REACT_APP|PUBLIC|NUXT_PUBLIC|EXPO_PUBLIC|GATSBY)_"
+    r"|PUBLIC_KEY|PUBLISHABLE|SITE_?KEY|KEY_?(?:ID|NAME|PREFIX|FILE|PATH)$"
+    r"|(?:_|^)(?:FILE|PATH|DIR|EXPIRY|EXPIRES(?:_IN)?|TTL|LENGTH|ROUNDS|ENABLED|METHOD|TYPE|NAME"
+    r"|ALGORITHM|HEADER|TIMEOUT|DOMAIN|SECURE|SAMESITE|URI_PREFIX|AGE|MAX_AGE|LIFETIME)$",
+    re.IGNORECASE,
+)
+#: Values that are no secret, whatever they are called.
+PLAIN_VALUE = re.compile(
+    r"|true|false|yes|no|on|off|none|null|\d{1,5}|trust|/[\w./-]*|(?:\./)[\w./-]*|\d+(?:ms|s|m|h|d)",
+    re.IGNORECASE,
+)
+#: What keys and tokens of services begin with, and private keys.
+TOKEN = re.compile(
+    r"(?:sk|pk|rk|whsec)_(?:live|test)?_?\w{8,}|gh[pousr]_\w{20,}|github_pat_\w+|glpat-\S{16,}"
+    r"|AKIA[0-9A-Z]{12,}|xox[abprs]-\S{10,}|AIza[\w-]{30,}|SG\.[\w-]{16,}\.\S+|eyJ[\w-]{8,}\.\S+"
+    r"|sk-[\w-]{16,}|-----BEGIN [A-Z ]*PRIVATE KEY-----.*|base64:[\w+/=]{20,}",
+    re.DOTALL,
+)
+#: A URL with a key in front of its host, as Sentry's.
+KEYED = re.compile(r"://[A-Za-z0-9_-]{16,}@")
+# Below so many characters, or so few bits a character, a word is no random key.
+KEY_LENGTH, KEY_BITS = 24, 3.2
+RANDOM = re.compile(r"[A-Za-z0-9+/_=-]+")
+
+
+@dataclass(frozen=True)
+class Variables:
+    env: Mapping[str, str]
+    secrets: Mapping[str, Secret]
+
+    def __len__(self) -> int:
+        return len(self.env) + len(self.secrets)
+
+
+def read_dotenv(text: str) -> Iterator[tuple[str, str]]:
+    """The names and values of a ``.env`` file; what ``$`` stands for in them is not looked up."""
+    for match in ENTRY.finditer(text):
+        if (quoted := match["double"]) is not None:
+            value = re.sub(r"\\(.)", lambda found: ESCAPES.get(found[1], found[1]), quoted)
+        elif match["single"] is not None:
+            value = match["single"]
+        else:
+            value = COMMENT.sub("", match["bare"]).rstrip(" \t")
+        yield match["name"], value
+
+
+def divide(variables: Iterable[tuple[str, str]]) -> Variables:
+    """Variables apart from secrets; what no environment can hold is left out."""
+    known = {name: value for name, value in variables if ENV_NAME.fullmatch(name)}
+    secrets = {name: Secret(value) for name, value in known.items() if is_secret(name, value)}
+    env = {name: value for name, value in known.items() if name not in secrets}
+    return Variables(env, secrets)
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Whether a variable looks like a secret; in doubt it is one."""
+    if any(find_passwords(value)) or KEYED.search(value) or TOKEN.fullmatch(value.strip()):
+        return True
+    if PUBLIC_NAME.search(name):
+        return False
+    if SECRET_NAME.search(name):
+        return not PLAIN_VALUE.fullmatch(value) and "://" not in value
+    return is_random(value)
+
+
+def is_random(value: str) -> bool:
+    """Whether a value looks made by chance: long, of letters and digits, and without words."""
+    if len(value) < KEY_LENGTH or not RANDOM.fullmatch(value) or "/" in value[:1]:
+        return False
+    if not (re.search("[0-9]", value) and re.search("[A-Za-z]", value)):
+        return False
+    bits = -sum(
+        count / len(value) * math.log2(count / len(value)) for count in Counter(value).values()
+    )
+    return bits > KEY_BITS and not re.search(r"[A-Za-z]{4}[-_/][A-Za-z]{4}", value)
 
 
 def ask_variables(interview: Interview, answers: Answers) -> Answers:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from prompt_toolkit.utils import get_cwidth
-
 from nvoi.config.fields import parse_application_name
 from nvoi.config.sensitive import find_embedded
 from nvoi.errors import ConfigError, InputError
@@ -20,16 +18,13 @@ from nvoi.onboarding.place import (
     describe_domains,
     describe_place,
 )
-from nvoi.onboarding.prompts import DOTS, Choice, Interview, ask, find_head, fold, pad
+from nvoi.onboarding.prompts import DOTS, Choice, Interview, ask, find_head, fold
 from nvoi.onboarding.services import ask_services, describe_auxiliaries, describe_services
 from nvoi.onboarding.variables import ask_variables, describe_variables
 
 # Longer lines are cut: nobody reads a value of thousands of letters in the summary.
 LONGEST = 240
-# Below this a second column holds no line that makes sense.
-NARROW = 60
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-Row = tuple[str, list[str]]
 
 SAVE, RESTART, CANCEL = "save", "restart", "cancel"
 ANOTHER_NAME = "Another name is another app: what runs under the present one goes on running."
@@ -109,12 +104,14 @@ def find_topic(path: str) -> Topic | None:
 
 
 def build_summary(answers: Answers, width: int) -> str:
+    """Each topic's title, with what was answered below it."""
     clean = build_cleaner(answers)
-    rows = [
-        (topic.title, [clean(line) for line in topic.describe(answers)])
-        for topic in list_topics(answers)
-    ]
-    return lay_out(rows, width)
+    parts = []
+    for topic in list_topics(answers):
+        parts.append(topic.title)
+        for line in map(clean, topic.describe(answers)):
+            parts += [f"  {part}" for part in fold(line, width - 2, "  ", cut=True)]
+    return "\n".join(parts)
 
 
 def build_cleaner(answers: Answers) -> Callable[[str], str]:
@@ -149,7 +146,7 @@ def hold_interview(
     answers = interview.original or ask_all(interview, begin(interview))
     while True:
         interview.prompts.say()
-        interview.prompts.show(build_summary(answers, interview.prompts.width))
+        interview.prompts.show(f"{build_summary(answers, interview.prompts.width)}\n")
         trouble = find_trouble(answers, compose)
         if trouble:
             interview.prompts.say(f"It cannot be saved yet:\n{describe_trouble(trouble)}")
@@ -222,38 +219,3 @@ def find_faulty_topic(trouble: InputError | None) -> Topic | None:
     faults = trouble.faults if isinstance(trouble, ConfigError) else ()
     topics = (find_topic(fault.path) for fault in faults)
     return next((topic for topic in topics if topic), None)
-
-
-def lay_out(rows: list[Row], width: int) -> str:
-    """Titles, each with its lines: a table, or a list where the terminal is too narrow for one."""
-    return build_list(rows, width) if width < NARROW else build_table(rows, width)
-
-
-def build_table(rows: list[Row], width: int) -> str:
-    first = max(len(title) for title, _ in rows)
-    most = width - first - len("│  │  │")
-    folded = [
-        (title, [part for line in lines for part in fold(line, most, "  ", cut=True)])
-        for title, lines in rows
-    ]
-    second = max(get_cwidth(line) for _, lines in folded for line in lines)
-
-    def rule(left: str, middle: str, right: str) -> str:
-        return f"{left}{'─' * (first + 2)}{middle}{'─' * (second + 2)}{right}"
-
-    parts = [rule("┌", "┬", "┐")]
-    for number, (title, lines) in enumerate(folded):
-        parts += [rule("├", "┼", "┤")] if number else []
-        parts += [
-            f"│ {pad('' if index else title, first)} │ {pad(line, second)} │"
-            for index, line in enumerate(lines)
-        ]
-    return "\n".join([*parts, rule("└", "┴", "┘")])
-
-
-def build_list(rows: list[Row], width: int) -> str:
-    parts = []
-    for title, lines in rows:
-        parts.append(title)
-        parts += [f"  {part}" for line in lines for part in fold(line, width - 2, "  ", cut=True)]
-    return "\n".join(parts)

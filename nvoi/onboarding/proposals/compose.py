@@ -9,18 +9,17 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
-from nvoi.config.nodes import Entry, Mapping, Node, Scalar, Sequence, find_child
+from nvoi.config.nodes import Entry, Mapping, Node, Position, Scalar, Sequence, find_child
 from nvoi.errors import ConfigError, Fault
-from nvoi.onboarding.checkout import MOST_SERVICES
 from nvoi.onboarding.proposals.compose_services import build_answers
 from nvoi.onboarding.proposals.compose_values import Stack, join, pair
-from nvoi.onboarding.proposals.proposal import Proposal, Reading, build_proposal, check_count
+from nvoi.onboarding.proposals.proposal import Proposal, Reading, build_proposal
 from nvoi.onboarding.proposals.tree import (
-    FilePosition,
     Note,
-    Section,
+    Stanza,
     find_node,
     find_text,
     list_entries,
@@ -28,7 +27,7 @@ from nvoi.onboarding.proposals.tree import (
     list_texts,
     read_tree,
 )
-from nvoi.onboarding.proposals.variables import read_dotenv
+from nvoi.onboarding.sources import MOST_SERVICES, check_count
 
 NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 #: Lists that replace each other; others are put together.
@@ -43,6 +42,7 @@ PIECE = re.compile(
     r"|\$\{(?P<braced>[A-Za-z_]\w*)(?P<operator>:?[-?+])?|\$?\{|(?P<end>\})"
 )
 
+Tree = TypeVar("Tree", Mapping, Node)
 #: The value of a variable, or None where it has none.
 Find = Callable[[str], str | None]
 #: What stands for a variable that has none, and needs one.
@@ -62,29 +62,37 @@ class Files:
         text = self.reading.read_text(name)
         if not text.strip():
             raise ConfigError(name or ".", [Fault(0, 0, "", "is missing or empty")])
-        self.trees[name] = read_tree(text, name, self.reading.notes, self.expand)
+        self.trees[name] = self.expand(read_tree(text, name, self.reading.notes), "")
         return self.trees[name]
 
-    def expand(self, text: str, place: FilePosition, path: str) -> str:
-        if "$" not in text:
-            return text
-        return interpolate(
-            text,
-            lambda name: self.reading.get_value(name, place.file),
-            lambda name: self.reading.find_variable(name, place, path),
+    def expand(self, node: Tree, path: str) -> Tree:
+        """``node`` with what stands for the variables in its texts."""
+        if isinstance(node, Mapping):
+            entries = {
+                key: Entry(one.key, self.expand(one.value, f"{path}.{key}".lstrip(".")))
+                for key, one in node.entries.items()
+            }
+            return replace(node, entries=entries)
+        if isinstance(node, Sequence):
+            return replace(node, items=[self.expand(item, path) for item in node.items])
+        if "$" not in node.text:
+            return node
+        text = interpolate(
+            node.text,
+            lambda name: self.reading.get_value(name, node.place),
+            lambda name: self.reading.find_variable(name, node.place, path),
         )
+        return replace(node, text=text, plain=node.plain and text == node.text)
 
 
 def read_compose(reading: Reading, file: str) -> Proposal:
     """The app that a Compose file describes, with what overrides it where it has a usual name."""
     folder = posixpath.dirname(file)
-    dotenv = dict(read_dotenv(reading.read_text(posixpath.join(folder, ".env"))))
-    reading.variables = {**dotenv, **reading.variables}
     files = Files(reading)
     root = include(files, files.read(file), folder)
     for name in find_overrides(reading, file):
         root = merge(root, include(files, files.read(name), folder))
-        place = FilePosition(0, 0, name)
+        place = Position(0, 0, name)
         reading.notes.append(Note(place, "", f"is merged over {file}, as docker compose does"))
     services = list_entries(find_child(root, "services"))
     if not services:
@@ -93,7 +101,7 @@ def read_compose(reading: Reading, file: str) -> Proposal:
     stack = Stack(
         reading,
         folder,
-        Section(reading.notes, "", root),
+        Stanza(reading.notes, "", root),
         {name: extend(files, root, name, folder) for name, _ in services},
     )
     return build_proposal(reading, file, build_answers(stack), stack.variables)

@@ -12,7 +12,7 @@ from nvoi.config.nodes import Mapping, Scalar, Sequence
 from nvoi.config.schema import AppService, AuxiliaryService, Database, Volume
 from nvoi.onboarding.answers import DATABASE_HOST, Answers
 from nvoi.onboarding.checkout import ImageConfig, build_slug, read_dockerfile
-from nvoi.onboarding.proposals.commands import find_count, read_words
+from nvoi.onboarding.commands import find_count, find_told_port, read_words, use_port
 from nvoi.onboarding.proposals.compose_values import (
     Stack,
     join,
@@ -20,8 +20,8 @@ from nvoi.onboarding.proposals.compose_values import (
     read_environment,
     read_port,
     read_resources,
+    read_security,
     read_volumes,
-    settle_variables,
 )
 from nvoi.onboarding.proposals.images import (
     build_database,
@@ -29,16 +29,23 @@ from nvoi.onboarding.proposals.images import (
     find_image_port,
     read_program,
 )
-from nvoi.onboarding.proposals.proposal import build_service_name
+from nvoi.onboarding.proposals.proposal import (
+    build_service_name,
+    run_here,
+    settle_variables,
+    tell_hidden,
+)
 from nvoi.onboarding.proposals.tree import (
-    Section,
+    ENDS,
+    LAST_STAGE,
+    LOGS,
+    NO_ARGUMENTS,
+    Stanza,
     find_node,
     find_text,
     list_entries,
     list_texts,
 )
-from nvoi.onboarding.recipes import find_recipe, prepare_app
-from nvoi.onboarding.shell import find_told_port, use_port
 
 #: Why something of a file has no place in nvoi's config. One without words is so in nvoi anyway.
 TOP = {
@@ -58,17 +65,18 @@ SERVICE = {
     **dict.fromkeys(("tty", "stdin_open"), "is for somebody at a terminal"),
     "labels": "nvoi reads no labels; a domain is the config's `domain`",
     "configs": TOP["configs"],
-    "logging": "nvoi keeps the last lines of each service itself",
+    "logging": LOGS,
     "extra_hosts": "nvoi changes no /etc/hosts",
     "platform": "servers have one architecture: compute_provider.ssh.architecture",
     "user": "the image's own user runs it",
     "working_dir": "the image's own folder is the one it starts in",
+    **dict.fromkeys(("cap_drop", "security_opt"), "it has few rights but those of `security`"),
     "privileged": "nvoi's containers have no rights of the host's root",
     "network_mode": TOP["networks"],
     "stop_signal": "a service is ended with SIGTERM",
     "init": "what a container leaves running is ended with it",
     "develop": "is for development",
-    "stop_grace_period": "an app has 30 s to end",
+    "stop_grace_period": ENDS,
 }
 DATABASE = {
     "healthcheck": "nvoi asks the database itself",
@@ -77,10 +85,7 @@ DATABASE = {
     "command": "nvoi starts a database as its image does",
     "deploy": "resources of a database are the config's `database.resources`",
 }
-AUXILIARY = {
-    "healthcheck": "nvoi waits until its port takes connections",
-    "deploy": "what runs beside the app has the usual resources, and one container",
-}
+AUXILIARY = {"healthcheck": "nvoi waits until its port takes connections"}
 PROFILED = "is of a profile, which `docker compose up` leaves out, and so does nvoi"
 
 
@@ -94,23 +99,23 @@ class Build:
 
 
 def build_answers(stack: Stack) -> Answers:
-    sections = dict(find_active(stack))
-    chosen = choose_database(sections)
-    stack.context = choose_context(stack, [section for _, section in sections.values()])
+    stanzas = dict(find_active(stack))
+    chosen = choose_database(stanzas)
+    stack.context = choose_context(stack, [stanza for _, stanza in stanzas.values()])
     apps: list[AppService] = []
     others: list[AuxiliaryService] = []
     database: Database | None = None
     volume: Volume | None = None
-    for name, (service, section) in sections.items():
-        find_names(stack, section, name, service if name != chosen else DATABASE_HOST)
+    for name, (service, stanza) in stanzas.items():
+        find_names(stack, stanza, name, service if name != chosen else DATABASE_HOST)
         if name == chosen:
-            database, volume = read_database(stack, section)
-        elif "build" in section:
-            apps += read_app(stack, section, service, is_first=not apps)
-        elif "image" in section:
-            others.append(read_auxiliary(stack, section, service))
+            database, volume = read_database(stack, stanza)
+        elif "build" in stanza:
+            apps += read_app(stack, stanza, service, is_first=not apps)
+        elif "image" in stanza:
+            others.append(read_auxiliary(stack, stanza, service))
         else:
-            section.add_note(None, "has neither `build` nor `image`, and is left out")
+            stanza.add_note(None, "has neither `build` nor `image`, and is left out")
     name = build_slug(stack.root.text("name"))
     tell_rest(stack)
     return Answers(
@@ -123,35 +128,33 @@ def build_answers(stack: Stack) -> Answers:
     )
 
 
-def find_active(stack: Stack) -> Iterator[tuple[str, tuple[str, Section]]]:
+def find_active(stack: Stack) -> Iterator[tuple[str, tuple[str, Stanza]]]:
     """The services that start without a profile, each with its name in the config."""
     taken: set[str] = set()
     for name, node in stack.services.items():
-        section = Section(stack.reading.notes, f"services.{name}", node)
-        if section.texts("profiles"):
-            section.add_note(node, PROFILED)
+        stanza = Stanza(stack.reading.notes, f"services.{name}", node)
+        if stanza.texts("profiles"):
+            stanza.add_note(node, PROFILED)
             continue
         service = build_service_name(name)
         if not service or service in taken:
-            section.add_note(None, "has a name that nvoi cannot give, and is left out")
+            stanza.add_note(None, "has a name that nvoi cannot give, and is left out")
             continue
         if service != name:
-            section.add_note(None, f"is called {service}, as names are spelled here")
+            stanza.add_note(None, f"is called {service}, as names are spelled here")
         taken.add(service)
-        yield name, (service, section)
+        yield name, (service, stanza)
 
 
-def choose_database(sections: AnyMapping[str, tuple[str, Section]]) -> str | None:
+def choose_database(stanzas: AnyMapping[str, tuple[str, Stanza]]) -> str | None:
     """The service that becomes the app's database: one that an app waits for, else the first."""
     found = [
         name
-        for name, (_, section) in sections.items()
-        if "build" not in section and find_database_kind(find_text(section.node, "image"))
+        for name, (_, stanza) in stanzas.items()
+        if "build" not in stanza and find_database_kind(find_text(stanza.node, "image"))
     ]
     waits = [
-        find_node(section.node, "depends_on")
-        for _, section in sections.values()
-        if "build" in section
+        find_node(stanza.node, "depends_on") for _, stanza in stanzas.values() if "build" in stanza
     ]
     waited = [
         *(name for node in waits for name, _ in list_entries(node)),
@@ -160,16 +163,16 @@ def choose_database(sections: AnyMapping[str, tuple[str, Section]]) -> str | Non
     return next(iter([*(name for name in waited if name in found), *found]), None)
 
 
-def choose_context(stack: Stack, sections: Iterable[Section]) -> str:
+def choose_context(stack: Stack, stanzas: Iterable[Stanza]) -> str:
     """The folder of the one image that nvoi builds: the checkout's own where a service has that."""
-    contexts = [find_context(stack, one) for one in sections if "build" in one]
+    contexts = [find_context(stack, one) for one in stanzas if "build" in one]
     own = [context for context in contexts if context == stack.reading.root]
     return next(iter([*own, *contexts]), stack.reading.root)
 
 
-def find_names(stack: Stack, section: Section, name: str, service: str) -> None:
+def find_names(stack: Stack, stanza: Stanza, name: str, service: str) -> None:
     """Each name by which other services reach this one."""
-    node = section.node
+    node = stanza.node
     names = [name, find_text(node, "container_name"), find_text(node, "hostname")]
     for _, network in list_entries(find_node(node, "networks")):
         names += [one.text for one in list_texts(find_node(network, "aliases"))]
@@ -180,48 +183,55 @@ def find_names(stack: Stack, section: Section, name: str, service: str) -> None:
             stack.hosts[alias] = stack.hosts[target]
 
 
-def read_database(stack: Stack, section: Section) -> tuple[Database, Volume]:
-    image = section.text("image")
-    settings = read_environment(stack, section)
-    mounts = read_volumes(stack, section, is_app=False)
-    tell_service(section, DATABASE)
-    return build_database(section, image, settings, mounts)
+def read_database(stack: Stack, stanza: Stanza) -> tuple[Database, Volume]:
+    image = stanza.text("image")
+    settings = read_environment(stack, stanza)
+    mounts = read_volumes(stack, stanza, is_app=False)
+    tell_service(stanza, DATABASE)
+    return build_database(stanza, image, settings, mounts)
 
 
-def read_auxiliary(stack: Stack, section: Section, service: str) -> AuxiliaryService:
-    image = section.text("image")
+def read_auxiliary(stack: Stack, stanza: Stanza, service: str) -> AuxiliaryService:
+    image = stanza.text("image")
     if find_database_kind(image):
-        section.add_note(None, "is one more database, and runs beside the app as its image does")
-    env = read_environment(stack, section)
-    texts = settle_variables(section, env)
-    command = read_words(section.take("entrypoint", Scalar, Sequence))
+        stanza.add_note(None, "is one more database, and runs beside the app as its image does")
+    env = read_environment(stack, stanza)
+    texts = settle_variables(stack.reading, stanza, env)
+    command = read_words(stanza.take("entrypoint", Scalar, Sequence))
     if command:
-        arguments = read_words(section.take("command", Scalar, Sequence))
+        arguments = read_words(stanza.take("command", Scalar, Sequence))
         command = f"{command} {arguments}".strip()
     else:
-        command = read_program(section, "command", image)
-    port = read_port(section, env, find_image_port(image)).inside
+        command = read_program(stanza, "command", image)
+    port = read_port(stanza, env, find_image_port(image)).inside
     if port is None:
-        section.add_note(None, "has no port that is known: others reach it once `port` is set")
-    mount = read_volumes(stack, section, is_app=False)
-    tell_service(section, AUXILIARY)
-    return AuxiliaryService(
-        service, image, port=port, command=command or None, env=texts, mount=mount
+        stanza.add_note(None, "has no port that is known: others reach it once `port` is set")
+    if find_text(stanza.node, "deploy", "replicas") not in {"", "1"}:
+        stanza.add_note(None, "deploy.replicas: what runs beside the app is one container")
+    made = AuxiliaryService(
+        service,
+        image,
+        port=port,
+        command=command or None,
+        env=texts,
+        mount=read_volumes(stack, stanza, is_app=False),
+        resources=read_resources(stanza),
+        security=read_security(stanza),
     )
+    tell_service(stanza, AUXILIARY)
+    return made
 
 
-def read_app(
-    stack: Stack, section: Section, service: str, *, is_first: bool
-) -> Iterator[AppService]:
+def read_app(stack: Stack, stanza: Stanza, service: str, *, is_first: bool) -> Iterator[AppService]:
     """The app service of one that is built; nothing where nvoi cannot build it."""
     is_local = stack.reading.is_local
-    build, image = read_build(stack, section), section.text("image")
-    if not is_local and not tell_build(stack, section, build.context, image):
+    build, image = read_build(stack, stanza), stanza.text("image")
+    if not is_local and not tell_build(stack, stanza, build.context, image):
         return
     dockerfile = read_dockerfile(stack.reading.read_text(build.file), build.target) or ImageConfig()
-    env = read_environment(stack, section)
-    ports, scale = read_port(section, env), section.text("scale")
-    command = read_command(section, dockerfile, is_local=is_local)
+    env = read_environment(stack, stanza)
+    ports, scale = read_port(stanza, env), stanza.text("scale")
+    command = read_command(stanza, dockerfile, is_local=is_local)
     if ports.inside is None:
         ports = replace(ports, inside=find_told_port(command) if command else dockerfile.port)
     app = AppService(
@@ -229,45 +239,50 @@ def read_app(
         image=image if not is_local and build.context != stack.context else None,
         command=use_port(command, ports.inside) or None,
         port=ports.choose(is_local=is_local),
-        healthcheck=read_check(stack, section, ports.inside),
-        mounts=read_volumes(stack, section, is_app=True),
-        replicas=find_count(find_text(section.node, "deploy", "replicas") or scale) or None,
-        resources=read_resources(section),
+        healthcheck=read_check(stack, stanza, ports.inside),
+        mounts=read_volumes(stack, stanza, is_app=True),
+        replicas=find_count(find_text(stanza.node, "deploy", "replicas") or scale) or None,
+        resources=read_resources(stanza),
+        security=read_security(stanza),
     )
-    tell_service(section, SERVICE)
+    tell_service(stanza, SERVICE)
     stack.variables[service] = env
-    if is_local:
+    if not is_local:
+        tell_hidden(stack.reading, app, dockerfile, build.context or ".")
+    else:
         folder = posixpath.relpath(build.context or ".", stack.reading.root or ".")
-        app = prepare_app(
+        app = run_here(
+            stack.reading,
             app,
-            find_recipe(stack.reading.folder / (build.context or ".")),
-            usual=use_port(dockerfile.local_command, ports.inside),
+            dockerfile,
+            port=ports.inside,
             is_first=is_first or folder != ".",
+            context=build.context or ".",
             folder=folder,
         )
     yield app
 
 
-def find_context(stack: Stack, section: Section) -> str:
+def find_context(stack: Stack, stanza: Stanza) -> str:
     """The folder that a service is built from, which is left to be read."""
-    build = find_node(section.node, "build")
+    build = find_node(stanza.node, "build")
     return join(stack.folder, find_text(build) or find_text(build, "context") or ".")
 
 
-def read_build(stack: Stack, section: Section) -> Build:
-    context = find_context(stack, section)
-    node = section.take("build", Scalar, Mapping)
-    build = Section(section.notes, f"{section.path}.build", node)
+def read_build(stack: Stack, stanza: Stanza) -> Build:
+    context = find_context(stack, stanza)
+    node = stanza.take("build", Scalar, Mapping)
+    build = Stanza(stanza.notes, f"{stanza.path}.build", node)
     _, file, target = (build.text(key) for key in ("context", "dockerfile", "target"))
     whole = join(context, file or "Dockerfile")
-    if file and whole != "Dockerfile" and not stack.reading.is_local:
-        command = f"nvoi deploy --dockerfile-path {shlex.quote(whole)}"
-        build.add_note(node, f"is deployed with: {command}")
+    if node and file:
+        # From the folder on that is deployed, which is the context.
+        stack.reading.tell_dockerfile(node.place, build.path, file)
     if target and not stack.reading.is_local:
-        build.add_note(node, f"stage {target}: nvoi builds the last stage of a Dockerfile")
+        build.add_note(node, f"stage {target}: {LAST_STAGE}")
     build.tell_all(
         {
-            "args": "nvoi gives a build no arguments: defaults belong into the Dockerfile",
+            "args": NO_ARGUMENTS,
             **dict.fromkeys(("cache_from", "cache_to", "pull"), "caches are the builder's own"),
             "platforms": "an image is built for the servers' architecture",
             "tags": "nvoi names the image itself",
@@ -276,18 +291,18 @@ def read_build(stack: Stack, section: Section) -> Build:
     return Build(context, whole, target)
 
 
-def tell_build(stack: Stack, section: Section, context: str, image: str) -> bool:
+def tell_build(stack: Stack, stanza: Stanza, context: str, image: str) -> bool:
     """Say where an image is built or pulled from; False where nvoi can do neither."""
     folder = context or "."
     if context == stack.context:
         if context != stack.reading.root:
             place = f"-d {shlex.quote(folder)} -c deploy.enc"
-            section.add_note(None, f"is built from {folder}: deploy it by `nvoi deploy {place}`")
+            stanza.add_note(None, f"is built from {folder}: deploy it by `nvoi deploy {place}`")
         return True
     if "/" in image:
-        section.add_note(None, f"is not built: {image} is pulled as it is")
+        stanza.add_note(None, f"is not built: {image} is pulled as it is")
         return True
-    section.add_note(
+    stanza.add_note(
         None,
         f"is built from {folder}, and nvoi builds one image, from {stack.context or '.'}: it is "
         f"left out, and `nvoi onboard -d {shlex.quote(folder)}` makes an app of it",
@@ -295,10 +310,10 @@ def tell_build(stack: Stack, section: Section, context: str, image: str) -> bool
     return False
 
 
-def read_command(section: Section, image: ImageConfig, *, is_local: bool) -> str:
+def read_command(stanza: Stanza, image: ImageConfig, *, is_local: bool) -> str:
     """What a service says of what it runs, in the place of its image's or behind it."""
     entrypoint, arguments = (
-        read_words(section.take(key, Scalar, Sequence)) for key in ("entrypoint", "command")
+        read_words(stanza.take(key, Scalar, Sequence)) for key in ("entrypoint", "command")
     )
     if not entrypoint and not arguments:
         return ""
@@ -311,13 +326,11 @@ def read_command(section: Section, image: ImageConfig, *, is_local: bool) -> str
     return whole.local_command if is_local else f"{whole.entrypoint} {whole.arguments}".strip()
 
 
-def tell_service(section: Section, reasons: AnyMapping[str, str]) -> None:
+def tell_service(stanza: Stanza, reasons: AnyMapping[str, str]) -> None:
     """Note what is left of a service; that it restarts is so with nvoi too."""
-    if section.text("restart") in {"no", "false"}:
-        section.add_note(
-            None, "restart: nvoi starts what ends again; a job that ends is no service"
-        )
-    section.tell_all({**SERVICE, **reasons})
+    if stanza.text("restart") in {"no", "false"}:
+        stanza.add_note(None, "restart: nvoi starts what ends again; a job that ends is no service")
+    stanza.tell_all({**SERVICE, **reasons})
 
 
 def tell_rest(stack: Stack) -> None:
@@ -328,5 +341,5 @@ def tell_rest(stack: Stack) -> None:
         if keys:
             others = ", ".join(key for key in keys if key != "name") or "name"
             message = f"begins empty, as a volume of nvoi's own ({others})"
-            Section(root.notes, f"volumes.{name}", node).add_note(node, message)
+            Stanza(root.notes, f"volumes.{name}", node).add_note(node, message)
     root.tell_all(TOP)

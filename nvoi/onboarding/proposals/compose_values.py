@@ -6,37 +6,37 @@ import posixpath
 import re
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-from nvoi.config.fields import ENV_NAME
+from nvoi.config.fields import CAPABILITY
 from nvoi.config.nodes import Entry, Mapping, Node, Scalar, Sequence, find_child, join_path
-from nvoi.config.schema import Healthcheck, Resources
-from nvoi.onboarding.checkout import build_slug
-from nvoi.onboarding.proposals.commands import (
+from nvoi.config.schema import Healthcheck, Resources, Security
+from nvoi.onboarding.commands import (
+    UNPRIVILEGED_PORT,
     build_check,
     find_count,
+    find_port,
+    read_amount,
     read_cpus,
-    read_memory,
     read_times,
     read_words,
 )
 from nvoi.onboarding.proposals.images import FILE_SUFFIX
-from nvoi.onboarding.proposals.proposal import MARKED, MOST_VARIABLES, Reading, check_count
+from nvoi.onboarding.proposals.proposal import MARKED, Reading, add_mount
 from nvoi.onboarding.proposals.tree import (
+    ONE_PORT,
+    RESTARTS,
+    STARTS,
     Note,
-    Section,
+    Stanza,
     find_node,
     find_text,
     list_entries,
     list_items,
     list_texts,
 )
-from nvoi.onboarding.proposals.variables import is_secret, read_dotenv
-from nvoi.onboarding.shell import find_port
-from nvoi.onboarding.sources import is_file
+from nvoi.onboarding.sources import holds_files, is_file
+from nvoi.onboarding.variables import read_dotenv
 
-# Below it only root may listen on this machine (ip(7)).
-UNPRIVILEGED_PORT = 1024
 SHORT_PORT = re.compile(
     r"(?:(?:\[[^\]]*\]|\d+\.[\d.]+):)?(?:(?P<outside>[\d-]*):)?(?P<inside>[\d-]+)(?:/(?P<protocol>\w+))?"
 )
@@ -57,17 +57,15 @@ class Stack:
         hosts: how services call each other, with the name in the config.
         variables: the variables of each app service.
         context: the folder that the app's image is built from, from the checkout on.
-        count: how many variables were read of files.
     """
 
     reading: Reading
     folder: str
-    root: Section
+    root: Stanza
     services: AnyMapping[str, Mapping]
     hosts: dict[str, str] = field(default_factory=dict)
     variables: dict[str, dict[str, Scalar]] = field(default_factory=dict)
     context: str = ""
-    count: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,36 +89,34 @@ def join(folder: str, path: str) -> str:
     return "" if joined == "." else joined
 
 
-def read_environment(stack: Stack, section: Section) -> dict[str, Scalar]:
+def read_environment(stack: Stack, stanza: Stanza) -> dict[str, Scalar]:
     """All variables of a service: those of its files, over which go its own."""
     found: dict[str, Scalar] = {}
-    for item in list_items(section.take("env_file")):
+    for item in list_items(stanza.take("env_file")):
         path = find_child(item, "path") if isinstance(item, Mapping) else item
         if not isinstance(path, Scalar) or path.is_null:
             continue
         is_needed = find_text(item, "required").lower() != "false"
         name = join(stack.folder, path.text)
-        text = stack.reading.read_text(name)
+        text = stack.reading.gain(stack.reading.read_text(name), path.place)
         if not text and is_needed and not is_file(stack.reading.folder / name):
-            asked = Note(path.place, f"{section.path}.env_file", "")
+            asked = Note(path.place, f"{stanza.path}.env_file", "")
             stack.reading.faults[name] = f"{asked}the file with its variables is not here"
         variables = {
             key: Scalar(value, plain=False, place=path.place) for key, value in read_dotenv(text)
         }
-        stack.count += len(variables)
-        check_count(name, stack.count, MOST_VARIABLES, "variables for all services")
         found |= variables
-    node = section.take("environment", Mapping, Sequence)
+    node = stanza.take("environment", Mapping, Sequence)
     for key, given in list_entries(pair(node) if node else None):
         if not isinstance(given, Scalar):
-            section.add_note(given, f"environment: {join_path('', key)} is no text")
+            stanza.add_note(given, f"environment: {join_path('', key)} is no text")
             continue
         found[key] = given
         if given.is_null:
-            where = f"{section.path}.environment"
+            where = f"{stanza.path}.environment"
             text = stack.reading.find_variable(key, given.place, where)
             found[key] = Scalar(text, plain=False, place=given.place)
-    return read_secret_files(stack, section, found)
+    return read_secret_files(stack, stanza, found)
 
 
 def pair(node: Node) -> Node:
@@ -138,9 +134,7 @@ def pair(node: Node) -> Node:
     return mapping
 
 
-def read_secret_files(
-    stack: Stack, section: Section, found: dict[str, Scalar]
-) -> dict[str, Scalar]:
+def read_secret_files(stack: Stack, stanza: Stanza, found: dict[str, Scalar]) -> dict[str, Scalar]:
     """Variables that name a file in /run/secrets, as variables that hold what is in it."""
     told: set[str] = set()
     for name, scalar in list(found.items()):
@@ -150,66 +144,55 @@ def read_secret_files(
         told.add(secret)
         del found[name]
         found.setdefault(plain, read_secret(stack, secret, plain, scalar))
-        section.add_note(scalar, f"{name}: nvoi gives secrets as variables: {plain} holds it")
-    for item in section.items("secrets"):
+        stanza.add_note(scalar, f"{name}: nvoi gives secrets as variables: {plain} holds it")
+    for item in stanza.items("secrets"):
         source = find_child(item, "source") if isinstance(item, Mapping) else item
         if isinstance(source, Scalar) and not source.is_null and source.text not in told:
             plain = re.sub(r"\W", "_", source.text).upper()
             found.setdefault(plain, read_secret(stack, source.text, plain, source))
             reason = f"there is no {SECRET_FOLDER}; the variable {plain} has it"
-            section.add_note(source, f"secret {source.text}: {reason}")
+            stanza.add_note(source, f"secret {source.text}: {reason}")
     return found
 
 
 def read_secret(stack: Stack, secret: str, name: str, at: Scalar) -> Scalar:
     """The value of a secret: of its file or variable, else of the variable ``name``."""
+    stack.reading.secrets.add(name)
     node = find_node(stack.root.node, "secrets", secret)
     text = ""
     if file := find_text(node, "file"):
         text = stack.reading.read_text(join(stack.folder, file)).strip()
+        stack.reading.gain(text, at.place)
     if not text:
         wanted = find_text(node, "environment") or name
         text = stack.reading.find_variable(wanted, at.place, f"secrets.{name}")
     return Scalar(text, plain=False, place=at.place)
 
 
-def settle_variables(section: Section, env: AnyMapping[str, Scalar]) -> dict[str, str]:
-    """The variables of what runs beside the app: only the app's own secrets are masked."""
-    texts = {name: one.text for name, one in env.items() if ENV_NAME.fullmatch(name)}
-    for name, one in env.items():
-        if name not in texts:
-            section.add_note(one, f"{join_path('', name)} is no name that a variable can have")
-    if names := [name for name, text in texts.items() if is_secret(name, text)]:
-        reason = "encrypted in the config as all of it is, but not masked in logs"
-        section.add_note(None, f"{', '.join(names)}: {reason}")
-    return texts
-
-
-def read_port(section: Section, env: AnyMapping[str, Scalar], usual: int | None = None) -> Ports:
+def read_port(stanza: Stanza, env: AnyMapping[str, Scalar], usual: int | None = None) -> Ports:
     """The first TCP port that a service publishes or exposes, or that its variable names.
 
     Where it has several, its image's ``usual`` one is meant.
     """
     found: list[tuple[Ports, Node]] = []
-    for item in section.items("ports"):
+    for item in stanza.items("ports"):
         ports = read_one_port(item)
         if ports is None:
             # Whatever else stands there may be a value of something else.
             told = find_text(item)
             shown = told if SHOWN_PORT.fullmatch(told) else "this"
-            section.add_note(item, f"port {shown} is no TCP port that can be told")
+            stanza.add_note(item, f"port {shown} is no TCP port that can be told")
         else:
             found.append((ports, item))
     inside = {ports.inside for ports, _ in found}
-    for text in list_texts(section.take("expose", Sequence)):
+    for text in list_texts(stanza.take("expose", Sequence)):
         port = find_port(text.text)
         if port and port not in inside:
             inside.add(port)
             found.append((Ports(port), text))
     found.sort(key=lambda one: one[0].inside != usual)
     for ports, item in found[1:]:
-        reason = "a service has one port here, and it is the first"
-        section.add_note(item, f"port {ports.inside}: {reason}")
+        stanza.add_note(item, f"port {ports.inside}: {ONE_PORT}")
     if found:
         return found[0][0]
     return Ports((find_port(env["PORT"].text) if "PORT" in env else None) or usual)
@@ -231,9 +214,9 @@ def read_one_port(node: Node) -> Ports | None:
     return Ports(port, find_port(outside or ""))
 
 
-def read_check(stack: Stack, section: Section, port: int | None) -> Healthcheck | None:
+def read_check(stack: Stack, stanza: Stanza, port: int | None) -> Healthcheck | None:
     """The check that is asked of an app; on this machine programs of its image are not there."""
-    check = section.section("healthcheck")
+    check = stanza.stanza("healthcheck")
     if check.text("disable").lower() == "true":
         check.tell_all({"test": "is disabled there"})
         return None
@@ -256,30 +239,30 @@ def read_check(stack: Stack, section: Section, port: int | None) -> Healthcheck 
     retries = find_count(check.text("retries")) or found.retries
     check.tell_all(
         {
-            "start_period": "a service has 60 s to start",
+            "start_period": STARTS,
             "start_interval": "a service is asked each second until it has started",
         }
     )
     return replace(found, retries=retries)
 
 
-def read_resources(section: Section) -> Resources:
+def read_resources(stanza: Stanza) -> Resources:
     """Limits in the newer form, below `deploy`, or in the older one."""
-    deploy = section.section("deploy")
+    deploy = stanza.stanza("deploy")
     deploy.take("replicas")
-    whole = deploy.section("resources")
-    limits, requests = whole.section("limits"), whole.section("reservations")
+    whole = deploy.stanza("resources")
+    limits, requests = whole.stanza("limits"), whole.stanza("reservations")
     found = Resources(
-        requested_memory=read_memory(requests.text("memory") or section.text("mem_reservation")),
-        requested_cpu=read_cpus(requests.text("cpus")),
-        memory_limit=read_memory(limits.text("memory") or section.text("mem_limit")),
-        cpu_limit=read_cpus(limits.text("cpus") or section.text("cpus")),
+        requested_memory=read_amount(requests, "memory") or read_amount(stanza, "mem_reservation"),
+        requested_cpu=read_amount(requests, "cpus", read_cpus),
+        memory_limit=read_amount(limits, "memory") or read_amount(stanza, "mem_limit"),
+        cpu_limit=read_amount(limits, "cpus", read_cpus) or read_amount(stanza, "cpus", read_cpus),
     )
     for part in (limits, requests, whole):
         part.tell_all({})
     deploy.tell_all(
         {
-            "restart_policy": "nvoi starts what ends again",
+            "restart_policy": RESTARTS,
             "update_config": "nvoi replaces one release by the next once that is well",
             "mode": "how many run is `replicas`",
             "labels": "nvoi reads no labels",
@@ -289,27 +272,37 @@ def read_resources(section: Section) -> Resources:
     return found
 
 
-def read_volumes(stack: Stack, section: Section, *, is_app: bool) -> dict[str, str]:
+def read_security(stanza: Stanza) -> Security:
+    """The rights that a service is given beside those that it has anyway."""
+    names: list[str] = []
+    for text in stanza.texts("cap_add"):
+        name = text.text.upper().removeprefix("CAP_")
+        if CAPABILITY.fullmatch(name):
+            names.append(name)
+        else:
+            stanza.add_note(text, "cap_add: this is no capability")
+    return Security(tuple(dict.fromkeys(names)))
+
+
+def read_volumes(stack: Stack, stanza: Stanza, *, is_app: bool) -> dict[str, str]:
     """The paths of a service's volumes by their names; folders of this machine are told of."""
     mounts: dict[str, str] = {}
-    for item in section.items("volumes"):
+    for item in stanza.items("volumes"):
         kind, source, target = read_volume(item)
         target = target.rstrip("/") or target
         if not target.startswith("/") or kind not in {"volume", "bind"}:
-            section.add_note(item, f"volume {source or target or '?'}: {kind} is not kept")
+            stanza.add_note(item, f"volume {source or target or '?'}: {kind} is not kept")
         elif kind == "bind":
             message, name = judge_bind(stack, source, target, is_app=is_app)
-            section.add_note(item, message)
+            stanza.add_note(item, message)
             if name:
-                mounts.setdefault(name, target)
+                add_mount(stanza, item, mounts, name, target)
         elif not source:
             reason = "what is there goes with a release"
-            section.add_note(item, f"volume at {target} has no name: {reason}")
-        elif clean_volume(source) in mounts:
-            section.add_note(item, f"volume {source} at {target}: a volume has one path here")
-        elif target not in mounts.values():
-            mounts[clean_volume(source)] = target
-    section.tell("tmpfs", "what is kept in memory is not mounted")
+            stanza.add_note(item, f"volume at {target} has no name: {reason}")
+        else:
+            add_mount(stanza, item, mounts, stack.reading.name_volume(source, source), target)
+    stanza.tell("tmpfs", "what is kept in memory is not mounted")
     return mounts
 
 
@@ -341,17 +334,7 @@ def judge_bind(stack: Stack, source: str, target: str, *, is_app: bool) -> tuple
     is_file = bool(has_suffix or SYSTEM.match(source) or SETTINGS.match(target))
     if is_file or (not is_outside and holds_files(stack.reading.folder / path)):
         return f"{shown}: files of this machine cannot be put into an image here", ""
-    name = clean_volume(path if not is_outside else posixpath.basename(source.rstrip("/")))
+    place = posixpath.normpath(source) if is_outside else f"./{path}"
+    names = (posixpath.basename(place), place) if is_outside else (path,)
+    name = stack.reading.name_volume(place, *names)
     return f"{shown}: is volume {name}, which begins empty", name
-
-
-def holds_files(place: Path) -> bool:
-    """Whether a path of the checkout is a file, or a folder with something in it."""
-    try:
-        return place.is_file() or (place.is_dir() and any(place.iterdir()))
-    except OSError:
-        return False
-
-
-def clean_volume(name: str) -> str:
-    return build_slug(name) or "data"

@@ -5,37 +5,54 @@ Source: Fly.io's documentation, "Fly Launch configuration (fly.toml)".
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable
 from dataclasses import replace
 
-from nvoi.config.nodes import Scalar
+from nvoi.config.nodes import Position, Scalar
 from nvoi.config.schema import AppService, Healthcheck, Resources
 from nvoi.onboarding.answers import Answers
-from nvoi.onboarding.checkout import MOST_SERVICES, ImageConfig, build_slug, read_dockerfile
-from nvoi.onboarding.proposals.commands import read_memory, read_times, read_words
+from nvoi.onboarding.checkout import ImageConfig, build_slug, read_dockerfile
+from nvoi.onboarding.commands import (
+    find_port,
+    read_amount,
+    read_memory,
+    read_times,
+    read_words,
+    use_port,
+)
 from nvoi.onboarding.proposals.proposal import (
-    NO_NAME,
     Proposal,
     Reading,
     build_proposal,
     build_service_name,
-    check_count,
+    run_here,
+    tell_hidden,
 )
-from nvoi.onboarding.proposals.tree import FilePosition, Note, Section, read_tree
-from nvoi.onboarding.recipes import find_recipe, prepare_app
-from nvoi.onboarding.shell import find_port, use_port
+from nvoi.onboarding.proposals.tree import (
+    ENDS,
+    LAST_STAGE,
+    NO_ARGUMENTS,
+    NO_NAME,
+    ONE_PORT,
+    RESTARTS,
+    STARTS,
+    Note,
+    Stanza,
+    read_tree,
+)
+from nvoi.onboarding.sources import MOST_SERVICES, check_count
 
 NAMES = ("fly.toml",)
 #: What the only process is called, and the port that it has without another.
 DEFAULT_PROCESS, DEFAULT_PORT = "app", 8080
+RESOURCES = "what a service may use is its `resources`"
 ONE_CHECK = "a service has one check here"
 SCALING = "nvoi runs as many as `replicas` says, and stops none that is idle"
 TRAFFIC = "how traffic comes to a service from outside is nothing that fly.toml can say here"
 REASONS = {
     "primary_region": "where servers are is their provider's, or they are yours",
     "kill_signal": "a service is ended with SIGTERM",
-    "kill_timeout": "an app has 30 s to end",
+    "kill_timeout": ENDS,
     "statics": "nvoi serves no files itself: the app does",
     "metrics": "nvoi gathers no metrics",
     "console_command": "nvoi opens no consoles",
@@ -52,11 +69,11 @@ SERVICE_REASONS = {
     "machine_checks": "a release is tried by its `healthcheck`",
 }
 CHECK_REASONS = {
-    "grace_period": "a service has 60 s to start",
+    "grace_period": STARTS,
     "method": "a health page is asked with GET",
     "protocol": "a health page is asked over plain HTTP",
     "headers": "a health page is asked without headers",
-    "restart_limit": "nvoi starts what ends again",
+    "restart_limit": RESTARTS,
     "tls_skip_verify": "a health page is asked over plain HTTP",
 }
 NO_SECRETS = (
@@ -67,29 +84,29 @@ NO_SECRETS = (
 
 def read_fly(reading: Reading, file: str) -> Proposal:
     root = read_tree(reading.read_text(file), file, reading.notes)
-    section = Section(reading.notes, "", root)
-    name = build_slug(section.text("app"))
-    dockerfile, image = read_build(reading, section.section("build"))
-    processes = read_processes(section)
+    stanza = Stanza(reading.notes, "", root)
+    name = build_slug(stanza.text("app"))
+    dockerfile, image = read_build(reading, stanza.stanza("build"))
+    processes = read_processes(stanza)
     check_count(file, len(processes), MOST_SERVICES, "processes")
-    processes = processes or {DEFAULT_PROCESS: read_experimental(section)}
+    processes = processes or {DEFAULT_PROCESS: read_experimental(stanza)}
     apps = {
         key: AppService(key, command=text or None, image=image) for key, text in processes.items()
     }
-    read_services(section, apps)
-    read_checks(section, apps)
-    read_mounts(section, apps)
-    read_machines(section, apps)
-    deploy = section.section("deploy")
+    read_services(stanza, apps)
+    read_checks(stanza, apps)
+    read_mounts(stanza, apps)
+    read_machines(stanza, apps)
+    deploy = stanza.stanza("deploy")
     first = next(iter(apps))
     if release := deploy.text("release_command"):
         apps[first] = replace(apps[first], pre_run_command=release)
     deploy.tell_all({"strategy": "nvoi replaces one release by the next once that is well"})
-    env = section.section("env")
+    env = stanza.stanza("env")
     given = {key: env.take(key, Scalar) for key in env.list_keys()}
     variables = {key: one for key, one in given.items() if isinstance(one, Scalar)}
-    section.tell_all(REASONS)
-    reading.notes.append(Note(FilePosition(0, 0, file), "", NO_SECRETS))
+    stanza.tell_all(REASONS)
+    reading.notes.append(Note(Position(0, 0, file), "", NO_SECRETS))
     finished = tuple(
         finish(reading, app, dockerfile, is_first=key == first) for key, app in apps.items()
     )
@@ -102,25 +119,25 @@ def read_fly(reading: Reading, file: str) -> Proposal:
     )
 
 
-def read_build(reading: Reading, build: Section) -> tuple[ImageConfig, str | None]:
+def read_build(reading: Reading, build: Stanza) -> tuple[ImageConfig, str | None]:
     """What the Dockerfile says, and a finished image."""
     file = build.text("dockerfile")
-    if file not in {"", "Dockerfile", "./Dockerfile"} and not reading.is_local:
-        build.add_note(None, f"is deployed with: nvoi deploy --dockerfile-path {shlex.quote(file)}")
+    if build.node:
+        reading.tell_dockerfile(build.node.place, build.path, file)
     image = build.text("image") or None
     build.tell_all(
         {
-            "args": "nvoi gives a build no arguments: defaults belong into the Dockerfile",
+            "args": NO_ARGUMENTS,
             "builder": "nvoi builds the checkout's Dockerfile",
             "buildpacks": "nvoi builds the checkout's Dockerfile",
-            "build-target": "nvoi builds the last stage of a Dockerfile",
+            "build-target": LAST_STAGE,
         }
     )
     return read_dockerfile(reading.read_text(file or "Dockerfile")) or ImageConfig(), image
 
 
-def read_processes(section: Section) -> dict[str, str]:
-    processes = section.section("processes")
+def read_processes(stanza: Stanza) -> dict[str, str]:
+    processes = stanza.stanza("processes")
     found: dict[str, str] = {}
     for key in processes.list_keys():
         name = build_service_name(key)
@@ -131,28 +148,28 @@ def read_processes(section: Section) -> dict[str, str]:
     return found
 
 
-def read_experimental(section: Section) -> str:
+def read_experimental(stanza: Stanza) -> str:
     """An older way to say what runs."""
-    experimental = section.section("experimental")
+    experimental = stanza.stanza("experimental")
     words = [read_words(experimental.take(key)) for key in ("entrypoint", "cmd")]
     experimental.tell_all({})
     return " ".join(word for word in words if word)
 
 
-def take_processes(section: Section, apps: Iterable[str]) -> list[str]:
-    """The processes that a section is for; none where it names none."""
-    names = [build_service_name(one.text) for one in section.texts("processes")]
+def take_processes(stanza: Stanza, apps: Iterable[str]) -> list[str]:
+    """The processes that a stanza is for; none where it names none."""
+    names = [build_service_name(one.text) for one in stanza.texts("processes")]
     return [name for name in names if name in apps]
 
 
-def read_services(section: Section, apps: dict[str, AppService]) -> None:
+def read_services(stanza: Stanza, apps: dict[str, AppService]) -> None:
     """Ports and their checks; a service without `processes` is the first one's."""
-    services = [section.section("http_service")] if "http_service" in section else []
-    for service in [*services, *section.sections("services")]:
+    services = [stanza.stanza("http_service")] if "http_service" in stanza else []
+    for service in [*services, *stanza.stanzas("services")]:
         names = take_processes(service, apps) or [next(iter(apps))]
         port = find_port(service.text("internal_port")) or DEFAULT_PORT
         kinds = ("checks", "http_checks", "tcp_checks")
-        checks = [check for kind in kinds for check in service.sections(kind)]
+        checks = [check for kind in kinds for check in service.stanzas(kind)]
         made = next(map(read_check, checks), None)
         fitting = [name for name in names if apps[name].port in {None, port}]
         for name in fitting:
@@ -162,24 +179,24 @@ def read_services(section: Section, apps: dict[str, AppService]) -> None:
         for check in checks[1:] if is_taken else checks:
             check.add_note(None, ONE_CHECK)
         if len(fitting) < len(names):
-            reason = "a service has one port here, and it is the first"
-            service.add_note(None, f"port {port}: {reason}")
+            service.add_note(None, f"port {port}: {ONE_PORT}")
         service.tell_all(SERVICE_REASONS)
 
 
-def read_check(check: Section, port: int | None = None) -> Healthcheck:
+def read_check(check: Stanza, port: int | None = None) -> Healthcheck:
     path = check.text("path")
     is_http = check.text("type") == "http" or path
-    made = read_times(Healthcheck("http" if is_http else "tcp", path or "/", port), check)
+    asked = Healthcheck(path=path or "/") if is_http else Healthcheck("tcp")
+    made = read_times(replace(asked, port=port), check)
     check.tell_all(CHECK_REASONS)
     return made
 
 
-def read_checks(section: Section, apps: dict[str, AppService]) -> None:
+def read_checks(stanza: Stanza, apps: dict[str, AppService]) -> None:
     """Checks that are of no service's port: the first becomes the first process's."""
-    checks = section.section("checks")
+    checks = stanza.stanza("checks")
     for key in checks.list_keys():
-        check = checks.section(key)
+        check = checks.stanza(key)
         name = next(iter([*take_processes(check, apps), *apps]))
         if apps[name].healthcheck is not None:
             check.add_note(None, ONE_CHECK)
@@ -189,30 +206,37 @@ def read_checks(section: Section, apps: dict[str, AppService]) -> None:
         apps[name] = replace(apps[name], healthcheck=made)
 
 
-def read_mounts(section: Section, apps: dict[str, AppService]) -> None:
-    for mount in section.sections("mounts"):
+def read_mounts(stanza: Stanza, apps: dict[str, AppService]) -> None:
+    for mount in stanza.stanzas("mounts"):
         source, target = build_service_name(mount.text("source")), mount.text("destination")
+        if not target.startswith("/"):
+            mount.add_note(None, "names no path in the container")
+            continue
         for name in take_processes(mount, apps) or [next(iter(apps))]:
             mounts = {**apps[name].mounts, source or "data": target.rstrip("/")}
             apps[name] = replace(apps[name], mounts=mounts)
         mount.tell_all({"initial_size": "a volume has 10 GB unless its `size` says otherwise"})
 
 
-def read_machines(section: Section, apps: dict[str, AppService]) -> None:
-    for machine in section.sections("vm"):
-        text = machine.text("memory") or machine.text("memory_mb")
-        # A number alone is of megabytes.
-        memory = read_memory(f"{text}m" if text.isdigit() else text)
+def read_machines(stanza: Stanza, apps: dict[str, AppService]) -> None:
+    for machine in stanza.stanzas("vm"):
+        keys = ("memory", "memory_mb")
+        memory, older = (read_amount(machine, key, read_megabytes) for key in keys)
+        memory = memory or older
         for name in take_processes(machine, apps) or list(apps):
             apps[name] = replace(apps[name], resources=Resources(memory_limit=memory))
-        machine.tell_all({"size": "what a service may use is its `resources`"})
+        machine.tell_all(dict.fromkeys(("size", "cpus", "cpu_kind"), RESOURCES))
+
+
+def read_megabytes(text: str) -> str | None:
+    """An amount of memory; a number alone is of megabytes."""
+    return read_memory(f"{text}m" if text.isdigit() else text)
 
 
 def finish(reading: Reading, app: AppService, image: ImageConfig, *, is_first: bool) -> AppService:
     """A process as a service; on this machine with a command of its own."""
     app = replace(app, command=use_port(app.command or "", app.port) or None)
     if not reading.is_local:
+        tell_hidden(reading, app, image)
         return app
-    usual = use_port(image.local_command, app.port)
-    app = replace(app, image=None)
-    return prepare_app(app, find_recipe(reading.folder), is_first=is_first, usual=usual)
+    return run_here(reading, app, image, port=app.port, is_first=is_first)

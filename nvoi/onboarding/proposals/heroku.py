@@ -10,13 +10,11 @@ import posixpath
 import secrets
 from dataclasses import replace
 
-from nvoi.config.nodes import Scalar
+from nvoi.config.nodes import Position, Scalar
 from nvoi.config.schema import AppService, AuxiliaryService, Database, Volume
 from nvoi.errors import ConfigError, Fault
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import (
-    ENTRY,
-    MOST_SERVICES,
     ImageConfig,
     build_local_services,
     build_services,
@@ -24,16 +22,14 @@ from nvoi.onboarding.checkout import (
     complete_services,
     read_procfile,
 )
+from nvoi.onboarding.commands import find_count
 from nvoi.onboarding.databases import MYSQL, POSTGRES, VOLUME, DatabaseKind, complete
-from nvoi.onboarding.proposals.commands import find_count
 from nvoi.onboarding.proposals.proposal import (
-    NO_NAME,
     Proposal,
     Reading,
     build_proposal,
-    check_count,
 )
-from nvoi.onboarding.proposals.tree import FilePosition, Note, Section, find_text, read_tree
+from nvoi.onboarding.proposals.tree import Stanza, find_text, read_tree
 from nvoi.onboarding.recipes import Recipe, find_recipe
 from nvoi.onboarding.sources import find_health
 
@@ -78,13 +74,13 @@ def read_heroku(reading: Reading, file: str) -> Proposal:
                 file, [Fault(1, 1, "", "is of a mobile app, and says nothing of a server")]
             )
         root = None
-    processes = read_processes(reading, procfile)
-    section = Section(reading.notes, "", root)
-    apps = read_apps(reading, section, processes)
-    answers = Answers(name=build_slug(section.text("name")), apps=apps)
-    answers = read_addons(section, answers)
-    variables = read_variables(reading, section)
-    section.tell_all(REASONS)
+    processes = read_procfile(reading.read_text(procfile), procfile, reading.notes)
+    stanza = Stanza(reading.notes, "", root)
+    apps = read_apps(reading, stanza, processes)
+    answers = Answers(name=build_slug(stanza.text("name")), apps=apps)
+    answers = read_addons(stanza, answers)
+    variables = read_variables(reading, stanza)
+    stanza.tell_all(REASONS)
     answered = ["Apps"] if processes else []
     answered += ["Database", "Variables"] if root is not None else []
     own = {app.name: variables for app in apps}
@@ -102,27 +98,8 @@ def is_foreign(file: str, text: str) -> bool:
     return isinstance(content, dict) and ("expo" in content or not OWN.intersection(content))
 
 
-def read_processes(reading: Reading, file: str) -> dict[str, str]:
-    """The processes of a Procfile; a line that is none is told of."""
-    text = reading.read_text(file)
-    processes = read_procfile(text)
-    check_count(file, len(processes), MOST_SERVICES, "processes")
-    left = set(processes)
-    for number, line in enumerate(text.splitlines(), 1):
-        match = ENTRY.match(line)
-        if line.strip() and not line.lstrip().startswith("#"):
-            place = FilePosition(number, 1, file)
-            if match is None:
-                reading.notes.append(Note(place, "", "is no process: NAME: COMMAND"))
-            elif (name := match[1].lower().strip("-_")) in left:
-                left.remove(name)
-            else:
-                reading.notes.append(Note(place, match[1], NO_NAME))
-    return processes
-
-
 def read_apps(
-    reading: Reading, section: Section, processes: dict[str, str]
+    reading: Reading, stanza: Stanza, processes: dict[str, str]
 ) -> tuple[AppService, ...]:
     if reading.is_local:
         health = find_health(reading.folder)
@@ -130,10 +107,10 @@ def read_apps(
         apps = build_local_services(processes, ImageConfig(), recipe)
     else:
         apps = complete_services(build_services(processes, "", None))
-    counts = read_formation(section)
+    counts = read_formation(stanza)
     idle = [app.name for app in apps if counts.get(app.name) == 0]
     for name in idle:
-        section.add_note(None, f"formation: {name} runs nowhere, and is left out")
+        stanza.add_note(None, f"formation: {name} runs nowhere, and is left out")
     left = [replace(app, replicas=counts.get(app.name)) for app in apps if app.name not in idle]
     # What goes before a release does so whatever runs then.
     before = next((app.pre_run_command for app in apps if app.pre_run_command), None)
@@ -141,12 +118,12 @@ def read_apps(
     return tuple(left)
 
 
-def read_formation(section: Section) -> dict[str, int]:
+def read_formation(stanza: Stanza) -> dict[str, int]:
     """How many of each process run; a mapping, or a list of them."""
     counts: dict[str, int] = {}
-    for formation in section.sections("formation"):
+    for formation in stanza.stanzas("formation"):
         for name in formation.list_keys():
-            process = formation.section(name)
+            process = formation.stanza(name)
             text = process.text("quantity")
             if (count := find_count(text)) is not None:
                 counts[name] = count
@@ -154,9 +131,9 @@ def read_formation(section: Section) -> dict[str, int]:
     return counts
 
 
-def read_addons(section: Section, answers: Answers) -> Answers:
+def read_addons(stanza: Stanza, answers: Answers) -> Answers:
     """A database or Redis that was rented becomes one that runs beside the app."""
-    for item in section.items("addons"):
+    for item in stanza.items("addons"):
         text = find_text(item) or find_text(item, "plan")
         name = text.partition(":")[0]
         if name in DATABASES and answers.database is None:
@@ -171,30 +148,29 @@ def read_addons(section: Section, answers: Answers) -> Answers:
                 env={"REDIS_URL": f"redis://redis:{REDIS_PORT}"},
             )
         else:
-            section.add_note(
+            stanza.add_note(
                 item, f"addon {text}: nvoi rents nothing; give its address in a variable"
             )
     return answers
 
 
-def read_variables(reading: Reading, section: Section) -> dict[str, Scalar]:
+def read_variables(reading: Reading, stanza: Stanza) -> dict[str, Scalar]:
     """The variables with a value here or in the environment; Heroku makes some by chance."""
-    env = section.section("env")
+    env = stanza.stanza("env")
     found: dict[str, Scalar] = {}
     for name in env.list_keys():
         node = env.take(name)
         if node is None or isinstance(node, Scalar):
-            text = node.text if node else reading.find_variable(name, FilePosition(0, 0), "env")
-            found[name] = Scalar(
-                text, plain=False, place=node.place if node else FilePosition(0, 0)
-            )
+            text = node.text if node else reading.find_variable(name, Position(0, 0), "env")
+            found[name] = Scalar(text, plain=False, place=node.place if node else Position(0, 0))
             continue
-        about = Section(reading.notes, f"env.{name}", node)
+        about = Stanza(reading.notes, f"env.{name}", node)
         about.take("description")
         text, generator = about.text("value") or about.text("default"), about.text("generator")
         is_required = about.text("required").lower() != "false"
         if generator == "secret":
             text = reading.variables.get(name) or secrets.token_hex(SECRET_BYTES)
+            reading.secrets.add(name)
         elif not text and (is_required or name in reading.variables):
             text = reading.find_variable(name, node.place, f"env.{name}")
         about.tell_all({})

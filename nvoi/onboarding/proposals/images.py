@@ -6,11 +6,11 @@ import posixpath
 import re
 from collections.abc import Mapping
 
-from nvoi.config.nodes import Scalar, Sequence
+from nvoi.config.nodes import Scalar, Sequence, join_path
 from nvoi.config.schema import Database, Volume
+from nvoi.onboarding.commands import read_words
 from nvoi.onboarding.databases import MYSQL, POSTGRES, DatabaseKind, complete
-from nvoi.onboarding.proposals.commands import read_words
-from nvoi.onboarding.proposals.tree import Section
+from nvoi.onboarding.proposals.tree import Stanza
 from nvoi.secret import Secret
 
 #: The last part of the names of images that are set up as the official ones are (Docker Hub).
@@ -73,6 +73,14 @@ ALIASES = {
     "MARIADB_ROOT_PASSWORD": "MYSQL_ROOT_PASSWORD",
 }
 FILE_SUFFIX = "_FILE"
+#: What nvoi itself says of a database: where it is reached, and how its image keeps the data.
+OWN = frozenset({"DATABASE_URL", "PGDATA", "PGHOST", "PGPORT", "POSTGRES_HOST_AUTH_METHOD"}) | {
+    f"{engine}_{part}" for engine in ("POSTGRES", "MYSQL", "MARIADB") for part in ("HOST", "PORT")
+}
+#: The variables that databases' images read (Docker Hub), among all that a file may have for them.
+READ = re.compile(
+    r"(?:POSTGRES|POSTGIS|PG|TIMESCALEDB|TS|CITUS|MYSQL|MARIADB|LC)_|PG[A-Z]+$|(?:TZ|LANG)$"
+)
 
 
 def get_base(image: str) -> str:
@@ -90,16 +98,20 @@ def find_database_kind(image: str) -> DatabaseKind | None:
 
 
 def build_database(
-    section: Section, image: str, settings: Mapping[str, Scalar], mounts: Mapping[str, str]
+    stanza: Stanza, image: str, settings: Mapping[str, Scalar], mounts: Mapping[str, str]
 ) -> tuple[Database, Volume]:
     """The database that a file sets up by an image's variables; what it lacks is made."""
     kind = find_database_kind(image)
     assert kind  # noqa: S101 - it was chosen for it
     known = {ALIASES.get(name, name): one.text for name, one in settings.items()}
-    for name in ("PGDATA", "POSTGRES_HOST_AUTH_METHOD"):
-        if known.pop(name, None) is not None:
-            section.add_note(None, f"{name} is nvoi's to say, and is left out")
-    known = {name: value for name, value in known.items() if value}
+    for name in (name for name in known if name in OWN):
+        stanza.add_note(None, f"{name} is nvoi's to say, and is left out")
+    # All that a database is set up with is every service's too, and goes over what nvoi says.
+    if others := [name for name in known if name not in OWN and not READ.match(name)]:
+        shown = ", ".join(dict.fromkeys(join_path("", name) for name in others))
+        stanza.add_note(None, f"{shown}: left out, as the database's image does not read it")
+    left = known.keys() - OWN - {*others}
+    known = {name: value for name, value in known.items() if value and name in left}
     if kind is POSTGRES:
         # The image's own defaults, on which the app counts (Docker Hub, postgres).
         user = known.setdefault("POSTGRES_USER", "postgres")
@@ -107,30 +119,30 @@ def build_database(
     elif "MYSQL_USER" not in known and "MYSQL_ROOT_PASSWORD" in known:
         known |= {"MYSQL_USER": "root", "MYSQL_PASSWORD": known["MYSQL_ROOT_PASSWORD"]}
     secrets = {name: Secret(value) for name, value in known.items()}
-    mount = choose_mount(section, kind, mounts)
+    mount = choose_mount(stanza, kind, mounts)
     made = complete(Database(adapter=kind.adapter, image=image, mount=mount, secrets=secrets), kind)
     lacking = [name for name in kind.passwords if name not in known]
     if lacking:
-        section.add_note(None, f"{', '.join(lacking)}: made by chance, as the file has none")
+        stanza.add_note(None, f"{', '.join(lacking)}: made by chance, as the file has none")
     return made, Volume(next(iter(made.mount)))
 
 
-def choose_mount(section: Section, kind: DatabaseKind, mounts: Mapping[str, str]) -> dict[str, str]:
+def choose_mount(stanza: Stanza, kind: DatabaseKind, mounts: Mapping[str, str]) -> dict[str, str]:
     """The volume with a database's data, at its image's folder or a part of it; one at most."""
     root = posixpath.join("/", *kind.folder.split("/")[1:4])
     chosen = next((name for name, path in mounts.items() if path.startswith(root)), None)
     for name, path in mounts.items():
         if name != chosen:
-            section.add_note(None, f"volume {name} at {path}: a database has one, for its data")
+            stanza.add_note(None, f"volume {name} at {path}: a database has one, for its data")
     return {chosen: mounts[chosen]} if chosen else {}
 
 
-def read_program(section: Section, key: str, image: str) -> str:
+def read_program(stanza: Stanza, key: str, image: str) -> str:
     """The command of a finished image that a file gives arguments alone, at ``key``."""
-    arguments = read_words(section.take(key, Scalar, Sequence))
+    arguments = read_words(stanza.take(key, Scalar, Sequence))
     command = build_program(image, arguments) if arguments else ""
     if command is None:
-        section.add_note(
+        stanza.add_note(
             None,
             f"{key}: it is arguments for the image's own program, which nvoi's `command` has to "
             "name too; it is left out",

@@ -10,19 +10,26 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from nvoi.config.nodes import Mapping, Scalar, Sequence
+from nvoi.config.nodes import Mapping, Position, Scalar, Sequence
 from nvoi.config.schema import (
     AppService,
     AuxiliaryService,
     Database,
     Healthcheck,
+    Resources,
     SSHProvider,
     Volume,
 )
 from nvoi.onboarding.answers import DATABASE_HOST, Answers, build_addresses
-from nvoi.onboarding.checkout import MOST_SERVICES, build_slug
-from nvoi.onboarding.proposals.commands import read_times, read_words
-from nvoi.onboarding.proposals.compose_values import clean_volume
+from nvoi.onboarding.checkout import build_slug
+from nvoi.onboarding.commands import (
+    find_port,
+    read_amount,
+    read_cpus,
+    read_times,
+    read_words,
+    use_port,
+)
 from nvoi.onboarding.proposals.images import (
     build_database,
     find_database_kind,
@@ -31,24 +38,29 @@ from nvoi.onboarding.proposals.images import (
 )
 from nvoi.onboarding.proposals.kamal_servers import Servers, wrap_hosts
 from nvoi.onboarding.proposals.proposal import (
-    NO_NAME,
     Proposal,
     Reading,
+    add_mount,
     build_proposal,
     build_service_name,
-    check_count,
+    settle_variables,
 )
 from nvoi.onboarding.proposals.tree import (
-    FilePosition,
+    ENDS,
+    LOGS,
+    NO_NAME,
+    RESTARTS,
+    STARTS,
     Lines,
     Note,
-    Section,
+    Stanza,
     find_node,
+    find_text,
     list_entries,
     read_tree,
 )
-from nvoi.onboarding.proposals.variables import read_dotenv
-from nvoi.onboarding.shell import find_port, use_port
+from nvoi.onboarding.sources import MOST_SERVICES, check_count
+from nvoi.onboarding.variables import read_dotenv
 
 NAMES = ("config/deploy.yml", "config/deploy.yaml")
 #: ERB that looks a variable up: ENV["X"], ENV.fetch("X"), and a default in any of their ways.
@@ -76,35 +88,36 @@ REASONS = {
     "traefik": NO_DOMAINS,
     "boot": "nvoi replaces one container after the other once the next is well",
     "hooks_path": "nvoi has no hooks; a CI's own steps go before and behind `nvoi deploy`",
-    "logging": "nvoi keeps the last lines of each service itself",
+    "logging": LOGS,
     "labels": "nvoi sets its own labels",
     "retain_containers": "how many releases are kept is `keep_count`",
     "minimum_version": "is about Kamal alone",
     "require_destination": "is about Kamal alone",
     "readiness_delay": "a release is tried by its `healthcheck`",
     "deploy_timeout": "a service has 60 s to start, or as long as its `healthcheck` says",
-    "drain_timeout": "an app has 30 s to end",
-    "stop_wait_time": "an app has 30 s to end",
+    "drain_timeout": ENDS,
+    "stop_wait_time": ENDS,
     "run_directory": "is about Kamal alone",
     "allow_empty_roles": "is about Kamal alone",
     "secrets_path": "is about Kamal alone",
 }
+OPTIONS = "options of Docker are not nvoi's"
 ROLE = {
     "labels": REASONS["labels"],
     "logging": REASONS["logging"],
-    "options": "options of Docker are not nvoi's; limits are a service's `resources`",
     "traefik": NO_DOMAINS,
     "asset_path": REASONS["asset_path"],
 }
 ACCESSORY = {
     "files": "files of this machine cannot be put into an image here",
-    "options": ROLE["options"],
     "labels": REASONS["labels"],
     "network": "all that an app has in a cluster reaches each other",
     "proxy": NO_DOMAINS,
     "registry": "the login of a private image's registry is one of `registries`",
-    "restart": "nvoi starts what ends again",
+    "restart": RESTARTS,
 }
+
+DATABASE = {"options": OPTIONS, "cmd": "nvoi starts a database as its image does", "port": ""}
 
 
 @dataclass
@@ -122,22 +135,24 @@ def read_kamal(reading: Reading, file: str) -> Proposal:
     """The app of a Kamal file, which runs on the servers that it names."""
     reading.is_local = False
     text = expand_erb(reading, reading.read_text(file), file)
-    section = Section(reading.notes, "", read_tree(text, file, reading.notes))
+    stanza = Stanza(reading.notes, "", read_tree(text, file, reading.notes))
     for key, what in (("servers", "roles"), ("accessories", "accessories")):
-        count = len(list_entries(find_node(section.node, key)))
+        count = len(list_entries(find_node(stanza.node, key)))
         check_count(file, count, MOST_SERVICES, what)
-    name = build_slug(section.text("service"))
+    name = build_slug(stanza.text("service"))
     plan = Plan(reading, name, Servers(), dict(read_secrets(reading, file)))
-    apps, variables = read_roles(plan, section)
-    others, database, volume = read_accessories(plan, section.section("accessories"))
+    apps, variables = read_roles(plan, stanza)
+    others, database, volume = read_accessories(plan, stanza.stanza("accessories"))
     place = plan.servers.place
     if database:
         database = replace(database, servers=place(DATABASE_HOST))
     names = build_addresses(plan.hosts, name, database, is_local=False)
     reached = {service: names[known] for known, service in plan.hosts.items()}
     reading.notes += plan.servers.find_addresses(variables, reached)
-    groups = plan.servers.build_groups(section.section("ssh"))
-    section.tell_all(REASONS)
+    groups = plan.servers.build_groups(stanza.stanza("ssh"))
+    if file_node := find_node(stanza.node, "builder", "dockerfile"):
+        reading.tell_dockerfile(file_node.place, "builder", find_text(file_node))
+    stanza.tell_all(REASONS)
     answers = Answers(
         name=name,
         provider=SSHProvider(),
@@ -152,26 +167,31 @@ def read_kamal(reading: Reading, file: str) -> Proposal:
 
 
 def read_accessories(
-    plan: Plan, accessories: Section
+    plan: Plan, accessories: Stanza
 ) -> tuple[list[AuxiliaryService], Database | None, Volume | None]:
     """What runs beside the app: the first known database is the app's."""
     others: list[AuxiliaryService] = []
     database: Database | None = None
     volume: Volume | None = None
     for key in accessories.list_keys():
-        accessory = accessories.section(key)
+        accessory = accessories.stanza(key)
         image = accessory.text("image")
         service = build_service_name(key)
         if database is None and find_database_kind(image):
             add_names(plan, accessory, key, DATABASE_HOST)
             plan.servers.read_hosts(accessory, DATABASE_HOST, is_single=True)
-            mounts = read_volumes(accessory, "directories", "volumes")
+            mounts = read_volumes(plan, accessory, key)
             database, volume = build_database(accessory, image, read_env(plan, accessory), mounts)
-            told = {**ACCESSORY, "cmd": "nvoi starts a database as its image does", "port": ""}
+            told = {
+                **ACCESSORY,
+                "options": OPTIONS,
+                "cmd": "nvoi starts a database as its image does",
+                "port": "",
+            }
             accessory.tell_all(told)
         elif service and service not in {one.name for one in others}:
             add_names(plan, accessory, key, service)
-            others.append(read_accessory(plan, accessory, service, image))
+            others.append(read_accessory(plan, accessory, key, image))
         else:
             accessory.add_note(None, NO_NAME)
     return others, database, volume
@@ -179,29 +199,29 @@ def read_accessories(
 
 def expand_erb(reading: Reading, text: str, file: str) -> str:
     """``text`` with values in the place of variables; other Ruby is not run."""
-    lines = Lines(text)
+    lines = Lines(text, file)
 
     def look_up(match: re.Match[str]) -> str:
         quoted: str | None = match["second"] or match["third"]
         default = quoted[1:-1] if quoted else None
-        value = reading.get_value(match["name"], file) or default
+        place = Position(lines.find_place(match.start()).line, 1, file)
+        value = reading.get_value(match["name"], place) or default
         if value is not None:
             return value
-        place = FilePosition(lines.find_place(match.start()).line, 1, file)
         return reading.find_variable(match["name"], place, "")
 
     def tell(match: re.Match[str]) -> str:
         line = lines.find_place(match.start()).line
         if rows[line - 1].lstrip().startswith("#"):
             return ""
-        place = FilePosition(line, 1, file)
+        place = Position(line, 1, file)
         reading.notes.append(
             Note(place, "", "Ruby is not run here: what it stands for is left out")
         )
         return "\n" * match[0].count("\n")
 
     expanded = LOOKUP.sub(look_up, text)
-    lines, rows = Lines(expanded), expanded.split("\n")
+    lines, rows = Lines(expanded, file), expanded.split("\n")
     # Behind the last end nothing is to be found, however often it begins.
     end = expanded.rfind("%>") + len("%>")
     return ERB.sub(tell, expanded[:end]) + expanded[end:]
@@ -215,7 +235,7 @@ def read_secrets(reading: Reading, file: str) -> Iterator[tuple[str, str]]:
             if shell := SHELL_FILE.fullmatch(value):
                 text = reading.read_text(posixpath.join(root, shell["file"])).strip()
                 if text:
-                    yield key, text
+                    yield key, reading.gain(text, Position(0, 0, file))
             elif variable := SHELL_VARIABLE.fullmatch(value):
                 if (found := reading.variables.get(variable["name"])) is not None:
                     yield key, found
@@ -223,16 +243,14 @@ def read_secrets(reading: Reading, file: str) -> Iterator[tuple[str, str]]:
                 yield key, value
 
 
-def read_roles(
-    plan: Plan, section: Section
-) -> tuple[list[AppService], dict[str, dict[str, Scalar]]]:
+def read_roles(plan: Plan, stanza: Stanza) -> tuple[list[AppService], dict[str, dict[str, Scalar]]]:
     """A service for each role; the primary one serves."""
-    proxy, health = section.section("proxy"), section.section("healthcheck")
-    env = read_env(plan, section)
-    primary = section.text("primary_role") or PRIMARY
-    roles = dict(list_roles(section))
+    proxy, health = stanza.stanza("proxy"), stanza.stanza("healthcheck")
+    env = read_env(plan, stanza)
+    primary = stanza.text("primary_role") or PRIMARY
+    roles = dict(list_roles(stanza))
     primary = build_service_name(primary if primary in roles else next(iter(roles), primary))
-    volumes = read_volumes(section, "volumes")
+    volumes = read_volumes(plan, stanza)
     apps: list[AppService] = []
     variables: dict[str, dict[str, Scalar]] = {}
     for key, role in roles.items():
@@ -240,9 +258,9 @@ def read_roles(
         if not name or name in variables:
             role.add_note(None, NO_NAME)
             continue
-        own = role.section("proxy") if "proxy" in role and name != primary else None
+        own = role.stanza("proxy") if "proxy" in role and name != primary else None
         command = read_words(role.take("cmd", Scalar, Sequence))
-        app = AppService(name, mounts=volumes)
+        app = AppService(name, mounts=volumes, resources=read_options(role))
         plan.servers.read_hosts(role, name, is_single=bool(volumes))
         if name == primary or own:
             app = read_proxy(app, own or proxy, health)
@@ -252,47 +270,56 @@ def read_roles(
     return apps, variables
 
 
-def list_roles(section: Section) -> Iterator[tuple[str, Section]]:
+def read_options(stanza: Stanza) -> Resources:
+    """The limits among the options that Docker is given."""
+    options = stanza.stanza("options")
+    memory, cpus = read_amount(options, "memory"), read_amount(options, "cpus", read_cpus)
+    options.tell_all(dict.fromkeys(options.list_keys(), OPTIONS))
+    return Resources(memory_limit=memory, cpu_limit=cpus)
+
+
+def list_roles(stanza: Stanza) -> Iterator[tuple[str, Stanza]]:
     """Each role with its mapping; hosts alone are those of the primary one."""
-    if not isinstance(find_node(section.node, "servers"), Mapping):
-        node = section.take("servers")
-        yield PRIMARY, Section(section.notes, "servers", wrap_hosts(node))
+    if not isinstance(find_node(stanza.node, "servers"), Mapping):
+        node = stanza.take("servers")
+        yield PRIMARY, Stanza(stanza.notes, "servers", wrap_hosts(node))
         return
-    roles = section.section("servers")
+    roles = stanza.stanza("servers")
     for key in roles.list_keys():
         node = roles.take(key)
         wrapped = node if isinstance(node, Mapping) else wrap_hosts(node)
-        yield key, Section(section.notes, f"servers.{key}", wrapped)
+        yield key, Stanza(stanza.notes, f"servers.{key}", wrapped)
 
 
-def read_proxy(app: AppService, proxy: Section, health: Section) -> AppService:
+def read_proxy(app: AppService, proxy: Stanza, health: Stanza) -> AppService:
     """The port that traffic comes to, and the page that is asked; Kamal 1 had them elsewhere."""
-    check = proxy.section("healthcheck")
+    check = proxy.stanza("healthcheck")
     port = find_port(proxy.text("app_port")) or find_port(health.text("port"))
     if port is None:
         port = TRAEFIK_PORT if health else PROXY_PORT
     path = check.text("path") or health.text("path") or "/up"
     made = read_times(Healthcheck(path=path), check, health)
     check.tell_all({})
-    health.tell_all({"max_attempts": "a service has 60 s to start", "cord": "nvoi needs no cord"})
+    health.tell_all({"max_attempts": STARTS, "cord": "nvoi needs no cord"})
     domains = ("host", "hosts", "ssl", "forward_headers", "response_timeout", "buffering", "run")
     proxy.tell_all({**dict.fromkeys(domains, NO_DOMAINS), "logging": REASONS["logging"]})
     return replace(app, port=port, healthcheck=made)
 
 
-def read_env(plan: Plan, section: Section) -> dict[str, Scalar]:
+def read_env(plan: Plan, stanza: Stanza) -> dict[str, Scalar]:
     """Both forms: variables alone, or `clear` ones and the names of secret ones."""
-    env = section.section("env")
-    clear = env.section("clear")
+    env = stanza.stanza("env")
+    clear = env.stanza("clear")
     found: dict[str, Scalar] = {}
     for one in env.texts("secret"):
         # NAME:OTHER is the secret OTHER under another name.
         name, _, other = one.text.partition(":")
         value = plan.secrets.get(other or name)
         if value is None:
-            path = f"{section.path}.env.secret".lstrip(".")
+            path = f"{stanza.path}.env.secret".lstrip(".")
             value = plan.reading.find_variable(other or name, one.place, path)
         found[name] = Scalar(value, plain=False, place=one.place)
+        plan.reading.secrets.add(name)
     env.tell("tags", "which host a container is on is nothing that it is told")
     for part in (clear, env):
         for key in part.list_keys():
@@ -302,34 +329,50 @@ def read_env(plan: Plan, section: Section) -> dict[str, Scalar]:
     return found
 
 
-def read_volumes(section: Section, *keys: str) -> dict[str, str]:
-    """``NAME:/path``; a folder of the server becomes a volume, which begins empty."""
+def read_volumes(plan: Plan, stanza: Stanza, accessory: str = "") -> dict[str, str]:
+    """``NAME:/path``; a folder of the server becomes a volume, which begins empty.
+
+    The directories of an ``accessory`` are below a folder of its own.
+    """
     mounts: dict[str, str] = {}
-    given = [(one, text) for one in keys for text in section.texts(one)]
+    keys = ("directories", "volumes") if accessory else ("volumes",)
+    given = [(one, text) for one in keys for text in stanza.texts(one)]
     for key, text in given:
         source, _, rest = text.text.partition(":")
         target = rest.partition(":")[0].rstrip("/")
-        name = clean_volume(posixpath.basename(source.rstrip("/")))
         if not target.startswith("/"):
-            section.add_note(text, f"{key}: {text.text} names no path in the container")
+            stanza.add_note(text, f"{key}: {text.text} names no path in the container")
             continue
-        mounts[name] = target
+        is_own = key == "directories" and not source.startswith("/")
+        place = posixpath.normpath(f"{accessory}/{source}" if is_own else source)
+        name = plan.reading.name_volume(place, posixpath.basename(place), place)
+        add_mount(stanza, text, mounts, name, target)
         if key == "directories" or "/" in source:
-            section.add_note(text, f"{source}: is volume {name}, which begins empty")
+            stanza.add_note(text, f"{source}: is volume {name}, which begins empty")
     return mounts
 
 
-def read_accessory(plan: Plan, accessory: Section, service: str, image: str) -> AuxiliaryService:
-    env = {name: one.text for name, one in read_env(plan, accessory).items()}
+def read_accessory(plan: Plan, accessory: Stanza, key: str, image: str) -> AuxiliaryService:
+    service = build_service_name(key)
+    env = settle_variables(plan.reading, accessory, read_env(plan, accessory))
     command = read_program(accessory, "cmd", image) or None
     port = find_port(accessory.text("port").rpartition(":")[2]) or find_image_port(image)
-    mount = read_volumes(accessory, "directories", "volumes")
+    mount = read_volumes(plan, accessory, key)
     plan.servers.read_hosts(accessory, service, is_single=True)
+    made = AuxiliaryService(
+        service,
+        image,
+        port=port,
+        command=command,
+        env=env,
+        mount=mount,
+        resources=read_options(accessory),
+    )
     accessory.tell_all(ACCESSORY)
-    return AuxiliaryService(service, image, port=port, command=command, env=env, mount=mount)
+    return made
 
 
-def add_names(plan: Plan, accessory: Section, key: str, service: str) -> None:
+def add_names(plan: Plan, accessory: Stanza, key: str, service: str) -> None:
     """Kamal calls an accessory SERVICE-NAME, unless it is given another name."""
     names = (f"{plan.name}-{key}", accessory.text("service"), key)
     plan.hosts |= {name: service for name in names if name}

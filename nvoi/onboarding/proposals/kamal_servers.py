@@ -10,9 +10,14 @@ from functools import cached_property
 from nvoi.config.nodes import Entry, Mapping, Node, Scalar
 from nvoi.config.schema import ServerGroup
 from nvoi.onboarding.answers import MAIN, list_hosts
+from nvoi.onboarding.commands import find_port
 from nvoi.onboarding.proposals.proposal import Variables, build_service_name
-from nvoi.onboarding.proposals.tree import Note, Section, list_entries, list_items, list_texts
-from nvoi.onboarding.shell import find_port
+from nvoi.onboarding.proposals.tree import Note, Stanza, list_entries, list_items, list_texts
+
+SSH = {
+    "keys": "nvoi makes a key pair of its own, or is given one: `ssh_keys`",
+    **dict.fromkeys(("proxy", "proxy_command"), "a jump host is the ProxyJump of ~/.ssh/config"),
+}
 
 
 @dataclass
@@ -68,26 +73,26 @@ class Servers:
                     reason = f"the app reaches what runs on {host} as {others}, not by address"
                     yield Note(place, name, reason)
 
-    def read_hosts(self, section: Section, name: str, *, is_single: bool) -> None:
+    def read_hosts(self, stanza: Stanza, name: str, *, is_single: bool) -> None:
         """The hosts of a role or an accessory, which may name roles in their place."""
         wanted: list[str] = []
         for key in ("hosts", "host"):
-            for item in list_items(section.take(key)):
+            for item in list_items(stanza.take(key)):
                 # A host may have tags, as a mapping of one key.
                 tagged = [name for name, _ in list_entries(item)]
                 wanted += tagged or [one.text for one in list_texts(item)]
         for key in ("roles", "role"):
-            for role in dict.fromkeys(one.text for one in section.texts(key)):
+            for role in dict.fromkeys(one.text for one in stanza.texts(key)):
                 wanted += self.places.get(role, [])
         self.places[name] = list(dict.fromkeys(wanted))
         if is_single and wanted:
             self.single.add(name)
             if len(self.places[name]) > 1:
-                section.add_note(None, f"runs on {wanted[0]} alone, as its volume is on one disk")
+                stanza.add_note(None, f"runs on {wanted[0]} alone, as its volume is on one disk")
 
-    def build_groups(self, ssh: Section) -> tuple[ServerGroup, ...]:
+    def build_groups(self, ssh: Stanza) -> tuple[ServerGroup, ...]:
         user, port = ssh.text("user") or None, find_port(ssh.text("port"))
-        ssh.tell_all({"keys": "nvoi makes a key pair of its own, or is given one: `ssh_keys`"})
+        ssh.tell_all(SSH)
         groups = self.groups
         return tuple(
             ServerGroup(

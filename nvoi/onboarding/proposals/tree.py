@@ -1,6 +1,6 @@
 """Files of other tools as one tree, YAML, TOML and JSON alike; each part knows its file and line.
 
-:class:`Section` reads a mapping key by key. What nobody took of it is told at the end: nothing
+:class:`Stanza` reads a mapping key by key. What nobody took of it is told at the end: nothing
 is dropped in silence.
 """
 
@@ -10,7 +10,6 @@ import json
 import re
 import tomllib
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,20 +29,19 @@ from nvoi.config.nodes import (
     join_path,
 )
 from nvoi.errors import ConfigError, Fault
-from nvoi.onboarding.sources import load_toml
+from nvoi.onboarding.sources import UNREADABLE, load_toml
 
 NOTHING_ALIKE = "nvoi has nothing like it"
-START = Position(1, 1)
+NO_NAME = "no service can have this name, or another has it already"
+#: What several tools have other words for.
+STARTS, ENDS = "a service has 60 s to start", "an app has 30 s to end"
+RESTARTS, LOGS = "nvoi starts what ends again", "nvoi keeps the last lines of each service itself"
+ONE_PORT = "a service has one port here, and it is the first"
+NO_ARGUMENTS = "nvoi gives a build no arguments: defaults belong into the Dockerfile"
+LAST_STAGE = "nvoi builds the last stage of a Dockerfile"
 #: What may be a key, without and with quotes: something that belongs to one follows.
 KEY = re.compile(r"""(?<![\w-])(?=(?:"([^"\n]*)"|'([^'\n]*)'|([\w-]+))\s*[:=.\]])""")
 NAMES: AnyMapping[type[Node], str] = {Scalar: "text", Sequence: "list", Mapping: "mapping"}
-
-
-@dataclass(frozen=True)
-class FilePosition(Position):
-    """Where something stands in one of several files."""
-
-    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,26 +55,28 @@ class Note:
     @property
     def file_and_line(self) -> tuple[str, int]:
         """Its file and line, to sort by."""
-        return self.place.file if isinstance(self.place, FilePosition) else "", self.place.line
+        return self.place.file, self.place.line
 
     def __str__(self) -> str:
-        file, _ = self.file_and_line
+        file = self.place.file
         where = f"{file}:{self.place.line}: " if self.place.line else f"{file}: " if file else ""
         return f"{where}{self.path}: {self.message}" if self.path else f"{where}{self.message}"
 
 
-Transform = Callable[[str, FilePosition, str], str]
+def list_unreadable(text: str, file: str) -> list[Note]:
+    """A note on the first bytes of a file that are no text, if there are any."""
+    if UNREADABLE not in text:
+        return []
+    place = Position(text.count("\n", 0, text.index(UNREADABLE)) + 1, 1, file)
+    return [Note(place, "", f"is not UTF-8: what cannot be read is {UNREADABLE}")]
 
 
-def read_tree(
-    text: str, file: str, notes: list[Note], transform: Transform | None = None
-) -> Mapping:
+def read_tree(text: str, file: str, notes: list[Note]) -> Mapping:
     """The tree of ``text``, of the kind that the name of its file says.
 
     Args:
         file: its name, as notes and errors have it.
         notes: gets what of the text had to be passed over.
-        transform: makes what it stands for of each value, given its place and path.
 
     Raises:
         ConfigError: it is not of its kind, or no mapping.
@@ -90,12 +90,10 @@ def read_tree(
         except ConfigError as error:
             # What it says of nvoi's own config does not hold here.
             raise ConfigError(file, [clean_fault(fault) for fault in error.faults]) from None
-        notes += [Note(FilePosition(f.line, f.column, file), f.path, f.message) for f in faults]
+        notes += [Note(Position(f.line, f.column, file), f.path, f.message) for f in faults]
     if not isinstance(root, Mapping):
         raise ConfigError(file, [Fault(1, 1, "", "a mapping is needed")])
-    settled = settle(root, file, transform)
-    assert isinstance(settled, Mapping)  # noqa: S101 - a mapping stays one
-    return settled
+    return root
 
 
 def clean_fault(fault: Fault) -> Fault:
@@ -106,7 +104,7 @@ def clean_fault(fault: Fault) -> Fault:
 def load_tree(text: str, file: str, suffix: str) -> Node:
     try:
         data = load_toml(text) if suffix == ".toml" else load_json(text)
-        return build_tree(data, Locator(text))
+        return build_tree(data, Locator(text, file), Position(1, 1, file))
     except json.JSONDecodeError as error:
         fault = Fault(error.lineno, error.colno, "", f"not JSON: {error.msg.lower()}")
     except tomllib.TOMLDecodeError as error:
@@ -123,6 +121,16 @@ def load_tree(text: str, file: str, suffix: str) -> Node:
     raise ConfigError(file, [fault])
 
 
+def list_faults(text: str, file: str) -> list[Note]:
+    """A note on why a TOML or JSON file cannot be read; none where it can, or is empty."""
+    try:
+        if text.strip():
+            load_tree(text, file, Path(file).suffix)
+    except ConfigError as error:
+        return [Note(Position(f.line, f.column, file), "", f.message) for f in error.faults]
+    return []
+
+
 def load_json(text: str) -> Any:
     data = json.loads(text)
     # Escapes may stand for halves of characters, which no file can hold.
@@ -133,19 +141,20 @@ def load_json(text: str) -> Any:
 class Lines:
     """Where the lines of a text begin."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, file: str) -> None:
+        self._file = file
         self._begins = [0, *(match.end() for match in re.finditer("\n", text))]
 
     def find_place(self, position: int) -> Position:
         line = bisect_right(self._begins, position)
-        return Position(line, position - self._begins[line - 1] + 1)
+        return Position(line, position - self._begins[line - 1] + 1, self._file)
 
 
 class Locator:
     """Finds keys in the text that data was read from, in their order there."""
 
-    def __init__(self, text: str) -> None:
-        self._lines = Lines(text)
+    def __init__(self, text: str, file: str) -> None:
+        self._lines = Lines(text, file)
         self._positions: dict[str, list[int]] = {}
         self._position = 0
         #: How many values were made nodes of.
@@ -156,15 +165,13 @@ class Locator:
             )
 
     def find(self, key: str) -> Position:
-        positions = self._positions.get(key)
-        if positions is None:
-            return START
+        positions = self._positions.get(key, [0])
         index = bisect_left(positions, self._position)
         self._position = positions[index if index < len(positions) else 0]
         return self._lines.find_place(self._position)
 
 
-def build_tree(data: Any, locator: Locator, place: Position = START) -> Node:
+def build_tree(data: Any, locator: Locator, place: Position) -> Node:
     """``data`` as nodes; numbers and truths as they are written in YAML.
 
     Raises:
@@ -191,24 +198,7 @@ def build_tree(data: Any, locator: Locator, place: Position = START) -> Node:
     )
 
 
-def settle(node: Node, file: str, transform: Transform | None, path: str = "") -> Node:
-    """``node`` with its file in each place, and its values transformed."""
-    place = FilePosition(node.place.line, node.place.column, file)
-    if isinstance(node, Mapping):
-        entries = {}
-        for key, entry in node.entries.items():
-            where = FilePosition(entry.key.place.line, entry.key.place.column, file)
-            name = Scalar(key, plain=entry.key.plain, place=where)
-            below = f"{path}.{key}" if path else key
-            entries[key] = Entry(name, settle(entry.value, file, transform, below))
-        return Mapping(place, entries)
-    if isinstance(node, Sequence):
-        return Sequence(place, [settle(item, file, transform, path) for item in node.items])
-    text = transform(node.text, place, path) if transform else node.text
-    return Scalar(text, plain=node.plain and text == node.text, place=place)
-
-
-class Section:
+class Stanza:
     """A mapping of which each key is taken once; one that is no mapping has none.
 
     Args:
@@ -249,13 +239,13 @@ class Section:
         """The texts of the list at ``key``, or the only one."""
         return list_texts(self.take(key))
 
-    def section(self, key: str) -> Section:
-        return Section(self.notes, join_path(self.path, key), self.take(key, Mapping))
+    def stanza(self, key: str) -> Stanza:
+        return Stanza(self.notes, join_path(self.path, key), self.take(key, Mapping))
 
-    def sections(self, key: str) -> list[Section]:
+    def stanzas(self, key: str) -> list[Stanza]:
         """The mappings of a list, or the only one."""
         path = join_path(self.path, key)
-        return [Section(self.notes, path, item) for item in list_items(self.take(key))]
+        return [Stanza(self.notes, path, item) for item in list_items(self.take(key))]
 
     def list_keys(self) -> list[str]:
         """What was not taken yet."""
@@ -281,7 +271,7 @@ class Section:
                 self.tell(key, reason)
 
     def add_note(self, node: Node | None, message: str) -> None:
-        """Note something of the whole section, at ``node`` or where the section begins."""
+        """Note something of the whole stanza, at ``node`` or where the stanza begins."""
         place = (node or self.node or Scalar("", plain=True, place=Position(0, 0))).place
         self.notes.append(Note(place, self.path, message))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from nvoi.config.schema import EMPTY, AppService, Healthcheck
-from nvoi.onboarding.shell import is_simple
+from nvoi.onboarding.commands import is_simple
 from nvoi.secret import Secret
 
 

@@ -103,7 +103,7 @@ def test_what_others_changed_meanwhile_is_not_overwritten(owned: Path) -> None:
     ("spoil", "words"),
     [
         ("missing", "there is no deploy key"),
-        ("wrong", "this is not its key"),
+        ("wrong", "deploy.key is not its key"),
         ("invalid", "nvoi credentials edit"),
     ],
 )

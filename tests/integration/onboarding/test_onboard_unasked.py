@@ -45,6 +45,9 @@ def test_a_compose_file_becomes_a_config_for_servers(
     assert "The config is that of compose.yaml." in done.stdout
     assert "compose.yaml:6: services.web.tty: is for somebody at a terminal" in done.stdout
     assert "ssh-ed25519 " in done.stdout
+    assert (
+        "The first deploy needs more: the image cannot be built: . has no Dockerfile" in done.stdout
+    )
     assert "5ecret" not in done.stdout + done.stderr
     application = read_config(tmp_path).application
     assert application.name == "store"

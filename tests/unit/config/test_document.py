@@ -352,3 +352,50 @@ def test_an_empty_section_can_be_set() -> None:
     document = Document("application:\n  compute_provider:\n    ssh:\n", "f")
     document.set("application.compute_provider.local", {})
     assert document.text == ("application:\n  compute_provider:\n    ssh:\n    local: {}\n")
+
+
+COMMENTED = """\
+application:
+  app:
+    web:
+      port: 8000
+      # command: serve
+
+  # For every service.
+  env:
+    A: "1"
+
+  # With this pair nvoi reaches servers.
+  ssh_keys: {}
+"""
+
+
+def test_a_new_key_leaves_the_comment_of_the_next_section_where_it_is() -> None:
+    document = parse(COMMENTED)
+    for path, value in (("app.api.command", "node x"), ("env.B", "a\nb\n"), ("let_in", ["x"])):
+        document.set(f"application.{path}", value)
+    comment = "      # command: serve\n"
+    changed = COMMENTED.replace(comment, f'{comment}    api:\n      command: "node x"\n')
+    changed = changed.replace('A: "1"\n', 'A: "1"\n    B: |\n      a\n      b\n')
+    assert document.text == f"{changed}  let_in: [x]\n"
+
+
+@pytest.mark.parametrize("end", ["\r\n", ""])
+def test_lines_end_as_they_did(end: str) -> None:
+    document = parse(f"application:\r\n  name: a # shop\r\n  env:\r\n    A: b{end}")
+    for path, value in (("env.B", "x\ny\n"), ("name", "c")):
+        document.set(f"application.{path}", value)
+    assert document.text == (
+        "application:\r\n  name: c # shop\r\n  env:\r\n    A: b\r\n    B: |\r\n"
+        "      x\r\n      y\r\n"
+    )
+    document.remove("application.env.A")
+    assert "A: b" not in document.text
+    assert document.text.count("\n") == document.text.count("\r\n")
+
+
+def test_a_list_whose_hyphens_stand_alone_keeps_its_lines() -> None:
+    text = "application:\n  let_in:\n  -\n    a\n  # the next\n  -   b\n"
+    document = parse(text)
+    document.set("application.name", "shop")
+    assert document.text == f"{text}  name: shop\n"

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from nvoi.config.schema import AppService
+from nvoi.errors import ConfigError
 from nvoi.onboarding.checkout import ImageConfig, read_checkout, read_dockerfile
 from tests.unit.onboarding.examples import build_service
-from tests.unit.onboarding.proposals.reading import write
+from tests.unit.onboarding.proposals.reading import check_told, read, write
 
 
 @pytest.fixture
@@ -132,3 +133,35 @@ def test_a_dockerfiles_last_stage_says_what_runs(text: str, image: ImageConfig |
 def test_what_wraps_the_command_in_an_image_is_left_out() -> None:
     assert ImageConfig("/app/bin/docker-entrypoint.sh", "bin/serve").command == "bin/serve"
     assert ImageConfig("python", "bin/serve").command == "python bin/serve"
+
+
+def test_a_procfile_of_more_processes_than_an_app_can_have_is_told(tmp_path: Path) -> None:
+    (tmp_path / "Procfile").write_text("".join(f"p{number}: run\n" for number in range(201)))
+    with pytest.raises(ConfigError, match="Procfile: has 201 processes: 200 are allowed"):
+        read_checkout(tmp_path, {})
+
+
+def test_a_line_of_a_procfile_that_becomes_no_service_is_told(tmp_path: Path) -> None:
+    (tmp_path / "Procfile").write_text("# processes\nweb: serve\nWeb: again\nworker run\n\n")
+    adopted, application = read(tmp_path, None, is_local=True)
+    assert list(application.app) == ["web"]
+    check_told(
+        adopted,
+        "What the checkout says and the config does not have",
+        "Procfile:3: Web: no service can have this name, or another has it already",
+        "Procfile:4: is no process: NAME: COMMAND",
+    )
+    assert "Procfile:1" not in "".join(adopted.told)
+    (tmp_path / ".env").write_bytes("A=b\nNAME=café\n".encode("latin-1"))
+    adopted, _ = read(tmp_path, None, is_local=True)
+    check_told(adopted, ".env:2: is not UTF-8")
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "package.json").write_text('{\n"scripts": {"start": "node s.js"},\n}\n')
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = shop\n")
+    notes = [str(note) for note in read_checkout(tmp_path, {}).notes]
+    assert [note.partition(" (")[0] for note in notes] == [
+        "package.json:3: not JSON: expecting property name enclosed in double quotes",
+        "pyproject.toml:2: not TOML",
+    ]

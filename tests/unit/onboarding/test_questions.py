@@ -14,12 +14,11 @@ from nvoi.config.schema import (
     LocalProvider,
     SSHProvider,
 )
-from nvoi.onboarding.accounts import ask_account, get_account
 from nvoi.onboarding.answers import Answers, build_groups
 from nvoi.onboarding.checkout import Checkout
 from nvoi.onboarding.dashboards import ask_streaming
 from nvoi.onboarding.databases import ask_database
-from nvoi.onboarding.place import ask_domains, ask_place
+from nvoi.onboarding.place import ask_account, ask_domains, ask_place, get_account
 from nvoi.onboarding.prompts import Interview, StartedDashboard, Verdict
 from nvoi.onboarding.services import ask_services
 from nvoi.onboarding.variables import ask_variables

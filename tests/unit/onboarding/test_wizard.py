@@ -65,15 +65,12 @@ def test_the_summary_fits_its_width_and_shows_no_secret(provider: str, database:
         assert "pw1" not in text
 
 
-def test_a_wide_summary_is_a_table_and_a_narrow_one_a_list() -> None:
-    answers = build_answers("hetzner", "PostgreSQL")
-    table, listing = build_summary(answers, 80), build_summary(answers, 40)
-    assert "│ Database    │ PostgreSQL" in table
+def test_a_summary_lists_what_was_answered_below_each_topic() -> None:
+    listing = build_summary(build_answers("hetzner", "PostgreSQL"), 80)
     assert "Database\n  PostgreSQL\n" in listing
-    assert "│" not in listing
-    assert "volume database, 20 GB" in table
-    assert "cx23 in nbg1" in table
-    assert "TOKEN=••••" in table
+    assert "volume database, 20 GB" in listing
+    assert "cx23 in nbg1" in listing
+    assert "TOKEN=••••" in listing
 
 
 def test_wide_letters_take_two_columns_and_what_is_very_long_is_cut() -> None:
@@ -82,7 +79,6 @@ def test_wide_letters_take_two_columns_and_what_is_very_long_is_cut() -> None:
         lines = build_summary(answers, width).splitlines()
         assert max(map(get_cwidth, lines)) <= width
         assert len(lines) < 50
-    assert len({get_cwidth(line) for line in lines}) == 1
 
 
 def test_control_characters_do_not_reach_the_terminal() -> None:

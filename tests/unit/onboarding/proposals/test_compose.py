@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from nvoi.cli import main
+from nvoi.config.environment import build_environment
 from nvoi.config.schema import Healthcheck, Resources
 from nvoi.errors import ConfigError
+from nvoi.targets.local.check import find_faults
 from tests.unit.onboarding.proposals.reading import check_told, read, read_compose, reveal, write
 
 SHOP = """\
@@ -429,3 +432,227 @@ def test_a_broken_file_is_named_with_its_fault(checkout: Path, text: str, words:
 def test_what_makes_no_sense_is_told_and_no_crash(checkout: Path, text: str) -> None:
     adopted, _ = read_compose(checkout, text, A="1")
     assert len(adopted.told) > 1
+
+
+def test_variables_that_the_database_shares_with_the_app_are_not_set_for_all(
+    tmp_path: Path,
+) -> None:
+    write(
+        tmp_path,
+        {
+            ".env": """
+            DATABASE_URL=postgres://shop:w0rd-5ecret@db/shop
+            POSTGRES_HOST=db
+            POSTGRES_USER=shop
+            POSTGRES_PASSWORD=w0rd-5ecret
+            DEBUG=0
+            """
+        },
+    )
+    text = """
+    services:
+      web: {build: ., env_file: .env, depends_on: [db]}
+      db: {image: "postgres:16", env_file: .env}
+    """
+    adopted, application = read_compose(tmp_path, text)
+    database = application.database
+    assert database
+    assert set(database.secrets) == {"POSTGRES_USER", "POSTGRES_DB", "POSTGRES_PASSWORD"}
+    environment = build_environment(
+        application, application.app["web"], database_host="db-the-cluster-has"
+    )
+    assert environment["POSTGRES_HOST"] == "db-the-cluster-has"
+    assert "@db-the-cluster-has:5432/" in environment["DATABASE_URL"]
+    assert environment["DEBUG"] == "0"
+    check_told(
+        adopted,
+        "services.db: DATABASE_URL is nvoi's to say, and is left out",
+        "services.db: DEBUG: left out, as the database's image does not read it",
+    )
+
+
+def test_folders_of_the_same_name_are_a_volume_each(tmp_path: Path) -> None:
+    text = """
+    services:
+      cache: {image: redis, volumes: [data:/data]}
+      search: {image: getmeili/meilisearch, volumes: ["./data:/data"]}
+      queue: {image: rabbitmq, volumes: ["/srv/queue/data:/data"]}
+      other: {image: rabbitmq, volumes: ["/srv/queue/data/:/other"]}
+      web: {build: .}
+    """
+    _, application = read_compose(tmp_path, text)
+    mounts = {name: dict(one.mount) for name, one in application.services.items()}
+    assert mounts == {
+        "cache": {"data": "/data"},
+        "search": {"data-2": "/data"},
+        "queue": {"srv-queue-data": "/data"},
+        "other": {"srv-queue-data": "/other"},
+    }
+
+
+def test_a_dockerfile_is_named_from_the_folder_on_that_is_deployed(tmp_path: Path) -> None:
+    text = """
+    services:
+      api: {build: {context: ./backend, dockerfile: DOCKERFILE}, command: serve}
+    """
+    adopted, _ = read_compose(tmp_path, text.replace("DOCKERFILE", "Dockerfile"))
+    check_told(
+        adopted, "is built from backend: deploy it by `nvoi deploy -d backend -c deploy.enc`"
+    )
+    assert "--dockerfile-path" not in "".join(adopted.told)
+    adopted, _ = read_compose(tmp_path, text.replace("DOCKERFILE", "docker/Dockerfile"))
+    check_told(adopted, "nvoi deploy --dockerfile-path docker/Dockerfile")
+
+
+def test_a_password_that_is_a_database_s_name_is_told_as_that_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = """
+    services:
+      api:
+        build: .
+        command: serve
+        environment: {DATABASE_URL: "postgresql+asyncpg://postgres:postgres@db/app"}
+      db: {image: "postgres:16", environment: {POSTGRES_PASSWORD: postgres}}
+    """
+    write(tmp_path, {"compose.yaml": text})
+    assert main(["onboard", "--dir", str(tmp_path)]) == 2
+    assert "the app's postgres has to run already" in capsys.readouterr().err
+
+
+def test_on_this_machine_a_volume_in_the_image_s_folder_is_one_in_the_release(
+    tmp_path: Path,
+) -> None:
+    text = """
+    services:
+      web:
+        build: .
+        command: serve
+        volumes: ["uploads:/app/public/uploads", "logs:/var/log/shop"]
+      api: {build: api, command: serve, volumes: ["files:/app/files"]}
+    """
+    dockerfile = "FROM scratch\nWORKDIR /app\n"
+    write(tmp_path, {"Dockerfile": dockerfile, "api/Dockerfile": dockerfile})
+    adopted, application = read_compose(tmp_path, text, is_local=True)
+    mounts = {name: dict(app.mounts) for name, app in application.app.items()}
+    assert mounts == {
+        "web": {"uploads": "public/uploads", "logs": "/var/log/shop"},
+        "api": {"files": "api/files"},
+    }
+    check_told(adopted, "web: /var/log/shop: nothing is mounted here", "$NVOI_MOUNT_LOGS")
+    _, application = read_compose(tmp_path, text)
+    assert application.app["web"].mounts["uploads"] == "/app/public/uploads"
+
+
+def test_what_a_finished_image_may_use_and_do_goes_along(tmp_path: Path) -> None:
+    text = """
+    services:
+      web: {build: ., cap_add: [CAP_NET_ADMIN, net_raw], cap_drop: [ALL]}
+      search: {image: elasticsearch, mem_limit: 1g, deploy: {replicas: 2}}
+    """
+    adopted, application = read_compose(tmp_path, text)
+    assert application.app["web"].security.capabilities == ("NET_ADMIN", "NET_RAW")
+    assert application.services["search"].resources == Resources(memory_limit="1Gi")
+    check_told(
+        adopted,
+        "services.web.cap_drop: it has few rights but those of `security`",
+        "services.search: deploy.replicas: what runs beside the app is one container",
+    )
+
+
+@pytest.mark.parametrize("scheme", ["mysql2", "jdbc:mysql", "mysql+pymysql"])
+def test_the_address_of_a_driver_of_its_own_stays_the_app_s(tmp_path: Path, scheme: str) -> None:
+    text = f"""
+    services:
+      web: {{build: ., environment: {{DATABASE_URL: "{scheme}://shop:w0rd-5ecret@db:3306/shop"}}}}
+      db: {{image: "mysql:8", environment: {{MYSQL_ROOT_PASSWORD: r00t-5ecret, MYSQL_USER: shop}}}}
+    """
+    _, application = read_compose(tmp_path, text)
+    url = f"{scheme}://shop:w0rd-5ecret@db-{application.name}:3306/shop"
+    assert reveal(application) == {"DATABASE_URL": url.replace("_", "-")}
+
+
+def test_the_env_file_beside_a_file_goes_before_that_of_the_checkout(tmp_path: Path) -> None:
+    text = "services: {web: {build: .., environment: {A: $A, B: $B, C: $C}}}\n"
+    files = {".env": "A=1\nB=1\nC=1\n", "docker/.env": "B=2\nC=2\n"}
+    write(tmp_path, {**files, "docker/compose.yaml": text})
+    _, application = read(tmp_path, "docker/compose.yaml", C="3")
+    assert dict(application.env) == {"A": "1", "B": "2", "C": "3"}
+
+
+@pytest.mark.parametrize(
+    ("volumes", "others", "mounts"),
+    [
+        (["a:/app/data"], ["a:/app/data", "b:/app/other"], {"a": "data", "b": "other"}),
+        # All services share a release: what cannot be there is told, and keeps its path.
+        (["a:/app/data"], ["b:/app/data"], {"b": "/app/data"}),
+        (["a:/app/data"], ["b:/app/data/cache"], {"b": "/app/data/cache"}),
+        ([], ["a:/app/../data", "b:/app/."], {"a": "/app/../data", "b": "/app/."}),
+        # Each release has its own, as the recipe installs them.
+        ([], ["a:/app/node_modules"], {"a": "/app/node_modules"}),
+        ([], ["a:/app/link/a", "b:/app/link"], {"a": "/app/link/a", "b": "link"}),
+    ],
+)
+def test_on_this_machine_volumes_share_no_place(
+    tmp_path: Path, volumes: list[str], others: list[str], mounts: dict[str, str]
+) -> None:
+    write(tmp_path, {"Dockerfile": "FROM scratch\nWORKDIR /app\n", "package.json": '{"a": 1}'})
+    (tmp_path / "link").symlink_to("elsewhere")
+    text = (
+        f"services: {{web: {{build: ., command: serve, volumes: {volumes}}}, "
+        f"job: {{build: ., command: work, volumes: {others}}}}}"
+    )
+    adopted, application = read_compose(tmp_path, text, is_local=True)
+    assert dict(application.app["job"].mounts) == mounts
+    kept = [f"job: {path}: nothing is mounted here" for path in mounts.values() if path[0] == "/"]
+    check_told(adopted, *kept)
+    assert list(find_faults(application)) == []
+
+
+def test_a_volume_in_the_place_of_the_checkouts_files_is_told(tmp_path: Path) -> None:
+    files = {"Dockerfile": "FROM scratch\nWORKDIR /app\n", "static/a.css": "a"}
+    write(tmp_path, {**files, "package.json": '{"a": 1}'})
+    volumes = "['s:/app/static', 'u:/app/uploads', 'n:/app/node_modules']"
+    text = f"services: {{web: {{build: ., command: serve, volumes: {volumes}}}}}"
+    hidden = "/app/static: volume s, which begins empty, hides the files that are there without it"
+    adopted, application = read_compose(tmp_path, text, is_local=True)
+    assert application.app["web"].mounts["s"] == "static"
+    check_told(adopted, hidden)
+    adopted, _ = read_compose(tmp_path, text)
+    check_told(adopted, hidden, "/app/node_modules: volume n, which begins empty, hides")
+    assert "uploads" not in "".join(adopted.told)
+
+
+def test_a_second_path_of_a_volume_and_a_second_volume_at_a_path_are_told(tmp_path: Path) -> None:
+    text = """
+    services:
+      search: {image: elasticsearch, volumes: ["/srv/a:/a", "/srv/a:/b", "/srv/c:/a", "d:/a"]}
+    """
+    adopted, application = read_compose(tmp_path, text)
+    assert dict(application.services["search"].mount) == {"a": "/a"}
+    check_told(
+        adopted,
+        "volume a at /b: a volume has one path here",
+        "volume c at /a: another one is there",
+        "volume d at /a: another one is there",
+    )
+
+
+def test_amounts_and_capabilities_that_are_none_are_told(tmp_path: Path) -> None:
+    text = """
+    services:
+      web:
+        build: .
+        cap_add: [NET_RAW, "no such"]
+        mem_limit: 1g
+        cpus: many
+        deploy: {resources: {limits: {memory: "100"}}}
+    """
+    adopted, application = read_compose(tmp_path, text)
+    assert application.app["web"].resources == Resources(memory_limit="1Gi")
+    check_told(
+        adopted,
+        "compose.yaml:4: services.web: cap_add: this is no capability",
+        "compose.yaml:6: services.web: cpus: is no amount that a service can have",
+        "services.web.deploy.resources.limits: memory: is no amount that a service can have",
+    )

@@ -6,7 +6,7 @@ import pytest
 
 from nvoi.config.schema import Healthcheck, Resources
 from nvoi.errors import ConfigError, UsageError
-from nvoi.onboarding.proposals import find_files
+from nvoi.onboarding.adoption import find_files
 from tests.unit.onboarding.proposals.reading import check_told, read, reveal, write
 
 LONG = "9" * 5000
@@ -102,7 +102,7 @@ def test_a_fly_app_has_a_service_for_each_process(tmp_path: Path) -> None:
         (
             "[[services]]\ninternal_port = 25\n[[services.tcp_checks]]\n",
             25,
-            Healthcheck("tcp", "/"),
+            Healthcheck("tcp"),
         ),
         (
             """[http_service]\ninternal_port = 80
@@ -288,3 +288,24 @@ def test_the_files_that_say_most_come_first(tmp_path: Path) -> None:
     names = ("Procfile", "compose.yml", "docker-compose.yml", "fly.toml", "config/deploy.yml")
     write(tmp_path, dict.fromkeys(names, "x"))
     assert find_files(tmp_path) == ["config/deploy.yml", "compose.yml", "fly.toml", "Procfile"]
+
+
+def test_a_variable_of_app_json_has_its_value_in_dotenv(tmp_path: Path) -> None:
+    app = '{"env": {"MODE": {"required": true}, "PLAN": {"required": true}}}'
+    write(tmp_path, {"app.json": app, "Procfile": "web: serve\n", ".env": "MODE=a\nPLAN=b\n"})
+    adopted, application = read(tmp_path, "app.json", PLAN="c")
+    assert adopted.lacking == ()
+    assert dict(application.env) == {"MODE": "a", "PLAN": "c"}
+
+
+def test_a_mount_without_a_path_and_memory_that_is_none_are_told(tmp_path: Path) -> None:
+    text = "app = 'a'\n[mounts]\nsource = 'data'\n[[vm]]\nmemory = 'much'\nmemory_mb = 512\n"
+    write(tmp_path, {"fly.toml": text})
+    adopted, application = read(tmp_path, "fly.toml")
+    app = application.app["app"]
+    assert (dict(app.mounts), app.resources.memory_limit) == ({}, "512Mi")
+    check_told(
+        adopted,
+        "mounts: names no path in the container",
+        "vm: memory: is no amount that a service can have",
+    )

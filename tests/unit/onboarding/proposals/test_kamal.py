@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nvoi.config.schema import Healthcheck, SSHProvider
+from nvoi.config.schema import Healthcheck, Resources, SSHProvider
 from tests.unit.onboarding.proposals.reading import check_told, read, reveal, write
 
 DEPLOY = """\
@@ -18,7 +18,7 @@ servers:
     hosts:
       - 192.168.0.1
     cmd: bin/jobs -p 3000
-    options: {memory: 512m}
+    options: {memory: 512m, cpus: 0.5, add-host: a:b}
 proxy:
   ssl: true
   host: app.example.com
@@ -85,6 +85,7 @@ def test_roles_and_accessories_run_where_they_did(tmp_path: Path) -> None:
     assert (web.servers, web.port, web.command) == (("main", "web"), 3000, None)
     assert web.healthcheck == Healthcheck(path="/up")
     assert (job.servers, job.port, job.command) == (("main",), None, "bin/jobs -p 3000")
+    assert job.resources == Resources(memory_limit="512Mi", cpu_limit="500m")
     assert application.database
     assert application.database.servers == ("web",)
     assert set(groups["web"].volumes) == {"data"}
@@ -101,7 +102,7 @@ def test_roles_and_accessories_run_where_they_did(tmp_path: Path) -> None:
     check_told(
         adopted,
         "deploy.yml:2: image: ",
-        "deploy.yml:11: servers.job.options: ",
+        "deploy.yml:11: servers.job.options.add-host: options of Docker are not nvoi's",
         "deploy.yml:13: proxy.ssl: a service's `domain` needs `domain_provider`",
         "deploy.yml:14: proxy.host: a service's `domain` needs `domain_provider`",
         "deploy.yml:16: registry: ",
@@ -204,3 +205,70 @@ def test_a_variable_with_the_server_of_an_accessory_is_told(tmp_path: Path) -> N
     check_told(adopted, "config/deploy.yml:8: env.clear.LIST: is no text")
     check_told(adopted, "accessories.Redis: no service can have this name, or another has it")
     assert told == [f"5: DB_HOST: {reason}", f"6: REDIS_URL: {reason}"]
+
+
+def test_folders_of_several_services_are_a_volume_each(tmp_path: Path) -> None:
+    # As Kamal has it, each accessory's `data` is below a folder of its own.
+    text = """
+    service: shop
+    servers: [192.168.0.1]
+    volumes: [data:/app/data]
+    builder: {dockerfile: docker/Dockerfile.web}
+    ssh: {proxy: jump.example}
+    accessories:
+      db:
+        image: mysql:8
+        host: 192.168.0.1
+        env: {clear: {MYSQL_ROOT_PASSWORD: w0rd-5ecret}}
+        directories: [data:/var/lib/mysql]
+      cache: {image: "redis:7", host: 192.168.0.1, directories: [data:/data]}
+      search: {image: "getmeili/meilisearch", host: 192.168.0.1, volumes: ["/mnt/data:/data"]}
+    """
+    write(tmp_path, {"config/deploy.yml": text})
+    adopted, application = read(tmp_path, "config/deploy.yml", is_local=True)
+    assert application.database
+    assert dict(application.app["web"].mounts) == {"data": "/app/data"}
+    assert dict(application.database.mount) == {"db-data": "/var/lib/mysql"}
+    others = {name: dict(one.mount) for name, one in application.services.items()}
+    assert others == {"cache": {"cache-data": "/data"}, "search": {"mnt-data": "/data"}}
+    check_told(
+        adopted,
+        "builder: is deployed with: nvoi deploy --dockerfile-path docker/Dockerfile.web",
+        "ssh.proxy: a jump host is the ProxyJump of ~/.ssh/config",
+        "accessories.cache: data: is volume cache-data, which begins empty",
+    )
+
+
+def test_what_a_file_calls_secret_is_one_whatever_its_name(tmp_path: Path) -> None:
+    text = "service: x\nservers: [a.example]\nenv: {secret: [ACCOUNT], clear: {PLAN: b}}\n"
+    write(tmp_path, {"config/deploy.yml": text})
+    _, application = read(tmp_path, "config/deploy.yml", is_local=True, ACCOUNT="acct-1")
+    assert reveal(application) == {"ACCOUNT": "acct-1"}
+    assert dict(application.env) == {"PLAN": "b"}
+    compose = """
+    services: {web: {build: ., secrets: [api]}}
+    secrets: {api: {environment: ACCOUNT}}
+    """
+    write(tmp_path, {"compose.yaml": compose})
+    _, application = read(tmp_path, "compose.yaml", ACCOUNT="acct-1")
+    assert reveal(application) == {"API": "acct-1"}
+
+
+def test_a_second_path_of_a_volume_and_secrets_that_nothing_masks_are_told(tmp_path: Path) -> None:
+    text = """
+    service: shop
+    servers: [10.0.0.1]
+    volumes: ["data:/a", "data:/b"]
+    accessories:
+      search: {image: elasticsearch, host: 10.0.0.1, env: {secret: [WORD], clear: {a-b: c}}}
+    """
+    write(tmp_path, {"config/deploy.yml": text, ".kamal/secrets": "WORD=plain\n"})
+    adopted, application = read(tmp_path, "config/deploy.yml")
+    assert dict(application.app["web"].mounts) == {"data": "/a"}
+    assert dict(application.services["search"].env) == {"WORD": "plain"}
+    check_told(
+        adopted,
+        "volume data at /b: a volume has one path here",
+        "accessories.search: WORD: encrypted in the config as all of it is, but not masked in logs",
+        "accessories.search: a-b is no name that a variable can have",
+    )

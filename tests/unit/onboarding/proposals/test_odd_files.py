@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from nvoi.errors import ConfigError
-from nvoi.onboarding.proposals import read_proposal
-from nvoi.onboarding.proposals.commands import find_count, read_memory, read_seconds
+from nvoi.onboarding.adoption import read_proposal
+from nvoi.onboarding.commands import find_count, read_memory, read_seconds
 from nvoi.onboarding.proposals.compose import interpolate
 from nvoi.onboarding.recipes import find_recipe
 from tests.unit.onboarding.proposals.reading import check_told, read, read_compose, reveal, write
@@ -125,3 +125,15 @@ def test_files_that_extend_each_other_without_end_are_a_fault(tmp_path: Path) ->
         read_compose(tmp_path, "include: [compose.yaml]\nservices: {web: {build: .}}\n")
     with pytest.raises(ConfigError, match=r"^\.: is missing or empty"):
         read_compose(tmp_path, "include: ['.']\nservices: {web: {build: .}}\n")
+
+
+def test_what_is_not_utf_8_is_told_and_what_powershell_writes_is_read(tmp_path: Path) -> None:
+    text = "services:\n  web:\n    build: .\n    environment: {NAME: café}\n"
+    (tmp_path / "compose.yaml").write_bytes(text.encode("latin-1"))
+    adopted, _ = read(tmp_path, "compose.yaml")
+    check_told(adopted, "compose.yaml:4: is not UTF-8: what cannot be read is \ufffd")
+
+    (tmp_path / "compose.yaml").write_bytes(text.encode("utf-16"))
+    adopted, application = read(tmp_path, "compose.yaml")
+    assert dict(application.env) == {"NAME": "café"}
+    assert "UTF-8" not in "".join(adopted.told)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from nvoi.config.schema import AWSProvider, HetznerProvider, ScalewayProvider
 from nvoi.config.schema import Cloudflare as CloudflareConfig
-from nvoi.onboarding.accounts import ACCOUNTS, CLOUDFLARE, ask_account
+from nvoi.onboarding.place import ACCOUNTS, CLOUDFLARE, ask_account
 from nvoi.providers import list_regions
 from nvoi.secret import Secret
 from tests.fakes.clouds.aws_proxy import KEY as AWS_KEY

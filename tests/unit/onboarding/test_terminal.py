@@ -22,8 +22,8 @@ from nvoi.onboarding.prompts import (
     Verdict,
     ask,
 )
-from nvoi.onboarding.retracing import RetracingPrompts
 from nvoi.onboarding.services import HEALTH
+from nvoi.onboarding.terminal import RetracingPrompts
 from nvoi.onboarding.wizard import hold_interview
 from tests.unit.onboarding.proposals.reading import write
 from tests.unit.onboarding.script import ENTER, Script
@@ -227,6 +227,12 @@ services:
 def test_a_file_that_is_named_leaves_the_questions_that_it_answers(tmp_path: Path) -> None:
     write(tmp_path, {"compose.yaml": COMPOSE})
     servers = ("own servers", "a.example", ENTER, ENTER, "make a new pair")
+    named = Script(*servers, "t0ken-5ecret", "no domains", False, "save it")
+    write(tmp_path, {"named.yaml": f"name: store\n{COMPOSE}"})
+    answers, _ = hold(named, tmp_path, "named.yaml")
+    assert answers
+    assert answers.ssh_keys
+    assert answers.ssh_keys.public_key.endswith(" nvoi-store")
     script = Script("shop", *servers, "t0ken-5ecret", "no domains", False, "save it")
     answers, _ = hold(script, tmp_path, "compose.yaml")
     assert answers

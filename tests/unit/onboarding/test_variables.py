@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from nvoi.onboarding.answers import rename_hosts
-from nvoi.onboarding.proposals.commands import read_cpus, read_memory, read_seconds
+from nvoi.onboarding.commands import read_cpus, read_memory, read_seconds
 from nvoi.onboarding.proposals.compose import interpolate
-from nvoi.onboarding.proposals.variables import divide, is_secret, read_dotenv
+from nvoi.onboarding.variables import divide, is_secret, read_dotenv
 from nvoi.secret import Secret
 
 
