@@ -115,15 +115,11 @@ def judge(item: Json, pods: Sequence[Json], events: Sequence[Json] = ()) -> Verd
 
 
 def find_pod_failure(item: Json, pods: Sequence[Json], events: Sequence[Json]) -> Failure | None:
-    """Why a pod of this very release will not be ready.
-
-    While others stop, what they leave free may be room enough.
-    """
-    makes_room = any(map(is_going, pods))
+    """Why a pod of this very release will not be ready."""
     failures = (find_failure(pod, events) for pod in pods if belongs(pod, item))
-    found = [one for one in failures if one and not (makes_room and one.reason == UNPLACED)]
     # What may pass does not hide what will not.
-    return min(found, key=lambda one: one.seconds, default=None)
+    found = filter(None, failures)
+    return min(found, key=lambda one: (one.seconds, one.reason == UNPLACED), default=None)
 
 
 def find_stuck(

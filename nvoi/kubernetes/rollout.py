@@ -11,6 +11,8 @@ from functools import partial
 from nvoi.errors import ConnectionFailedError, HostsError, NvoiError, RequestError, ServiceError
 from nvoi.kubernetes.api import Api
 from nvoi.kubernetes.diagnosis import (
+    GRACE_SECONDS,
+    UNPLACED,
     Failure,
     belongs,
     describe_changes,
@@ -20,7 +22,7 @@ from nvoi.kubernetes.diagnosis import (
     list_containers,
 )
 from nvoi.kubernetes.names import COMPONENT, INSTANCE, NAME
-from nvoi.kubernetes.ownership import Json, Reference, get_label, read_reference
+from nvoi.kubernetes.ownership import Json, Reference, get_label, is_going, read_reference
 from nvoi.kubernetes.progress import (
     Beginning,
     ProgressState,
@@ -46,6 +48,9 @@ LOOK_SECONDS = 0.5
 #: Seconds that the news of a workload's pods may come later than those of itself: each kind is
 #: told by a stream of its own.
 LAG_SECONDS = 5.0
+#: Seconds until the scheduler has tried a pod again that now has room: it pauses for up to ten
+#: (Kubernetes documentation, "kube-scheduler Configuration", `podMaxBackoffSeconds`).
+ROOM_SECONDS = 15.0
 #: Pods of which an error shows the last lines.
 PODS = 2
 
@@ -98,6 +103,7 @@ class RolloutWatch:
         self._done: set[Reference] = set()
         #: When a pod's trouble, or the end of a workload, was first seen.
         self._seen_first: dict[object, float] = {}
+        self._room_until = 0.0
         self._streams: dict[str, LogStream] = {}
 
     def follow(self) -> None:
@@ -224,7 +230,22 @@ class RolloutWatch:
     def _may_pass(self, verdict: Verdict) -> bool:
         """Whether what keeps a pod from starting may pass by itself yet."""
         failure = verdict.failure
+        if failure is not None and failure.reason == UNPLACED:
+            return self._gets_room()
         return failure is not None and self._is_within(failure.seconds, failure.pod)
+
+    def _gets_room(self) -> bool:
+        """Whether pods of any app are about to leave room, or have just done so."""
+        try:
+            pods = self._api.list_all("Pod", None, names_only=True, patience=0).items
+        except (RequestError, ConnectionFailedError):
+            return True
+        for pod in filter(is_going, pods):
+            seconds = pod["metadata"].get("deletionGracePeriodSeconds", GRACE_SECONDS)
+            # One that does not end, as its node is away, leaves none.
+            if self._is_within(seconds + ROOM_SECONDS, pod["metadata"]["uid"]):
+                self._room_until = time.monotonic() + ROOM_SECONDS
+        return time.monotonic() < self._room_until
 
     def _lags(self, item: Json, verdict: Verdict, pods: Sequence[Json]) -> bool:
         """Whether a workload has ended, well or not, and its pods have yet to be heard of."""

@@ -6,7 +6,7 @@ import pytest
 
 from nvoi.errors import ServiceError
 from nvoi.kubernetes.cluster import Cluster
-from nvoi.kubernetes.ownership import Reference
+from nvoi.kubernetes.ownership import Manifest, Reference, read_reference
 from tests.fakes.cluster_state import ClusterState
 from tests.integration.kubernetes.conftest import get_messages
 from tests.unit.kubernetes.configs import build
@@ -15,6 +15,24 @@ MANIFESTS = build("mounts")
 JOB = MANIFESTS.jobs[0]
 NAME = "shop-web-pre-run-20260102030405"
 SECONDS = 60.0
+TEMPLATE = {
+    "metadata": {"labels": {"app": "other"}},
+    "spec": {
+        "containers": [{"name": "other", "image": "nginx"}],
+        "terminationGracePeriodSeconds": 0,
+    },
+}
+#: Another app's, in a namespace of its own.
+OTHER: Manifest = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "other", "namespace": "others"},
+    "spec": {
+        "replicas": 1,
+        "selector": {"matchLabels": {"app": "other"}},
+        "template": TEMPLATE,
+    },
+}
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +54,29 @@ def test_a_job_that_has_failed_before_it_is_first_looked_at_has_failed(
     state.behave(NAME, "unschedulable")
     for _ in range(5):
         cluster.get(["jobs"])
+    assert "Unschedulable" in fail(cluster).message
+
+
+@pytest.mark.parametrize("waits", [JOB, MANIFESTS.apps[-1]], ids=lambda item: item["kind"])
+def test_what_has_no_room_waits_for_that_of_pods_that_stop(
+    cluster: Cluster, state: ClusterState, waits: Manifest
+) -> None:
+    # Until they are gone, and for the scheduler's own pause.
+    state.behave("nginx", grace=8)
+    cluster.roll_out([OTHER], seconds=SECONDS)
+    cluster.delete([read_reference(OTHER)], wait=False)
+    state.behave(read_reference(waits).name, "unschedulable", heals=8)
+    cluster.roll_out([waits], seconds=SECONDS)
+
+
+def test_a_pod_that_does_not_end_leaves_no_room(
+    cluster: Cluster, state: ClusterState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nvoi.kubernetes.rollout.ROOM_SECONDS", 0.2)
+    state.behave("nginx", grace=10_000)
+    cluster.roll_out([OTHER], seconds=SECONDS)
+    cluster.delete([read_reference(OTHER)], wait=False)
+    state.behave(NAME, "unschedulable")
     assert "Unschedulable" in fail(cluster).message
 
 

@@ -125,7 +125,6 @@ VERDICTS = {
         WEB, pod(WEB), events=[UNHEALTHY, KILLED], state=FAILED, words="statuscode: 500"
     ),
     "no room": case(WEB, unscheduled(WEB, FULL), state=FAILED, words=f"Unschedulable: {FULL}"),
-    "room soon": case(WEB, unscheduled(WEB, FULL), remove(pod(OTHER))),
     "node starts": case(WEB, unscheduled(WEB, TAINTED)),
     "disk is late": case(DATABASE, unclaimed('persistentvolumeclaim "data-db-shop-0" not found')),
     "disk unbound": case(DATABASE, unclaimed("pod has unbound immediate PersistentVolumeClaims")),
