@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import bcrypt
 
 from nvoi.kubernetes.isolation import NODES, build_policy
+from nvoi.kubernetes.manifests import build_deployment
 from nvoi.kubernetes.names import (
     build_checksum,
     build_labels,
@@ -114,20 +115,14 @@ def build_registry(
         "ports": [{"name": "registry", "port": PORT, "targetPort": PORT, "protocol": "TCP"}],
     }
     template = {"metadata": {"labels": labels}, "spec": build_registry_pod(node, image)}
-    deployment: Manifest = {
-        "replicas": 1,
-        "selector": {"matchLabels": build_selector(NAME)},
-        "strategy": {"type": "Recreate"},
-        "revisionHistoryLimit": 1,
-        "template": stamp_template(template, labels, build_checksum([settings, users.reveal()])),
-    }
+    stamped = stamp_template(template, labels, build_checksum([settings, users.reveal()]))
     known = {USERS_FILE: b64encode(users.reveal().encode()).decode()}
     return (
         build_policy(metadata, build_selector(NAME), NODES),
         build_object("ConfigMap", metadata, data={"config.yml": settings}),
         build_object("Secret", metadata, type="Opaque", data=known),
         build_object("Service", metadata, spec=service),
-        build_object("Deployment", metadata, spec=deployment),
+        build_deployment(metadata, stamped, rolls=False),
     )
 
 

@@ -424,6 +424,19 @@ def test_what_crashed_while_its_database_was_away_is_started_anew_once_it_is_bac
     assert crashing.isdisjoint(state.names("Pod"))
 
 
+def test_a_rollout_that_somebody_has_paused_goes_on(
+    cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
+) -> None:
+    roll_out(cluster)
+    paused = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "shop-web"}}
+    state.apply({**paused, "spec": {"paused": True}}, "kubectl-rollout")
+    roll_out(cluster, build("web", image="registry.example/web:2"))
+    told = get_messages(logged, "WARNING")
+    assert told == [
+        "deployment/shop-web: taking back what others have set: .spec.paused (kubectl-rollout)"
+    ]
+
+
 def test_a_rollout_that_kubernetes_gave_up_earlier_begins_anew(
     cluster: Cluster, state: ClusterState
 ) -> None:
