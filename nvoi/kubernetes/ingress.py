@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nvoi.config.schema import Ingress
-from nvoi.kubernetes.isolation import INGRESS
 from nvoi.kubernetes.names import (
     DOMAIN,
     build_digest,
@@ -22,6 +21,7 @@ from nvoi.kubernetes.names import (
     build_object,
 )
 from nvoi.kubernetes.ownership import Json, Manifest, read_reference
+from nvoi.kubernetes.pods import INGRESS
 from nvoi.kubernetes.registry import SYSTEM_NAMESPACE
 from nvoi.kubernetes.workloads import PUBLIC_NAME, PUBLIC_PORT
 

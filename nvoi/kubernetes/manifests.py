@@ -10,7 +10,6 @@ from dataclasses import dataclass, fields, replace
 
 from nvoi.config.registry_logins import build_auths, select_logins
 from nvoi.config.schema import Application
-from nvoi.kubernetes.isolation import build_app_policy
 from nvoi.kubernetes.names import (
     LOGINS,
     build_job_name,
@@ -22,7 +21,7 @@ from nvoi.kubernetes.names import (
     build_statefulset_name,
 )
 from nvoi.kubernetes.ownership import Manifest
-from nvoi.kubernetes.pods import CLAIM, PORT_NAME, build_template
+from nvoi.kubernetes.pods import CLAIM, PORT_NAME, build_app_policy, build_template
 from nvoi.kubernetes.workloads import (
     PUBLIC_NAME,
     PUBLIC_PORT,

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 import bcrypt
 
-from nvoi.kubernetes.isolation import NODES, build_policy
 from nvoi.kubernetes.manifests import build_deployment
 from nvoi.kubernetes.names import (
     build_checksum,
@@ -31,7 +30,9 @@ from nvoi.kubernetes.names import (
 from nvoi.kubernetes.ownership import Manifest
 from nvoi.kubernetes.pods import (
     LEAST_SECURITY,
+    NODES,
     build_pod,
+    build_policy,
     build_probe,
     build_resources,
     stamp_template,

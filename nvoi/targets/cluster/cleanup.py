@@ -11,8 +11,10 @@ from nvoi.images.cleanup import (
     remove_from_registry,
     remove_here,
 )
+from nvoi.k3s.nodes import find_groups
 from nvoi.kubernetes.names import COMPONENT, DOMAIN
 from nvoi.kubernetes.ownership import Manifest, Reference, find_obsolete, get_label, read_reference
+from nvoi.kubernetes.placement import place_records
 from nvoi.kubernetes.registry import ADDRESS, COLLECT_GARBAGE, NAME, SYSTEM_NAMESPACE
 from nvoi.kubernetes.releases import ReleaseRecord, find_expired, read_record
 from nvoi.log.levels import get_logger
@@ -21,7 +23,6 @@ from nvoi.parallel import work_on_all
 from nvoi.providers import Server
 from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.placement import find_groups, place_records
 from nvoi.targets.cluster.prepare import open_registry
 from nvoi.targets.cluster.release import build_own_record
 

@@ -12,7 +12,6 @@ from nvoi.errors import NvoiError, ServiceError, UsageError
 from nvoi.k3s.drain import list_claims
 from nvoi.kubernetes.adoption import build_turn, find_detached, find_turned
 from nvoi.kubernetes.cluster import build_selector
-from nvoi.kubernetes.data import Move, find_moves
 from nvoi.kubernetes.ingress import keep_ways
 from nvoi.kubernetes.names import NAME, NAMESPACE, STAMP, build_app_selector
 from nvoi.kubernetes.ownership import (
@@ -23,6 +22,7 @@ from nvoi.kubernetes.ownership import (
     list_immutable_changes,
     read_reference,
 )
+from nvoi.kubernetes.placement import Move, find_moves
 from nvoi.kubernetes.progress import count_settling, is_ready
 from nvoi.kubernetes.releases import build_record, is_same, read_record
 from nvoi.log.levels import get_logger

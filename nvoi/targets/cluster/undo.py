@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from nvoi.errors import NvoiError
-from nvoi.k3s.nodes import list_nodes
+from nvoi.k3s.nodes import find_groups, list_nodes
 from nvoi.kubernetes.ingress import keep_ways
 from nvoi.kubernetes.names import COMPONENT, INSTANCE, LOGINS
 from nvoi.kubernetes.ownership import (
@@ -18,11 +18,11 @@ from nvoi.kubernetes.ownership import (
     read_reference,
     read_template,
 )
+from nvoi.kubernetes.placement import place
 from nvoi.kubernetes.progress import is_ready
 from nvoi.log.levels import get_logger
 from nvoi.targets.cluster.context import ClusterContext, Rollout
 from nvoi.targets.cluster.departures import keep_servers
-from nvoi.targets.cluster.placement import find_groups, place
 from nvoi.targets.cluster.state import State
 
 log = get_logger("nvoi.cluster")
