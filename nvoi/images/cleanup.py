@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from nvoi.command import Command, build_script
 from nvoi.images.engines import STAMP, Engine
-from nvoi.images.registry_client import Registry
+from nvoi.images.registries import Registry
 from nvoi.log.levels import get_logger
 from nvoi.process import ask
 

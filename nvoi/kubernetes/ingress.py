@@ -28,7 +28,7 @@ from nvoi.kubernetes.workloads import PUBLIC_NAME, PUBLIC_PORT
 #: The ports of the master that the public reaches.
 PORTS = (80, 443)
 #: The name of the chart, of its Deployment and of its class.
-NAME = "traefik"
+TRAEFIK = "traefik"
 COMPONENT = "ingress"
 RESOLVER = "nvoi"
 #: What its HelmChartConfig was made from, as JSON.
@@ -45,9 +45,9 @@ def build_chart_config(settings: Ingress | None, deploy_id: str) -> Manifest:
     Without any settings k3s would have it take the ports of all servers.
     """
     values = build_values(settings) if settings else build_idle_values()
-    labels = build_labels(COMPONENT, COMPONENT, NAME, COMPONENT)
+    labels = build_labels(COMPONENT, COMPONENT, TRAEFIK, COMPONENT)
     mark = {SETTINGS: describe_settings(settings)}
-    metadata = build_metadata(NAME, labels, deploy_id, SYSTEM_NAMESPACE, mark)
+    metadata = build_metadata(TRAEFIK, labels, deploy_id, SYSTEM_NAMESPACE, mark)
     # JSON is YAML.
     content = json.dumps(values, indent=2)
     return build_object("HelmChartConfig", metadata, spec={"valuesContent": content})
@@ -128,7 +128,7 @@ def build_ingress(
     path = {"path": "/", "pathType": "Prefix", "backend": backend}
     metadata = build_metadata(workload, labels, deploy_id, annotations=annotations)
     rules = [{"host": one, "http": {"paths": [path]}} for one in hostnames]
-    return build_object("Ingress", metadata, spec={"ingressClassName": NAME, "rules": rules})
+    return build_object("Ingress", metadata, spec={"ingressClassName": TRAEFIK, "rules": rules})
 
 
 def is_set_up(deployment: Json, settings: Ingress) -> bool:

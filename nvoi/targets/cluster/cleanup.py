@@ -23,7 +23,6 @@ from nvoi.parallel import work_on_all
 from nvoi.providers import Server
 from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.prepare import open_registry
 from nvoi.targets.cluster.release import build_own_record
 
 log = get_logger("nvoi.cluster")
@@ -115,7 +114,7 @@ def remove_images(context: ClusterContext, tags: set[str], digests: set[str]) ->
 
 def clean_registry(context: ClusterContext, kept: Collection[str]) -> bool:
     """Remove the app's images but those ``kept`` from the registry; whether there were any."""
-    with open_registry(context) as registry:
+    with context.open_registry() as registry:
         removed = remove_from_registry(registry, context.repository, kept)
     if removed:
         target = f"deployment/{NAME}"

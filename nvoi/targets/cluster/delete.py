@@ -36,8 +36,7 @@ from nvoi.targets.cluster.cleanup import clean_nodes, clean_registry, remove_obj
 from nvoi.targets.cluster.company import CLAIMS, check_company, check_master, list_wanted_disks
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.departures import detach_disks, find_known, find_servers, give_all_back
-from nvoi.targets.cluster.domains import plan_removal, remove
-from nvoi.targets.cluster.ingress import give_ports_back, had_traefik
+from nvoi.targets.cluster.domains import give_ports_back, had_traefik, plan_removal, remove
 from nvoi.targets.cluster.prepare import get_registry_address, hold_lock, plan_lock
 from nvoi.targets.cluster.release import load_state
 from nvoi.targets.cluster.servers import get_credentials

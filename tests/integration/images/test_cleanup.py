@@ -12,7 +12,7 @@ from nvoi.errors import NvoiError
 from nvoi.images.cleanup import build_node_removal, remove_from_registry, remove_here
 from nvoi.images.engines import BuiltImage, Podman
 from nvoi.images.push import push
-from nvoi.images.registry_client import Registry as Client
+from nvoi.images.registries import Registry as Client
 from nvoi.process import ask
 from tests.integration.images.conftest import MakeImage, Stock
 from tests.integration.podman import write_checkout
