@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
@@ -29,18 +28,12 @@ from nvoi.log.rendering import format_count
 OVERDUE = "ProgressDeadlineExceeded"
 
 
-class ProgressState(Enum):
-    PROGRESSING = "progressing"
-    DONE = "done"
-    FAILED = "failed"
-
-
 @dataclass(frozen=True)
 class Verdict:
     """How far something is, in ``sentence`` for people; ``failure`` where it has failed."""
 
-    state: ProgressState
     sentence: str
+    is_done: bool = False
     failure: Failure | None = None
 
 
@@ -94,7 +87,7 @@ NONE: Mapping[str, Beginning] = MappingProxyType({})
 def fail(name: str, failure: Failure) -> Verdict:
     subject = failure.pod or name
     text = f"{subject}: {failure.reason}" + (f": {failure.message}" if failure.message else "")
-    return Verdict(ProgressState.FAILED, text, failure)
+    return Verdict(text, failure=failure)
 
 
 def judge(item: Json, pods: Sequence[Json], events: Sequence[Json] = ()) -> Verdict:
@@ -107,7 +100,7 @@ def judge(item: Json, pods: Sequence[Json], events: Sequence[Json] = ()) -> Verd
     name, seen = item["metadata"]["name"], (item.get("status") or {}).get("observedGeneration", 0)
     # Else the status is of the object as it was.
     if seen < item["metadata"].get("generation", 0):
-        return Verdict(ProgressState.PROGRESSING, f"{name}: the cluster has not looked at it yet")
+        return Verdict(f"{name}: the cluster has not looked at it yet")
     failure = find_pod_failure(item, pods, events) or find_condition_failure(item)
     if failure:
         return fail(name, failure)
@@ -180,7 +173,7 @@ def count_restarts(pod: Json) -> int:
 
 def is_ready(item: Json) -> bool:
     """Whether a Deployment or StatefulSet is as it should be, by its own word."""
-    return judge(item, ()).state is ProgressState.DONE
+    return judge(item, ()).is_done
 
 
 def count_settling(manifests: Iterable[Manifest]) -> float:
@@ -212,13 +205,13 @@ def count_pods(item: Json, pods: Sequence[Json]) -> Verdict:
     key = "availableReplicas" if item["kind"] == "Deployment" else "readyReplicas"
     turned = status.get("currentRevision") == status.get("updateRevision")
     if updated < wanted or status.get(key, 0) < wanted:
-        return Verdict(ProgressState.PROGRESSING, f"{name}: {describe_new(item, pods, wanted)}")
+        return Verdict(f"{name}: {describe_new(item, pods, wanted)}")
     if total > updated:
         old = format_count(total - updated, "old pod has", "old pods have")
-        return Verdict(ProgressState.PROGRESSING, f"{name}: {old} yet to stop")
+        return Verdict(f"{name}: {old} yet to stop")
     if item["kind"] == "StatefulSet" and not turned:
-        return Verdict(ProgressState.PROGRESSING, f"{name}: the old pod is being replaced")
-    return Verdict(ProgressState.DONE, f"{name}: {wanted} of {wanted} pods are ready")
+        return Verdict(f"{name}: the old pod is being replaced")
+    return Verdict(f"{name}: {wanted} of {wanted} pods are ready", is_done=True)
 
 
 def describe_new(item: Json, pods: Sequence[Json], wanted: int) -> str:
@@ -242,7 +235,7 @@ def judge_job(job: Json, pods: Iterable[Json], events: Sequence[Json]) -> Verdic
     """How far a Job is that is tried once."""
     name, conditions = job["metadata"]["name"], list_conditions(job)
     if "Complete" in conditions:
-        return Verdict(ProgressState.DONE, f"{name}: done")
+        return Verdict(f"{name}: done", is_done=True)
     own = [pod for pod in pods if belongs(pod, job)]
     failure = find_end_failure(own) or find_pod_failure(job, own, events)
     ended = conditions.get("Failed") or conditions.get("FailureTarget")
@@ -260,7 +253,7 @@ def judge_job(job: Json, pods: Iterable[Json], events: Sequence[Json]) -> Verdic
     if failure:
         return fail(name, failure)
     active = (job.get("status") or {}).get("active", 0)
-    return Verdict(ProgressState.PROGRESSING, f"{name}: {'running' if active else 'starting'}")
+    return Verdict(f"{name}: {'running' if active else 'starting'}")
 
 
 def list_conditions(job: Json) -> dict[str, Json]:
@@ -286,11 +279,9 @@ def has_ended(item: Json, verdict: Verdict, pods: Sequence[Json]) -> bool:
     own = [pod for pod in pods if belongs(pod, item)]
     if item["kind"] == "Job":
         ended = [pod["status"].get("phase") in {"Succeeded", "Failed"} for pod in own]
-        is_whole = all(ended) and (bool(ended) or verdict.state is ProgressState.FAILED)
+        is_whole = all(ended) and (bool(ended) or verdict.failure is not None)
         return is_whole or not list_conditions(item)
     wanted: int = item["spec"].get("replicas", 1)
     old = [pod for pod in pods if is_selected(pod, item) and not belongs(pod, item)]
     has_old = any(is_well(pod) and not is_going(pod) for pod in old)
-    return verdict.state is ProgressState.FAILED or (
-        sum(map(is_well, own)) >= wanted and not has_old
-    )
+    return verdict.failure is not None or (sum(map(is_well, own)) >= wanted and not has_old)

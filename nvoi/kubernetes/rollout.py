@@ -25,7 +25,6 @@ from nvoi.kubernetes.names import COMPONENT, INSTANCE, NAME
 from nvoi.kubernetes.ownership import Json, Reference, get_label, is_going, read_reference
 from nvoi.kubernetes.progress import (
     Beginning,
-    ProgressState,
     Restarts,
     Verdict,
     fail,
@@ -150,8 +149,7 @@ class RolloutWatch:
         self._objects.setdefault("Event", {})
         found, pods = self._followed.values(), self._pods
         return len(found) == len(self._references) and all(
-            (verdict := judge(item, pods)).state is ProgressState.DONE
-            and has_ended(item, verdict, pods)
+            (verdict := judge(item, pods)).is_done and has_ended(item, verdict, pods)
             for item in found
         )
 
@@ -206,10 +204,10 @@ class RolloutWatch:
                 judged = {**item, "status": {**item["status"], "conditions": []}}
             verdict = self._judge_restarts(item, judge(judged, pods, events), pods)
             if self._may_pass(verdict) or self._lags(item, verdict, pods):
-                verdict = Verdict(ProgressState.PROGRESSING, verdict.sentence)
+                verdict = Verdict(verdict.sentence)
             if verdict.failure is not None and not self._is_patient:
                 raise self._build_failure(item, verdict)
-            if verdict.state is ProgressState.DONE and reference not in self._done:
+            if verdict.is_done and reference not in self._done:
                 self._done.add(reference)
                 self._end_streams(item)
                 log.log(self._level, "%s", verdict.sentence)
@@ -222,7 +220,7 @@ class RolloutWatch:
             return verdict
         own = [pod for pod in pods if belongs(pod, item)]
         failure = self._restarts.find_failure(own)
-        self._restarts.note(own, is_done=verdict.state is ProgressState.DONE)
+        self._restarts.note(own, is_done=verdict.is_done)
         if failure is None or verdict.failure is not None:
             return verdict
         return fail(item["metadata"]["name"], failure)
@@ -249,7 +247,8 @@ class RolloutWatch:
 
     def _lags(self, item: Json, verdict: Verdict, pods: Sequence[Json]) -> bool:
         """Whether a workload has ended, well or not, and its pods have yet to be heard of."""
-        if verdict.state is ProgressState.PROGRESSING or has_ended(item, verdict, pods):
+        is_open = not verdict.is_done and verdict.failure is None
+        if is_open or has_ended(item, verdict, pods):
             return False
         return self._is_within(LAG_SECONDS, read_reference(item))
 
@@ -359,7 +358,7 @@ class RolloutWatch:
 
 
 def list_open(verdicts: Iterable[Verdict]) -> list[str]:
-    return [one.sentence for one in verdicts if one.state is not ProgressState.DONE]
+    return [one.sentence for one in verdicts if not one.is_done]
 
 
 def name_workload(item: Json) -> str:

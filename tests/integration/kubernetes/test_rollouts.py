@@ -13,7 +13,7 @@ from nvoi.errors import LockError, RemoteError, ServiceError
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.ownership import Reference
 from nvoi.ssh.connections import Connections
-from nvoi.waiting import Reminder
+from nvoi.waiting import wait_for
 from tests.fakes.cluster_state import ClusterState
 from tests.integration.kubernetes.conftest import PACE, get_messages
 from tests.integration.ssh.relay import Relay
@@ -167,8 +167,8 @@ def test_a_pod_that_takes_long_to_end_is_told(
     logged: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    soon = partial(Reminder, first=0.1)
-    monkeypatch.setattr("nvoi.kubernetes.objects.Reminder", soon)
+    soon = partial(wait_for, first_notice=0.1)
+    monkeypatch.setattr("nvoi.kubernetes.objects.wait_for", soon)
     database = build("postgres")
     roll_out(cluster, database)
     state.behave("db-shop", "ready", grace=8)

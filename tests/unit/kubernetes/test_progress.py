@@ -19,7 +19,6 @@ from nvoi.kubernetes.diagnosis import (
     get_hint,
 )
 from nvoi.kubernetes.progress import (
-    ProgressState,
     Restarts,
     count_settling,
     find_stuck,
@@ -70,7 +69,7 @@ def remove(item: Any, **more: Any) -> Any:
     return item | {"metadata": item["metadata"] | GOING | more}
 
 
-DONE, GOES_ON, FAILED = ProgressState.DONE, ProgressState.PROGRESSING, ProgressState.FAILED
+DONE, GOES_ON, FAILED = "done", "goes on", "failed"
 OTHER = cluster.live("Deployment", "shop-redis", "groups")
 UNSEEN = {"metadata": {"name": "shop-web-x", "uid": "another"}}
 PULLING = waiting("ImagePullBackOff")
@@ -81,10 +80,10 @@ GIVEN_UP = conclude("Failed", "BackoffLimitExceeded", "has reached the limit")
 def case(
     item: Any,
     *pods: Any,
-    state: ProgressState = GOES_ON,
+    state: str = GOES_ON,
     words: str = "",
     events: Sequence[Any] = (),
-) -> tuple[Any, list[Any], Sequence[Any], ProgressState, str]:
+) -> tuple[Any, list[Any], Sequence[Any], str, str]:
     """A workload with its pods and events; how far it is, and in which words."""
     return item, [*pods], events, state, words
 
@@ -155,11 +154,11 @@ VERDICTS = {
     ("item", "pods", "events", "state", "words"), VERDICTS.values(), ids=VERDICTS
 )
 def test_how_far_a_workload_is(
-    item: Any, pods: list[Any], events: Sequence[Any], state: ProgressState, words: str
+    item: Any, pods: list[Any], events: Sequence[Any], state: str, words: str
 ) -> None:
     verdict = judge(item, pods, events)
-    assert (verdict.state, words in verdict.sentence) == (state, True), verdict
-    assert (verdict.failure is not None) == (state is FAILED)
+    seen = verdict.is_done, verdict.failure is not None, words in verdict.sentence
+    assert seen == (state is DONE, state is FAILED, True), verdict
 
 
 @pytest.mark.parametrize("condition", ["FailureTarget", "Failed"])
@@ -314,7 +313,7 @@ def test_what_runs_again_since_it_failed_is_neither_ended_nor_a_reason_to_give_u
     recovering = pod(DATABASE, restartCount=1)
     killed = [event(recovering, "Killing", "Container database failed startup probe")]
     beginnings = note_beginnings([recovering], killed)
-    assert judge(DATABASE, [recovering], killed).state is ProgressState.FAILED
+    assert judge(DATABASE, [recovering], killed).failure is not None
     assert has_failed_before(recovering, killed, beginnings)
     assert find_stuck(DATABASE, [recovering], killed, beginnings) == []
     # Until it is ended once more.
