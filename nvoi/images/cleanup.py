@@ -114,7 +114,7 @@ def remove_here(
     return removed
 
 
-def build_node_removal(address: str, repository: str, kept: Collection[str]) -> Command:
+def build_image_deletion(address: str, repository: str, kept: Collection[str]) -> Command:
     """The command that removes a repository's images from a node; root runs it there.
 
     It prints the stamps that it removed, or the digests of those that have none on the node, a

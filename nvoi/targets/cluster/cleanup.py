@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from nvoi.errors import NvoiError
 from nvoi.images.cleanup import (
-    build_node_removal,
+    build_image_deletion,
     find_expired_tags,
     remove_from_registry,
     remove_here,
@@ -123,7 +123,7 @@ def clean_registry(context: ClusterContext, kept: Collection[str]) -> bool:
 
 
 def clean_nodes(context: ClusterContext, servers: Iterable[Server], kept: Collection[str]) -> None:
-    command = build_node_removal(ADDRESS, context.repository, kept)
+    command = build_image_deletion(ADDRESS, context.repository, kept)
     work_on_all(
         [server.host for server in servers],
         lambda host: context.connections.run(host, as_root(host, command)),

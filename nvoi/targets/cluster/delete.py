@@ -36,7 +36,7 @@ from nvoi.targets.cluster.cleanup import clean_nodes, clean_registry, remove_obj
 from nvoi.targets.cluster.company import CLAIMS, check_company, check_master, list_wanted_disks
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.departures import detach_disks, find_known, find_servers, give_all_back
-from nvoi.targets.cluster.domains import give_ports_back, had_traefik, plan_removal, remove
+from nvoi.targets.cluster.domains import give_ports_back, had_traefik, plan_deletion, remove
 from nvoi.targets.cluster.prepare import get_registry_address, hold_lock, plan_lock
 from nvoi.targets.cluster.release import load_state
 from nvoi.targets.cluster.servers import get_credentials
@@ -334,7 +334,7 @@ DELETE: tuple[Step[ClusterContext], ...] = (
             f"removes all of {context.application.name} in the cluster but its data"
         ],
     ),
-    Step(name="Domains", run=remove_domains, plan=plan_removal),
+    Step(name="Domains", run=remove_domains, plan=plan_deletion),
     Step(name="Images", run=remove_images, plan=plan_images),
     Step(name="Volumes", run=remove_volumes, plan=plan_volumes),
     Step(name="Cluster", run=remove_cluster, plan=plan_cluster),

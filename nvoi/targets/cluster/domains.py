@@ -342,7 +342,7 @@ def plan_old(context: ClusterContext) -> Iterator[str]:
         yield "removes what led to names and services that are gone"
 
 
-def plan_removal(context: ClusterContext) -> Iterator[str]:
+def plan_deletion(context: ClusterContext) -> Iterator[str]:
     for site in list_sites(context.application):
         yield f"takes {' and '.join(site.hostnames)} away"
     yield from context.domains.describe_deletion()
