@@ -23,6 +23,7 @@ from nvoi.kubernetes.names import (
 from nvoi.kubernetes.ownership import Manifest
 from nvoi.kubernetes.pods import CLAIM, PORT_NAME, build_app_policy, build_template
 from nvoi.kubernetes.workloads import (
+    PRIORITY,
     PUBLIC_NAME,
     PUBLIC_PORT,
     Release,
@@ -37,6 +38,9 @@ DEADLINE_SECONDS = 600
 #: Seconds that an ended Job is kept for whoever wants to look at it.
 KEPT_SECONDS = 24 * 3600
 CLAIM_SIZE = "10Gi"
+# The highest that may be given to anything but Kubernetes' own parts is a billion (its
+# documentation, "Pod Priority and Preemption"); it can never be changed.
+PRIORITY_VALUE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -253,6 +257,15 @@ def build_statefulset(workload: Workload) -> Manifest:
     name = build_statefulset_name(workload.name)
     metadata = build_metadata(name, workload.labels, workload.deploy_id)
     return build_object("StatefulSet", metadata, spec=specification)
+
+
+def build_priority(deploy_id: str) -> Manifest:
+    """The class of all databases of a cluster: the first to get a place, the last to lose it."""
+    labels = build_labels("nvoi", "database", PRIORITY, "priority")
+    metadata = build_metadata(PRIORITY, labels, deploy_id)
+    del metadata["namespace"]
+    about = "Databases of apps that nvoi deploys"
+    return build_object("PriorityClass", metadata, value=PRIORITY_VALUE, description=about)
 
 
 def build_claim(labels: dict[str, str]) -> Manifest:

@@ -15,7 +15,7 @@ from nvoi.images.registries import Registry, find_same
 from nvoi.k3s.datastore import build_datastore_copies
 from nvoi.k3s.survey import find_token
 from nvoi.kubernetes.cluster import Cluster
-from nvoi.kubernetes.database import build_priority
+from nvoi.kubernetes.manifests import build_priority
 from nvoi.kubernetes.ownership import (
     Json,
     get_label,

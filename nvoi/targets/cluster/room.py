@@ -13,12 +13,11 @@ from nvoi.errors import ConfigError, Fault, UsageError
 from nvoi.k3s.drain import list_claims
 from nvoi.k3s.requirements import show
 from nvoi.kubernetes.cloudflared import REPLICAS, RESOURCES
-from nvoi.kubernetes.database import find_engine
 from nvoi.kubernetes.names import NAMESPACE, PART_OF, build_label_value, build_statefulset_name
 from nvoi.kubernetes.ownership import Json, Manifest, Reference, get_label
 from nvoi.kubernetes.placement import list_groups, list_locations
 from nvoi.kubernetes.progress import is_ready
-from nvoi.kubernetes.workloads import Resources, build_database_resources, names_cpu
+from nvoi.kubernetes.workloads import Resources, build_database_resources, find_engine, names_cpu
 from nvoi.log.levels import get_logger
 from nvoi.log.rendering import format_count
 from nvoi.naming import build_database_name
