@@ -7,11 +7,12 @@ Reasons are of kubelet and scheduler (Kubernetes source, ``pkg/kubelet/images/ty
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from nvoi.kubernetes.names import TEMPLATE
 from nvoi.kubernetes.ownership import Json, is_going
+from nvoi.kubernetes.refusals import PASSING
 
 IMAGE_REASONS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
@@ -30,6 +31,11 @@ FINAL_PULLS = re.compile(
 )
 #: Seconds for which an image is tried again: registries restart, lines break.
 PULL_SECONDS = 60.0
+# What may be gone a moment later, as kubelet and controllers try again by themselves: a part of the
+# cluster does not answer, kubelet's cache lags behind, or containerd still makes the container that
+# kubelet has given up on, on a slow disk ("is reserved for").
+PASSING_WORDS = (*PASSING, "failed to sync", "not registered", "is reserved for")
+PASSING_SECONDS = 60.0
 #: What a pod has to end where nothing is said (API reference, PodSpec).
 GRACE_SECONDS = 30
 #: The last events of a pod that an error shows.
@@ -45,8 +51,8 @@ FATAL_REASONS = IMAGE_REASONS | {
     "PostStartHookError",
 }
 MOUNT_REASONS = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume"})
-# kubelet's cache of what has just been made lags behind; it tries again by itself.
-PASSING_MOUNTS = ("failed to sync", "object references not registered", "not registered")
+# By these kubelet says that all volumes are mounted: it sees to images afterwards.
+MOUNTED_REASONS = frozenset({"Pulling", "Pulled"})
 # A node that starts, restarts or is being upgraded has these taints for a moment.
 PASSING_TAINTS = "node.kubernetes.io/"
 # A StatefulSet's disk is made before its pod, and the scheduler may hear of it later.
@@ -56,7 +62,8 @@ UNSTARTED = "failed startup probe"
 NEVER_STARTED = frozenset({"StartError", "ContainerCannotRun"})
 KILLED = {"OOMKilled": "was killed for using more memory than its limit"}
 
-AFFINITY = "affinity/selector"
+# The scheduler counts all servers; those that are merely full are what can be helped.
+FULL, AFFINITY, TAINT = "Insufficient ", "affinity/selector", "untolerated taint"
 CRASHED = (
     "its last lines say why; `command`, `env` and `secrets` in the config are what it runs with"
 )
@@ -140,7 +147,7 @@ def find_container_failure(pod: Json, status: Json, events: Iterable[Json]) -> F
     if reason in IMAGE_REASONS:
         return build_image_failure(reason, waiting.get("message", ""), name, events)
     if reason in FATAL_REASONS - {CRASHING}:
-        return Failure(reason, waiting.get("message", ""), name)
+        return build_failure(reason, waiting.get("message", ""), name)
     texts = {event.get("reason"): event.get("message", "") for event in events}
     unhealthy = texts.get("Unhealthy", "")
     if reason == CRASHING:
@@ -152,6 +159,12 @@ def find_container_failure(pod: Json, status: Json, events: Iterable[Json]) -> F
         message = unhealthy or texts["Killing"]
         return Failure("Unhealthy", message, name, container, status.get("restartCount", 0) > 0)
     return None
+
+
+def build_failure(reason: str, message: str, pod: str | None = None) -> Failure:
+    """A failure that may pass where its message says so."""
+    may_pass = any(words in message for words in PASSING_WORDS)
+    return Failure(reason, message, pod, seconds=PASSING_SECONDS if may_pass else 0.0)
 
 
 def build_image_failure(reason: str, message: str, pod: str, events: Iterable[Json]) -> Failure:
@@ -172,16 +185,17 @@ def find_end(status: Json) -> Json | None:
     return None
 
 
-def find_mount_failure(pod: Json, events: Iterable[Json]) -> Failure | None:
-    """A volume cannot be mounted; only the pod's events say so."""
-    if is_running(pod):
+def find_mount_failure(pod: Json, events: Sequence[Json]) -> Failure | None:
+    """A volume cannot be mounted; only the pod's events say so, also once it can."""
+    if is_running(pod) or any(event.get("reason") in MOUNTED_REASONS for event in events):
         return None
-    for event in events:
-        if event.get("reason") in MOUNT_REASONS:
-            message = event.get("message", "")
-            if not any(words in message for words in PASSING_MOUNTS):
-                return Failure(event["reason"], message, pod["metadata"]["name"])
-    return None
+    name = pod["metadata"]["name"]
+    failures = (
+        build_failure(event["reason"], event.get("message", ""), name)
+        for event in events
+        if event.get("reason") in MOUNT_REASONS
+    )
+    return next((one for one in failures if not one.seconds), None)
 
 
 def concerns(event: Json, item: Json) -> bool:
@@ -290,8 +304,11 @@ def belongs(pod: Json, item: Json) -> bool:
 
 
 def get_hint(failure: Failure) -> str:
-    if failure.reason == UNPLACED and AFFINITY in failure.message:
-        return "see that a server of its group in `servers` is ready and is not cordoned"
+    if failure.reason == UNPLACED and FULL not in failure.message:
+        if TAINT in failure.message:
+            return "see who has put the taint on the servers of its group, and take it off there"
+        if AFFINITY in failure.message:
+            return "see that a server of its group in `servers` is ready and is not cordoned"
     return HINTS.get(failure.reason, "")
 
 

@@ -13,6 +13,7 @@ from nvoi.kubernetes.diagnosis import (
     UNPLACED,
     Failure,
     belongs,
+    build_failure,
     concerns,
     describe_end,
     describe_stopping,
@@ -188,7 +189,7 @@ def find_condition_failure(item: Json) -> Failure | None:
         kind, status = condition.get("type"), condition.get("status")
         late = kind == "Progressing" and condition.get("reason") == OVERDUE
         if (late and status == "False") or (kind == "ReplicaFailure" and status == "True"):
-            return Failure(condition.get("reason", str(kind)), condition.get("message", ""))
+            return build_failure(condition.get("reason", str(kind)), condition.get("message", ""))
     return None
 
 
@@ -245,11 +246,11 @@ def judge_job(job: Json, pods: Iterable[Json], events: Sequence[Json]) -> Verdic
         last = own[-1]["metadata"]["name"] if own else None
         container = next((item["name"] for pod in own for item in list_containers(pod)), None)
         return fail(name, found or Failure(reason, message, last, container))
-    refused = next(
-        (e for e in events if e.get("reason") == "FailedCreate" and concerns(e, job)), None
-    )
-    if failure is None and refused:
-        failure = Failure("FailedCreate", refused.get("message", ""))
+    # Events are kept, also where a later attempt has made the pod.
+    refusals = [] if own else [one for one in events if concerns(one, job)]
+    for event in refusals:
+        if event.get("reason") == "FailedCreate":
+            failure = build_failure("FailedCreate", event.get("message", ""))
     if failure:
         return fail(name, failure)
     active = (job.get("status") or {}).get("active", 0)

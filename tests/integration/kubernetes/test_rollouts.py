@@ -118,6 +118,21 @@ def test_an_image_that_can_be_pulled_a_moment_later_is_waited_for(
     assert any("cannot get its image: " in line for line in get_messages(logged))
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "failed to sync secret cache: timed out waiting for the condition",
+        'failed to reserve container name "web": name "web" is reserved for "1"',
+        "context deadline exceeded",
+    ],
+)
+def test_what_a_slow_server_says_of_a_container_is_waited_for(
+    cluster: Cluster, state: ClusterState, message: str
+) -> None:
+    state.behave("shop-web", "config-error", message=message, heals=6)
+    roll_out(cluster)
+
+
 def test_an_image_that_cannot_be_pulled_for_long_is_given_up(
     cluster: Cluster, state: ClusterState, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,6 +74,7 @@ OTHER = cluster.live("Deployment", "shop-redis", "groups")
 UNSEEN = {"metadata": {"name": "shop-web-x", "uid": "another"}}
 PULLING = waiting("ImagePullBackOff")
 LATE = "failed to sync secret cache: timed out"
+REFUSED = event(job(), "FailedCreate", "Error creating: pods is forbidden: exceeded quota: pods")
 GIVEN_UP = conclude("Failed", "BackoffLimitExceeded", "has reached the limit")
 
 
@@ -130,6 +131,11 @@ VERDICTS = {
     "mount": case(WEB, MADE, events=[event(MADE, "FailedAttachVolume", NO_FOLDER)], state=FAILED),
     "mount is late": case(WEB, MADE, events=[event(MADE, "FailedMount", LATE)]),
     "mounted since": case(WEB, pod(WEB), events=[event(MADE, "FailedMount", NO_FOLDER)]),
+    "mounted and pulling": case(
+        WEB,
+        MADE,
+        events=[event(MADE, "FailedMount", NO_FOLDER), event(MADE, "Pulling", 'Pulling "web"')],
+    ),
     "of another pod": case(WEB, MADE, events=[event(UNSEEN, "FailedMount", NO_FOLDER)]),
     "pods of others": case(
         rolled(), age(pod(WEB, state=PULLING)), pod(OTHER, state=PULLING), state=DONE
@@ -144,6 +150,10 @@ VERDICTS = {
     "job starts": case(job(), words=": starting"),
     "job fails": case(GIVEN_UP, pod(job(), state=ended(4)), state=FAILED, words="exit code 4"),
     "job failed unseen": case(GIVEN_UP, state=FAILED, words="BackoffLimitExceeded"),
+    "job was refused": case(job(), events=[REFUSED], state=FAILED, words="exceeded quota"),
+    "job was refused at first": case(
+        job(active=1), pod(job()), events=[REFUSED], words=": running"
+    ),
     "job cannot start": case(
         job(active=1), pod(job(), state=waiting("CreateContainerConfigError")), state=FAILED
     ),
@@ -336,3 +346,18 @@ def test_a_pod_without_a_server_is_told_by_what_is_missing() -> None:
     full = Failure("Unschedulable", "1 Insufficient memory")
     assert "group" in get_hint(wrong)
     assert "memory" in get_hint(full)
+    # Those of other groups are counted along.
+    both = Failure("Unschedulable", f"{full.message}, {wrong.message}")
+    assert get_hint(both) == get_hint(full)
+    tainted = Failure("Unschedulable", "1 node(s) had untolerated taint {dedicated: gpu}")
+    assert "taint" in get_hint(tainted)
+
+
+def test_what_a_part_of_the_cluster_refuses_for_a_moment_may_pass() -> None:
+    words = 'Internal error occurred: failed calling webhook "x": connect: connection refused'
+    condition = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate"}
+    item = rolled(conditions=[condition | {"message": words}])
+    events = [event(job(), "FailedCreate", f"Error creating: {words}")]
+    for verdict in (judge(item, []), judge(job(), [], events)):
+        assert verdict.failure is not None
+        assert verdict.failure.seconds
