@@ -31,7 +31,7 @@ from nvoi.operation import Step
 from nvoi.targets.cluster.adoption import find_all, refuse
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.room import settle_share
-from nvoi.targets.cluster.state import choose_stamp, read_state
+from nvoi.targets.cluster.state import State, choose_stamp, read_state
 from nvoi.targets.cluster.undo import restore
 
 log = get_logger("nvoi.cluster")
@@ -137,6 +137,15 @@ def wait_for_jobs(context: ClusterContext) -> None:
         context.cluster.follow([*left], seconds=max(left.values()))
     except ServiceError as error:
         log.warning("It ended badly: %s", error)
+        delete_waiting_jobs(context)
+
+
+def delete_waiting_jobs(context: ClusterContext) -> None:
+    """Delete those that have yet to begin: they would do so beside the new release's."""
+    app = context.application.name
+    jobs = context.cluster.get(["jobs"], selector=build_app_selector(app))
+    waiting = State(app, tuple(one for one in jobs if not (one.get("status") or {}).get("ready")))
+    context.cluster.delete(reference for reference, _ in waiting.list_unfinished_jobs())
 
 
 def apply_secrets(context: ClusterContext) -> None:

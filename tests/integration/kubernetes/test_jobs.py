@@ -7,9 +7,12 @@ import pytest
 from nvoi.errors import ServiceError
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.ownership import Manifest, Reference, read_reference
+from nvoi.targets.cluster.release import wait_for_jobs
+from nvoi.targets.cluster.state import read_state
 from tests.fakes.cluster_state import ClusterState
 from tests.integration.kubernetes.conftest import get_messages
 from tests.unit.kubernetes.configs import build
+from tests.unit.targets.cluster.runs import see
 
 MANIFESTS = build("mounts")
 JOB = MANIFESTS.jobs[0]
@@ -149,6 +152,20 @@ def test_a_job_of_a_run_that_was_cut_off_is_waited_for(
     told = get_messages(logged)
     assert f"{NAME}: done" in told
     assert "web: three" in told
+
+
+@pytest.mark.parametrize(("behaviour", "stays"), [("image-pull", False), ("job-fail", True)])
+def test_a_job_of_a_run_that_was_cut_off_never_begins_beside_the_next_one_s(
+    cluster: Cluster, state: ClusterState, behaviour: str, stays: bool
+) -> None:
+    state.behave(NAME, behaviour)
+    cluster.apply([JOB])
+    context = see([])
+    context.cluster = cluster
+    context.state = read_state(cluster, "shop")
+    wait_for_jobs(context)
+    # What has ended can be looked at.
+    assert (state.find("Job", NAME) is not None) == stays
 
 
 def test_a_job_whose_lines_are_cut_off_has_none_told_twice(
