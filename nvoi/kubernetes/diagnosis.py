@@ -62,8 +62,6 @@ UNSTARTED = "failed startup probe"
 NEVER_STARTED = frozenset({"StartError", "ContainerCannotRun"})
 KILLED = {"OOMKilled": "was killed for using more memory than its limit"}
 
-# The scheduler counts all servers; those that are merely full are what can be helped.
-FULL, AFFINITY, TAINT = "Insufficient ", "affinity/selector", "untolerated taint"
 CRASHED = (
     "its last lines say why; `command`, `env` and `secrets` in the config are what it runs with"
 )
@@ -86,6 +84,15 @@ HINTS = {
     "FailedCreate": "the cluster does not let its pods be made: see quotas and policies there",
     UNPLACED: "lower its `resources.requests`, make `replicas` fewer, add a server, or free memory "
     "and CPU on the servers",
+}
+# The scheduler counts all servers, those of other groups too: the first of these words counts.
+UNPLACED_HINTS = {
+    "Insufficient ": HINTS[UNPLACED],
+    "volume node affinity": "its disk is on another server: see that this is ready and is not "
+    "cordoned",
+    "untolerated taint": "see who has put the taint on the servers of its group, and take it off",
+    "were unschedulable": "a server of its group is cordoned: `kubectl uncordon` ends that",
+    "affinity/selector": "see that a server of its group in `servers` is ready and is not cordoned",
 }
 
 
@@ -304,11 +311,9 @@ def belongs(pod: Json, item: Json) -> bool:
 
 
 def get_hint(failure: Failure) -> str:
-    if failure.reason == UNPLACED and FULL not in failure.message:
-        if TAINT in failure.message:
-            return "see who has put the taint on the servers of its group, and take it off there"
-        if AFFINITY in failure.message:
-            return "see that a server of its group in `servers` is ready and is not cordoned"
+    if failure.reason == UNPLACED:
+        found = (hint for words, hint in UNPLACED_HINTS.items() if words in failure.message)
+        return next(found, HINTS[UNPLACED])
     return HINTS.get(failure.reason, "")
 
 

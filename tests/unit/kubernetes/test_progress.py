@@ -341,16 +341,21 @@ def test_every_failure_says_what_to_do(reason: str) -> None:
     assert get_hint(Failure(reason, "why"))
 
 
-def test_a_pod_without_a_server_is_told_by_what_is_missing() -> None:
-    wrong = Failure("Unschedulable", "1 node(s) didn't match Pod's node affinity/selector")
-    full = Failure("Unschedulable", "1 Insufficient memory")
-    assert "group" in get_hint(wrong)
-    assert "memory" in get_hint(full)
-    # Those of other groups are counted along.
-    both = Failure("Unschedulable", f"{full.message}, {wrong.message}")
-    assert get_hint(both) == get_hint(full)
-    tainted = Failure("Unschedulable", "1 node(s) had untolerated taint {dedicated: gpu}")
-    assert "taint" in get_hint(tainted)
+@pytest.mark.parametrize(
+    ("message", "hint"),
+    [
+        ("1 Insufficient memory", "resources.requests"),
+        ("1 node(s) didn't match Pod's node affinity/selector", "server of its group"),
+        # Those of other groups are counted along.
+        ("1 Insufficient cpu, 2 node(s) didn't match Pod's node affinity/selector", "requests"),
+        ("1 node(s) had untolerated taint {dedicated: gpu}", "taint"),
+        ("1 node(s) were unschedulable", "kubectl uncordon"),
+        ("1 node(s) had volume node affinity conflict", "disk is on another server"),
+        ("1 Too many pods", "add a server"),
+    ],
+)
+def test_a_pod_without_a_server_is_told_by_what_is_missing(message: str, hint: str) -> None:
+    assert hint in get_hint(Failure("Unschedulable", f"0/3 nodes are available: {message}."))
 
 
 def test_what_a_part_of_the_cluster_refuses_for_a_moment_may_pass() -> None:
