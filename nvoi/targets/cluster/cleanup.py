@@ -117,6 +117,8 @@ def clean_registry(context: ClusterContext, kept: Collection[str]) -> bool:
     with context.open_registry() as registry:
         removed = remove_from_registry(registry, context.repository, kept)
     if removed:
+        # What another run pushes meanwhile would be taken for garbage.
+        context.check_lock()
         target = f"deployment/{NAME}"
         context.cluster.execute(target, COLLECT_GARBAGE, namespace=SYSTEM_NAMESPACE, check=True)
     return bool(removed)

@@ -256,11 +256,13 @@ class ClusterContext:
         self.survey.servers = self.provider.list_servers()
 
     def open_registry(self) -> AbstractContextManager[Registry]:
-        """The way to the cluster's registry.
+        """The way to the cluster's registry, to which one run at a time may push.
 
         Raises:
+            LockError: the run's lock is lost.
             NvoiError: there is none.
         """
+        self.check_lock()
         if self.survey.registry is None:
             raise NvoiError("the cluster has no registry")
         address, port = self.survey.registry

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from nvoi.config.schema import Config, SSHProvider
-from nvoi.errors import NvoiError, RemoteError, ServiceError
+from nvoi.errors import LockError, NvoiError, RemoteError, ServiceError
+from nvoi.images.engines import BuiltImage, Podman
 from nvoi.k3s.facts import Facts
 from nvoi.kubernetes.ownership import WORKLOADS
 from nvoi.kubernetes.registry import build_credentials, build_registry
 from nvoi.secret import Secret
+from nvoi.targets.cluster.cleanup import clean_registry
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.prepare import start_registry
+from nvoi.targets.cluster.prepare import push_image, start_registry
 from nvoi.targets.cluster.servers import (
     check_architecture,
     find_spare,
@@ -108,6 +112,22 @@ def test_a_registry_image_that_cannot_be_had_leaves_the_registry_as_it_is(
     with pytest.raises(ServiceError, match=r"registry: .* cannot be pulled on shop-main-1"):
         start_registry(context)
     assert cluster.asked == []
+
+
+@pytest.mark.parametrize("use", [push_image, lambda context: clean_registry(context, ())])
+def test_a_run_that_has_lost_its_lock_leaves_the_registry_to_the_next_one(
+    context: ClusterContext, use: Callable[[ClusterContext], object]
+) -> None:
+    def check() -> None:
+        raise LockError("lost")
+
+    built = BuiltImage("shop:20260101000000", "1" * 64)
+    context.image.build = SimpleNamespace(wait=lambda: built)  # type: ignore[assignment]
+    context.image.engine = Podman()
+    context.lock = SimpleNamespace(check=check, is_lost=True)  # type: ignore[assignment]
+    context.survey.registry = "10.43.0.100", 5000
+    with pytest.raises(LockError):
+        use(context)
 
 
 def test_why_a_disk_cannot_be_used_is_the_error(context: ClusterContext) -> None:
