@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nvoi.errors import NvoiError
-from nvoi.kubernetes.names import NAME, SECRET_CHECKSUM, SERVER_GROUP
+from nvoi.kubernetes.names import NAME, NAMESPACE, SECRET_CHECKSUM, SERVER_GROUP
 from nvoi.kubernetes.ownership import (
     WORKLOADS,
     Json,
@@ -39,6 +39,11 @@ class DataLocation:
     name: str
     groups: tuple[str, ...]
     is_disk: bool = False
+
+    @property
+    def claim(self) -> str:
+        """Of a disk, ``NAMESPACE/CLAIM``."""
+        return f"{NAMESPACE}/{self.name.rpartition('/')[2]}"
 
     def __str__(self) -> str:
         """As it reads after "its data is"."""

@@ -13,7 +13,7 @@ from nvoi.k3s.drain import list_claims
 from nvoi.kubernetes.adoption import build_turn, find_detached, find_turned
 from nvoi.kubernetes.cluster import build_selector
 from nvoi.kubernetes.ingress import keep_ways
-from nvoi.kubernetes.names import NAME, NAMESPACE, STAMP, build_app_selector
+from nvoi.kubernetes.names import NAME, STAMP, build_app_selector
 from nvoi.kubernetes.ownership import (
     WORKLOADS,
     Manifest,
@@ -123,8 +123,7 @@ def is_renamed(context: ClusterContext, move: Move) -> bool:
         return False
     names = {one.name for one in context.survey.servers if one.group in move.after.groups}
     nodes = [node for name, node in context.survey.nodes.items() if name in names]
-    claim = f"{NAMESPACE}/{move.before.name.rpartition('/')[2]}"
-    return any(claim in list_claims(context.cluster, node) for node in nodes)
+    return any(move.before.claim in list_claims(context.cluster, node) for node in nodes)
 
 
 def wait_for_jobs(context: ClusterContext) -> None:
