@@ -53,10 +53,17 @@ FATAL_REASONS = IMAGE_REASONS | {
 MOUNT_REASONS = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume"})
 # By these kubelet says that all volumes are mounted: it sees to images afterwards.
 MOUNTED_REASONS = frozenset({"Pulling", "Pulled"})
-# A node that starts, restarts or is being upgraded has these taints for a moment.
-PASSING_TAINTS = "node.kubernetes.io/"
-# A StatefulSet's disk is made before its pod, and the scheduler may hear of it later.
-PASSING_CLAIMS = ("persistentvolumeclaim ", "unbound immediate PersistentVolumeClaims")
+PASSING_PLACEMENTS = (
+    # A node that starts, restarts or is being upgraded has these taints for a moment (Kubernetes
+    # documentation, "Well-Known Labels, Annotations and Taints").
+    "node.kubernetes.io/",
+    "node.cloudprovider.kubernetes.io/",
+    # The scheduler may hear of the first node later than others do.
+    "no nodes available",
+    # A StatefulSet's disk is made before its pod, and the scheduler may hear of it later.
+    "persistentvolumeclaim ",
+    "unbound immediate PersistentVolumeClaims",
+)
 UNPLACED = "Unschedulable"
 UNSTARTED = "failed startup probe"
 NEVER_STARTED = frozenset({"StartError", "ContainerCannotRun"})
@@ -141,7 +148,7 @@ def find_placement_failure(pod: Json) -> Failure | None:
             continue
         message = condition.get("message", "")
         promised = (pod.get("status") or {}).get("nominatedNodeName")
-        passes = any(words in message for words in (PASSING_TAINTS, *PASSING_CLAIMS))
+        passes = any(words in message for words in PASSING_PLACEMENTS)
         if condition.get("status") == "False" and not passes and not promised:
             return Failure(UNPLACED, message, pod["metadata"]["name"])
     return None

@@ -36,6 +36,9 @@ CRASHED = {"state": waiting("CrashLoopBackOff"), "lastState": ended(1)}
 GOING = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
 FULL = "0/1 nodes are available: 1 Insufficient memory."
 TAINTED = "1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }"
+UNINITIALIZED = TAINTED.replace(
+    "kubernetes.io/not-ready", "cloudprovider.kubernetes.io/uninitialized"
+)
 NO_FOLDER = "hostPath type check failed: /opt/nvoi/volumes/x is not a directory"
 
 WEB = cluster.deployment()
@@ -126,6 +129,8 @@ VERDICTS = {
     ),
     "no room": case(WEB, unscheduled(WEB, FULL), state=FAILED, words=f"Unschedulable: {FULL}"),
     "node starts": case(WEB, unscheduled(WEB, TAINTED)),
+    "node is new": case(WEB, unscheduled(WEB, UNINITIALIZED)),
+    "node is unheard of": case(WEB, unscheduled(WEB, "no nodes available to schedule pods")),
     "disk is late": case(DATABASE, unclaimed('persistentvolumeclaim "data-db-shop-0" not found')),
     "disk unbound": case(DATABASE, unclaimed("pod has unbound immediate PersistentVolumeClaims")),
     "mount": case(WEB, MADE, events=[event(MADE, "FailedAttachVolume", NO_FOLDER)], state=FAILED),
