@@ -247,10 +247,9 @@ def judge_job(job: Json, pods: Iterable[Json], events: Sequence[Json]) -> Verdic
         container = next((item["name"] for pod in own for item in list_containers(pod)), None)
         return fail(name, found or Failure(reason, message, last, container))
     # Events are kept, also where a later attempt has made the pod.
-    refusals = [] if own else [one for one in events if concerns(one, job)]
-    for event in refusals:
-        if event.get("reason") == "FailedCreate":
-            failure = build_failure("FailedCreate", event.get("message", ""))
+    refusals = (one for one in events if one.get("reason") == "FailedCreate" and concerns(one, job))
+    if not own and (refusal := next(refusals, None)):
+        failure = build_failure("FailedCreate", refusal.get("message", ""))
     if failure:
         return fail(name, failure)
     active = (job.get("status") or {}).get("active", 0)
