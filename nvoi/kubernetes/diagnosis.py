@@ -142,16 +142,20 @@ def find_failure(pod: Json, events: Iterable[Json] = ()) -> Failure | None:
     )
 
 
-def find_placement_failure(pod: Json) -> Failure | None:
+def find_unplaced(pod: Json) -> str | None:
+    """Why no node takes a pod, in the scheduler's words; None where one does, or may."""
     for condition in (pod.get("status") or {}).get("conditions") or ():
-        if condition.get("type") != "PodScheduled" or condition.get("reason") != UNPLACED:
-            continue
-        message = condition.get("message", "")
-        promised = (pod.get("status") or {}).get("nominatedNodeName")
-        passes = any(words in message for words in PASSING_PLACEMENTS)
-        if condition.get("status") == "False" and not passes and not promised:
-            return Failure(UNPLACED, message, pod["metadata"]["name"])
+        is_unplaced = condition.get("reason") == UNPLACED and condition.get("status") == "False"
+        if condition.get("type") == "PodScheduled" and is_unplaced:
+            return str(condition.get("message", ""))
     return None
+
+
+def find_placement_failure(pod: Json) -> Failure | None:
+    message, promised = find_unplaced(pod), (pod.get("status") or {}).get("nominatedNodeName")
+    if message is None or promised or any(words in message for words in PASSING_PLACEMENTS):
+        return None
+    return Failure(UNPLACED, message, pod["metadata"]["name"])
 
 
 def find_container_failure(pod: Json, status: Json, events: Iterable[Json]) -> Failure | None:
@@ -252,9 +256,8 @@ def describe_pod(pod: Json) -> str:
         return "is done"
     if status.get("phase") == "Failed" and status.get("reason"):
         return f"failed: {status['reason']}"
-    for condition in status.get("conditions") or ():
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return "waits for a server that has room"
+    if find_unplaced(pod) is not None:
+        return "waits for a server that has room"
     containers = [describe_container(item) for item in list_containers(pod)]
     node = (pod.get("spec") or {}).get("nodeName")
     beginning = f"is being made on {node}" if node else "is being made"

@@ -19,6 +19,7 @@ from nvoi.kubernetes.diagnosis import (
     describe_stopping,
     find_end,
     find_failure,
+    find_unplaced,
     is_running,
     is_well,
     list_containers,
@@ -222,8 +223,9 @@ def describe_new(item: Json, pods: Sequence[Json], wanted: int) -> str:
     counted = f"{ready} of {wanted} new pods are ready"
     if ready and settling:
         return f"{counted}, and must stay so for {settling} s"
+    unplaced = dict.fromkeys(filter(None, map(find_unplaced, new)))
     stopping = describe_stopping(pod for pod in pods if is_selected(pod, item))
-    return "; ".join([counted, *(stopping if len(new) < wanted else ())])
+    return "; ".join([counted, *unplaced, *(stopping if len(new) < wanted else ())])
 
 
 def is_selected(pod: Json, item: Json) -> bool:

@@ -128,7 +128,7 @@ VERDICTS = {
         WEB, pod(WEB), events=[UNHEALTHY, KILLED], state=FAILED, words="statuscode: 500"
     ),
     "no room": case(WEB, unscheduled(WEB, FULL), state=FAILED, words=f"Unschedulable: {FULL}"),
-    "node starts": case(WEB, unscheduled(WEB, TAINTED)),
+    "node starts": case(WEB, unscheduled(WEB, TAINTED), words=f"are ready; {TAINTED}"),
     "node is new": case(WEB, unscheduled(WEB, UNINITIALIZED)),
     "node is unheard of": case(WEB, unscheduled(WEB, "no nodes available to schedule pods")),
     "disk is late": case(DATABASE, unclaimed('persistentvolumeclaim "data-db-shop-0" not found')),
