@@ -125,10 +125,9 @@ class Registry:
 
     def collect(self) -> None:
         """Collect its garbage, with the words that are run in its container."""
-        _, *words = COLLECT_GARBAGE
-        config = str(self.config)
+        names = {"registry": PROGRAM, CONFIG_FILE: str(self.config)}
         subprocess.run(
-            [PROGRAM, *(config if word == CONFIG_FILE else word for word in words)],
+            [names.get(word, word) for word in COLLECT_GARBAGE],
             check=True,
             timeout=PATIENCE,
             stdout=subprocess.DEVNULL,
