@@ -49,7 +49,8 @@ BEGUN, SERVED = "begun", "served"
 class ReleaseRecord:
     """A release: one that can be gone back to, or one that has only begun.
 
-    ``before`` is the stamp of the release that served when this one was deployed.
+    ``before`` is the stamp of the release that served when this one was deployed. There are no
+    ``manifests`` where the record is damaged.
     """
 
     stamp: str
@@ -100,32 +101,25 @@ def build_record(
 
 
 def read_records(app: str, live: Iterable[Json]) -> list[ReleaseRecord]:
-    """An app's releases, also those that have only begun, newest first.
-
-    A record that cannot be read is passed over: nothing that it could be needed for is lost but
-    the way back to its release.
-    """
-    found = []
-    for item in live:
-        if item.get("type") != TYPE or not is_owned(item, app):
-            continue
-        try:
-            found.append(read_record(item))
-        except (LookupError, TypeError, ValueError, OSError, EOFError, zlib.error):
-            log.warning(
-                "%s cannot be read, and its release cannot be gone back to: delete it with kubectl",
-                read_reference(item),
-            )
-    return sorted(found, key=lambda record: record.stamp, reverse=True)
+    """An app's releases, also those that have only begun, newest first."""
+    found = [one for one in live if one.get("type") == TYPE and is_owned(one, app)]
+    return sorted(map(read_record, found), key=lambda record: record.stamp, reverse=True)
 
 
 def read_record(item: Json) -> ReleaseRecord:
-    metadata = item["metadata"]
-    annotations = metadata["annotations"]
-    manifests: list[Any] = json.loads(gzip.decompress(b64decode(item["data"][KEY])))
+    """A record; one whose manifests are damaged still says when its release was, and how far."""
+    annotations = item["metadata"].get("annotations") or {}
+    manifests: list[Any] = []
+    try:
+        manifests = json.loads(gzip.decompress(b64decode(item["data"][KEY])))
+    except (LookupError, TypeError, ValueError, OSError, EOFError, zlib.error):
+        log.warning(
+            "%s cannot be read, and its release cannot be gone back to: delete it with kubectl",
+            read_reference(item),
+        )
     return ReleaseRecord(
-        stamp=metadata["labels"][STAMP],
-        deploy_id=annotations[DEPLOY_ID],
+        stamp=get_label(item, STAMP) or "",
+        deploy_id=annotations.get(DEPLOY_ID, ""),
         reference=read_reference(item),
         manifests=tuple(manifests),
         before=annotations.get(BEFORE) or None,

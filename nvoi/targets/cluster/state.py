@@ -53,9 +53,14 @@ class State:
         return read_records(self.app, self.objects)
 
     @property
-    def records(self) -> list[ReleaseRecord]:
-        """The releases that are kept, newest first."""
+    def served(self) -> list[ReleaseRecord]:
+        """The releases that have served, newest first, also those whose records are damaged."""
         return [record for record in self._all_records if not record.is_begun]
+
+    @property
+    def records(self) -> list[ReleaseRecord]:
+        """Those of them that can be gone back to."""
+        return [record for record in self.served if record.manifests]
 
     @property
     def begun(self) -> list[ReleaseRecord]:

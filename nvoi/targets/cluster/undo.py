@@ -143,7 +143,7 @@ def find_last_ready(state: State, live: Json) -> Manifest | None:
     workloads = [one for one in state.objects if one["kind"] in WORKLOADS]
     if any(get_label(one, INSTANCE) == name and is_ready(one) for one in workloads):
         return None
-    kept = [item for record in state.records[:1] for item in record.manifests]
+    kept = [item for record in state.served[:1] for item in record.manifests]
     return next((one for one in kept if read_reference(one) == read_reference(live)), None)
 
 

@@ -82,9 +82,15 @@ def test_a_record_that_is_damaged_is_told_and_stands_in_nobody_s_way(
     damage: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     live = [record(STAMPS[0]), record(STAMPS[1]) | damage, deployment(STAMPS[1])]
-    assert [item.stamp for item in list_records(live)] == [STAMPS[0]]
+    assert [(item.stamp, bool(item.manifests)) for item in list_records(live)] == [
+        (STAMPS[1], False),
+        (STAMPS[0], True),
+    ]
     assert find_running(live) == STAMPS[1]
     assert "nvoi-shop-release-20260102000000 cannot be read" in caplog.text
+    # What was cut off does not run for that.
+    live[1] = record(STAMPS[1], before=STAMPS[0], begun=True) | damage
+    assert find_running(live) == STAMPS[0]
 
 
 def test_the_running_release_is_that_of_the_deployments() -> None:
