@@ -65,6 +65,8 @@ PASSING_PLACEMENTS = (
     "unbound immediate PersistentVolumeClaims",
 )
 UNPLACED = "Unschedulable"
+#: What there is on a server once other pods have left. No label, taint or disk comes by that.
+ROOM_WORDS = ("Insufficient ", "Too many pods")
 UNSTARTED = "failed startup probe"
 NEVER_STARTED = frozenset({"StartError", "ContainerCannotRun"})
 KILLED = {"OOMKilled": "was killed for using more memory than its limit"}
@@ -156,6 +158,11 @@ def find_placement_failure(pod: Json) -> Failure | None:
     if message is None or promised or any(words in message for words in PASSING_PLACEMENTS):
         return None
     return Failure(UNPLACED, message, pod["metadata"]["name"])
+
+
+def lacks_room(failure: Failure) -> bool:
+    """Whether servers would take a pod, and have no room for it."""
+    return failure.reason == UNPLACED and any(words in failure.message for words in ROOM_WORDS)
 
 
 def find_container_failure(pod: Json, status: Json, events: Iterable[Json]) -> Failure | None:

@@ -246,7 +246,8 @@ class Objects:
         """The pods of a workload that are still stopping, in words."""
         pods: Iterable[Json] = ()
         with suppress(RequestError, ConnectionFailedError):
-            pods = self._api.list_all("Pod", reference.namespace, patience=0).items
+            found = self._api.list_all("Pod", reference.namespace, names_only=True, patience=0)
+            pods = found.items
         own = (
             pod for pod in pods if f"{pod['metadata']['name']}-".startswith(f"{reference.name}-")
         )

@@ -11,14 +11,13 @@ from functools import partial
 from nvoi.errors import ConnectionFailedError, HostsError, NvoiError, RequestError, ServiceError
 from nvoi.kubernetes.api import Api
 from nvoi.kubernetes.diagnosis import (
-    GRACE_SECONDS,
-    UNPLACED,
     Failure,
     belongs,
     describe_changes,
     describe_events,
     get_hint,
     is_well,
+    lacks_room,
     list_containers,
 )
 from nvoi.kubernetes.names import COMPONENT, INSTANCE, NAME
@@ -50,6 +49,8 @@ LAG_SECONDS = 5.0
 #: Seconds until the scheduler has tried a pod again that now has room: it pauses for up to ten
 #: (Kubernetes documentation, "kube-scheduler Configuration", `podMaxBackoffSeconds`).
 ROOM_SECONDS = 15.0
+#: The pods that hold room.
+HOLDERS = "status.phase!=Succeeded,status.phase!=Failed"
 #: Pods of which an error shows the last lines.
 PODS = 2
 
@@ -102,7 +103,7 @@ class RolloutWatch:
         self._done: set[Reference] = set()
         #: When a pod's trouble, or the end of a workload, was first seen.
         self._seen_first: dict[object, float] = {}
-        self._room_until = 0.0
+        self._room_asked = self._room_until = 0.0
         self._streams: dict[str, LogStream] = {}
 
     def follow(self) -> None:
@@ -228,24 +229,32 @@ class RolloutWatch:
     def _may_pass(self, verdict: Verdict) -> bool:
         """Whether what keeps a pod from starting may pass by itself yet."""
         failure = verdict.failure
-        if failure is not None and failure.reason == UNPLACED:
-            return self._gets_room()
+        if failure is not None and lacks_room(failure):
+            return self._is_patient or self._gets_room()
         return failure is not None and self._is_within(failure.seconds, failure.pod)
 
     def _gets_room(self) -> bool:
         """Whether pods of any app are about to leave room, or have just done so."""
-        if self._is_patient:
-            return True
+        now = time.monotonic()
+        # No more often, whatever else the cluster tells meanwhile.
+        if now >= self._room_asked + LOOK_SECONDS:
+            self._room_asked = now
+            if self._may_leave_room():
+                self._room_until = now + ROOM_SECONDS
+        return now < self._room_until
+
+    def _may_leave_room(self) -> bool:
         try:
-            pods = self._api.list_all("Pod", None, names_only=True, patience=0).items
+            found = self._api.list_all("Pod", None, fields=HOLDERS, names_only=True, patience=0)
         except (RequestError, ConnectionFailedError):
             return True
-        for pod in filter(is_going, pods):
-            seconds = pod["metadata"].get("deletionGracePeriodSeconds", GRACE_SECONDS)
-            # One that does not end, as its node is away, leaves none.
-            if self._is_within(seconds + ROOM_SECONDS, pod["metadata"]["uid"]):
-                self._room_until = time.monotonic() + ROOM_SECONDS
-        return time.monotonic() < self._room_until
+        going = [pod["metadata"] for pod in found.items if is_going(pod)]
+        # One that does not end, as its node is away, leaves none.
+        leaves = [
+            self._is_within(one["deletionGracePeriodSeconds"] + ROOM_SECONDS, one["uid"])
+            for one in going
+        ]
+        return any(leaves)
 
     def _lags(self, item: Json, verdict: Verdict, pods: Sequence[Json]) -> bool:
         """Whether a workload has ended, well or not, and its pods have yet to be heard of."""

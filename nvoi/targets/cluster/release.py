@@ -132,11 +132,13 @@ def wait_for_jobs(context: ClusterContext) -> None:
     if not left:
         return
     log.info("A pre_run_command of an earlier run is still at work: %s", ", ".join(map(str, left)))
-    try:
-        context.cluster.follow([*left], seconds=max(left.values()))
-    except ServiceError as error:
-        log.warning("It ended badly: %s", error)
-        delete_waiting_jobs(context)
+    own = build_app_selector(context.application.name)
+    for job, seconds in left.items():
+        try:
+            context.cluster.follow([job], seconds, selector=own)
+        except ServiceError as error:
+            log.warning("It ended badly: %s", error)
+    delete_waiting_jobs(context)
 
 
 def delete_waiting_jobs(context: ClusterContext) -> None:

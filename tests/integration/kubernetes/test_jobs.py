@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ MANIFESTS = build("mounts")
 JOB = MANIFESTS.jobs[0]
 NAME = "shop-web-pre-run-20260102030405"
 SECONDS = 60.0
-TEMPLATE = {
+TEMPLATE: dict[str, Any] = {
     "metadata": {"labels": {"app": "other"}},
     "spec": {
         "containers": [{"name": "other", "image": "nginx"}],
@@ -81,6 +82,37 @@ def test_a_pod_that_does_not_end_leaves_no_room(
     cluster.delete([read_reference(OTHER)], wait=False)
     state.behave(NAME, "unschedulable")
     assert "Unschedulable" in fail(cluster).message
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["node(s) had untolerated taint {dedicated: gpu}", "node(s) were unschedulable"],
+)
+def test_what_no_server_may_take_does_not_wait_for_pods_that_stop(
+    cluster: Cluster, state: ClusterState, monkeypatch: pytest.MonkeyPatch, message: str
+) -> None:
+    monkeypatch.setattr("nvoi.kubernetes.rollout.ROOM_SECONDS", 2 * SECONDS)
+    state.behave("nginx", grace=10_000)
+    cluster.roll_out([OTHER], seconds=SECONDS)
+    cluster.delete([read_reference(OTHER)], wait=False)
+    state.behave(NAME, "unschedulable", message=message)
+    told = fail(cluster).message
+    assert message in told
+    assert "not ready after" not in told
+
+
+def test_a_pod_that_has_ended_holds_no_room(
+    cluster: Cluster, state: ClusterState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of a CronJob, of which one is removed every minute."""
+    monkeypatch.setattr("nvoi.kubernetes.rollout.ROOM_SECONDS", 2 * SECONDS)
+    state.behave("nginx", grace=10_000)
+    template: Any = TEMPLATE | {"spec": TEMPLATE["spec"] | {"restartPolicy": "Never"}}
+    ended = OTHER | {"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": template}}
+    cluster.roll_out([ended], seconds=SECONDS)
+    cluster.delete([read_reference(ended)], wait=False)
+    state.behave(NAME, "unschedulable")
+    assert "not ready after" not in fail(cluster).message
 
 
 def test_the_lines_of_a_job_are_told_while_it_runs_and_all_of_them_before_its_end(
@@ -166,6 +198,21 @@ def test_a_job_of_a_run_that_was_cut_off_never_begins_beside_the_next_one_s(
     wait_for_jobs(context)
     # What has ended can be looked at.
     assert (state.find("Job", NAME) is not None) == stays
+
+
+def test_each_job_of_runs_that_were_cut_off_is_waited_for(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    late = build("mounts", stamp="20260102030406").jobs[0]
+    state.behave(NAME, "image-pull")
+    state.behave(read_reference(late).name, "ready", looks=60)
+    cluster.apply([JOB, late])
+    context = see([])
+    context.cluster = cluster
+    context.state = read_state(cluster, "shop")
+    wait_for_jobs(context)
+    assert state.names("Job") == [read_reference(late).name]
+    assert not [*read_state(cluster, "shop").list_unfinished_jobs()]
 
 
 def test_a_job_whose_lines_are_cut_off_has_none_told_twice(
