@@ -60,9 +60,12 @@ USERS_FILE = "htpasswd"
 #: Frees the disk of what images that were deleted have left. Nothing may be pushed meanwhile
 #: (Distribution, "Garbage collection"): under the lock. Without ``--delete-untagged``, which takes
 #: the images of an index for untagged (release 2.8).
+COLLECT_GARBAGE = ("registry", "garbage-collect", CONFIG_FILE)
 #: What runs in a container outlives whoever began it there, such as a run that was cut off: it has
 #: its own end, before it would be given up.
-COLLECT_GARBAGE = ("timeout", "240", "registry", "garbage-collect", CONFIG_FILE)
+GARBAGE_LIMIT = ("timeout", "240")
+#: How runc says that an image does not have a program.
+LACKS_PROGRAM = "executable file not found"
 MASTER_TAINTS = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
 USER = "nvoi"
 PURPOSE = b"nvoi-registry"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-from nvoi.errors import NvoiError
+from nvoi.errors import LockError, NvoiError, RemoteError
 from nvoi.images.cleanup import (
     build_image_deletion,
     find_expired_tags,
@@ -12,10 +12,18 @@ from nvoi.images.cleanup import (
     remove_here,
 )
 from nvoi.k3s.nodes import find_groups
+from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.names import COMPONENT, DOMAIN
 from nvoi.kubernetes.ownership import Manifest, Reference, find_obsolete, get_label, read_reference
 from nvoi.kubernetes.placement import place_records
-from nvoi.kubernetes.registry import ADDRESS, COLLECT_GARBAGE, NAME, SYSTEM_NAMESPACE
+from nvoi.kubernetes.registry import (
+    ADDRESS,
+    COLLECT_GARBAGE,
+    GARBAGE_LIMIT,
+    LACKS_PROGRAM,
+    NAME,
+    SYSTEM_NAMESPACE,
+)
 from nvoi.kubernetes.releases import ReleaseRecord, find_expired, read_record
 from nvoi.log.levels import get_logger
 from nvoi.operation import Step
@@ -43,8 +51,11 @@ def clean(context: ClusterContext) -> None:
 
 
 def attempt(what: str, work: Callable[[], None]) -> None:
+    """Do ``work``; where it fails, say so, and go on unless the lock is lost."""
     try:
         work()
+    except LockError:
+        raise
     except NvoiError as error:
         log.warning("Not removed: %s: %s", what, error)
 
@@ -119,9 +130,22 @@ def clean_registry(context: ClusterContext, kept: Collection[str]) -> bool:
     if removed:
         # What another run pushes meanwhile would be taken for garbage.
         context.check_lock()
-        target = f"deployment/{NAME}"
-        context.cluster.execute(target, COLLECT_GARBAGE, namespace=SYSTEM_NAMESPACE, check=True)
+        collect_garbage(context.cluster)
     return bool(removed)
+
+
+def collect_garbage(cluster: Cluster) -> None:
+    def collect(*limit: str) -> None:
+        words = (*limit, *COLLECT_GARBAGE)
+        cluster.execute(f"deployment/{NAME}", words, namespace=SYSTEM_NAMESPACE, check=True)
+
+    try:
+        collect(*GARBAGE_LIMIT)
+    except RemoteError as error:
+        # The config names the registry's image, which need not have that program.
+        if not any(LACKS_PROGRAM in line for line in error.output):
+            raise
+        collect()
 
 
 def clean_nodes(context: ClusterContext, servers: Iterable[Server], kept: Collection[str]) -> None:
