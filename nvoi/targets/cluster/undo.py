@@ -31,8 +31,9 @@ log = get_logger("nvoi.cluster")
 WRITTEN = frozenset(
     {"creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid"}
 )
-#: What the cluster chooses for a Service, and keeps where a manifest says nothing of it.
-CHOSEN = frozenset({"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"})
+#: What the cluster chooses for a Service, and keeps where a manifest says nothing of it; and what
+#: somebody has held a Deployment with, as no pod would come back by it.
+LEFT_OUT = frozenset({"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "paused"})
 REVISION = "deployment.kubernetes.io/revision"
 
 
@@ -165,7 +166,6 @@ def build_manifest(item: Json) -> Manifest:
     annotations = metadata.get("annotations") or {}
     kept["annotations"] = {key: text for key, text in annotations.items() if key != REVISION}
     manifest = {key: value for key, value in item.items() if key != "status"} | {"metadata": kept}
-    if item["kind"] == "Service":
-        spec = item.get("spec") or {}
-        manifest["spec"] = {key: value for key, value in spec.items() if key not in CHOSEN}
+    if "spec" in item:
+        manifest["spec"] = {key: one for key, one in item["spec"].items() if key not in LEFT_OUT}
     return manifest

@@ -270,6 +270,16 @@ def test_a_database_comes_back_as_it_is_or_as_it_was_last_ready_and_not_with_the
     assert "postgres:18" in str(before[DB])
 
 
+def test_what_somebody_has_paused_comes_back_all_the_same() -> None:
+    live = build(WHOLE, FIRST).kept
+    paused = [
+        item | {"spec": item["spec"] | {"paused": True}} if read_reference(item) == CACHED else item
+        for item in map(serving, live)
+    ]
+    _, before, _ = fail([record(FIRST, text=WHOLE), *paused], BROKEN)
+    assert "paused" not in before[CACHED]["spec"]
+
+
 def test_a_database_never_comes_back_older_than_the_last_deploy_had_it() -> None:
     records = [record(FIRST, text=WHOLE), record(SECOND, FIRST, text=NEWER) | {"data": {}}]
     context, before, _ = fail([*records, *build(BROKEN, SECOND).kept], WHOLE)
