@@ -184,8 +184,7 @@ def list_groups(nodes: Iterable[ClusterNode]) -> dict[str, str]:
 def find_groups(app: str, nodes: Iterable[ClusterNode]) -> set[str]:
     """The groups that an app's nodes are in."""
     own = build_marker(app)
-    groups = (node.labels.get(SERVER_GROUP) for node in nodes if own in node.markers)
-    return {group for group in groups if group}
+    return {*list_groups(node for node in nodes if own in node.markers).values()}
 
 
 def list_other_apps(nodes: Iterable[ClusterNode], app: str) -> list[str]:

@@ -36,8 +36,6 @@ PULL_SECONDS = 60.0
 # kubelet has given up on, on a slow disk ("is reserved for").
 PASSING_WORDS = (*PASSING, "failed to sync", "not registered", "is reserved for")
 PASSING_SECONDS = 60.0
-#: What a pod has to end where nothing is said (API reference, PodSpec).
-GRACE_SECONDS = 30
 #: The last events of a pod that an error shows.
 EVENTS = 8
 CRASHING = "CrashLoopBackOff"
@@ -309,8 +307,7 @@ def describe_stopping(pods: Iterable[Json]) -> list[str]:
     """Of each pod that is going, that it is, and how many seconds it may take."""
     going = [pod["metadata"] for pod in pods if is_going(pod)]
     return [
-        f"{one['name']} is stopping, which may take "
-        f"{one.get('deletionGracePeriodSeconds', GRACE_SECONDS)} s"
+        f"{one['name']} is stopping, which may take {one['deletionGracePeriodSeconds']} s"
         for one in going
     ]
 

@@ -244,14 +244,12 @@ class Objects:
 
     def _describe_stopping(self, reference: Reference) -> str:
         """The pods of a workload that are still stopping, in words."""
-        pods: Iterable[Json] = ()
+        beginning = f"{reference.name}-"
         with suppress(RequestError, ConnectionFailedError):
-            found = self._api.list_all("Pod", reference.namespace, names_only=True, patience=0)
-            pods = found.items
-        own = (
-            pod for pod in pods if f"{pod['metadata']['name']}-".startswith(f"{reference.name}-")
-        )
-        return "; ".join(describe_stopping(own))
+            pods = self._api.list_all("Pod", reference.namespace, names_only=True, patience=0).items
+            own = (pod for pod in pods if f"{pod['metadata']['name']}-".startswith(beginning))
+            return "; ".join(describe_stopping(own))
+        return ""
 
     def _ask_all(self, items: Sequence[H], ask: Callable[[H], T]) -> dict[H, T]:
         """Ask for all side by side; for the first alone where the way has yet to be opened."""

@@ -63,9 +63,7 @@ USERS_FILE = "htpasswd"
 COLLECT_GARBAGE = ("registry", "garbage-collect", CONFIG_FILE)
 #: What runs in a container outlives whoever began it there, such as a run that was cut off: it has
 #: its own end, before it would be given up.
-GARBAGE_LIMIT = ("timeout", "240")
-#: How runc says that an image does not have a program.
-LACKS_PROGRAM = "executable file not found"
+LIMIT = ("timeout", "240")
 MASTER_TAINTS = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
 USER = "nvoi"
 PURPOSE = b"nvoi-registry"

@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from nvoi.kubernetes.registry import COLLECT_GARBAGE, CONFIG_FILE, GARBAGE_LIMIT
+from nvoi.kubernetes.registry import COLLECT_GARBAGE, CONFIG_FILE, LIMIT
 from tests.ports import find_port
 from tests.waiting import PATIENCE, wait_until
 
@@ -127,7 +127,7 @@ class Registry:
         """Collect its garbage, with the words that are run in its container."""
         names = {"registry": PROGRAM, CONFIG_FILE: str(self.config)}
         subprocess.run(
-            [names.get(word, word) for word in (*GARBAGE_LIMIT, *COLLECT_GARBAGE)],
+            [names.get(word, word) for word in (*LIMIT, *COLLECT_GARBAGE)],
             check=True,
             timeout=PATIENCE,
             stdout=subprocess.DEVNULL,

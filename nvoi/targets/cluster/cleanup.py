@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 
 from nvoi.errors import LockError, NvoiError, RemoteError
 from nvoi.images.cleanup import (
@@ -16,14 +17,7 @@ from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.names import COMPONENT, DOMAIN
 from nvoi.kubernetes.ownership import Manifest, Reference, find_obsolete, get_label, read_reference
 from nvoi.kubernetes.placement import place_records
-from nvoi.kubernetes.registry import (
-    ADDRESS,
-    COLLECT_GARBAGE,
-    GARBAGE_LIMIT,
-    LACKS_PROGRAM,
-    NAME,
-    SYSTEM_NAMESPACE,
-)
+from nvoi.kubernetes.registry import ADDRESS, COLLECT_GARBAGE, LIMIT, NAME, SYSTEM_NAMESPACE
 from nvoi.kubernetes.releases import ReleaseRecord, find_expired, read_record
 from nvoi.log.levels import get_logger
 from nvoi.operation import Step
@@ -135,17 +129,14 @@ def clean_registry(context: ClusterContext, kept: Collection[str]) -> bool:
 
 
 def collect_garbage(cluster: Cluster) -> None:
-    def collect(*limit: str) -> None:
-        words = (*limit, *COLLECT_GARBAGE)
-        cluster.execute(f"deployment/{NAME}", words, namespace=SYSTEM_NAMESPACE, check=True)
-
+    run = partial(cluster.execute, f"deployment/{NAME}", namespace=SYSTEM_NAMESPACE, check=True)
     try:
-        collect(*GARBAGE_LIMIT)
+        run((*LIMIT, *COLLECT_GARBAGE))
     except RemoteError as error:
-        # The config names the registry's image, which need not have that program.
-        if not any(LACKS_PROGRAM in line for line in error.output):
+        # The config names the registry's image, which may lack that program; runc says so.
+        if not any("executable file not found" in line for line in error.output):
             raise
-        collect()
+        run(COLLECT_GARBAGE)
 
 
 def clean_nodes(context: ClusterContext, servers: Iterable[Server], kept: Collection[str]) -> None:

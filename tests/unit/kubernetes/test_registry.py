@@ -98,7 +98,7 @@ def test_only_nodes_reach_the_registry() -> None:
 
 def test_garbage_is_collected_no_longer_than_whoever_asked_for_it_waits() -> None:
     """What outlives the lock would take the next run's layers for garbage."""
-    _, seconds = registry.GARBAGE_LIMIT
+    _, seconds = registry.LIMIT
     assert float(seconds) < EXECUTE_SECONDS
 
 
