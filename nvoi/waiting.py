@@ -20,7 +20,14 @@ ROW_PAUSE = 0.2
 
 
 class NotReadyError(Exception):
-    """What is waited for is not there yet; the text says what was seen instead."""
+    """What is waited for is not there yet; the text says what was seen instead.
+
+    A text that takes a while to find out is given as a function, called where it is shown.
+    """
+
+    def __str__(self) -> str:
+        seen = self.args[0] if self.args else ""
+        return str(seen() if callable(seen) else seen)
 
 
 @dataclass(eq=False)
@@ -45,18 +52,13 @@ class Reminder:
         """Count the 15 s anew: something was heard."""
         self._due = self.clock() + NOTICE_SECONDS
 
-    @property
-    def is_due(self) -> bool:
-        """Whether 15 s have passed since the last line."""
-        return self.clock() >= self._due
-
-    def tell(self, seen: str = "") -> None:
-        """Log one line if it is due; ``seen`` is what was seen last."""
-        if not self.is_due:
+    def tell(self, seen: object = "") -> None:
+        """Log one line if 15 s have passed since the last; ``seen`` is what was seen last."""
+        if self.clock() < self._due:
             return
         self.restart()
-        elapsed = self.clock() - self._began
-        self.log.info("waiting for %s (%.0f s)%s", self.what, elapsed, f": {seen}" if seen else "")
+        elapsed, text = self.clock() - self._began, str(seen)
+        self.log.info("waiting for %s (%.0f s)%s", self.what, elapsed, f": {text}" if text else "")
 
 
 def ask_in_a_row(ask: Callable[[], T], sleep: Callable[[float], object]) -> T:
@@ -107,6 +109,6 @@ def wait_for(
         except NotReadyError as seen:
             if left <= 0:
                 raise
-            reminder.tell(str(seen))
+            reminder.tell(seen)
         sleep(max(0.0, min(pause, left)))
         pause = min(pause * 1.5, longest_pause)

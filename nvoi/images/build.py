@@ -22,8 +22,7 @@ from nvoi.config.schema import Login
 from nvoi.errors import CommandError, NvoiError
 from nvoi.images.context import stage
 from nvoi.images.engines import BuiltImage, Engine, end_command, find_newest, strip_digest
-from nvoi.images.login import NO_LOGINS, log_in
-from nvoi.images.registry_client import Registry
+from nvoi.images.registries import NO_LOGINS, Registry, log_in
 from nvoi.log.levels import get_logger
 from nvoi.process import Words, ask, follow
 from nvoi.source import Source

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from nvoi.command import Command, build_script
 from nvoi.images.engines import STAMP, Engine
-from nvoi.images.registry_client import Registry
+from nvoi.images.registries import Registry
 from nvoi.log.levels import get_logger
 from nvoi.process import ask
 
@@ -114,7 +114,7 @@ def remove_here(
     return removed
 
 
-def build_node_removal(address: str, repository: str, kept: Collection[str]) -> Command:
+def build_image_deletion(address: str, repository: str, kept: Collection[str]) -> Command:
     """The command that removes a repository's images from a node; root runs it there.
 
     It prints the stamps that it removed, or the digests of those that have none on the node, a

@@ -13,8 +13,7 @@ from contextlib import ExitStack, contextmanager
 from nvoi.errors import CommandError, NvoiError
 from nvoi.images.build import EngineLog
 from nvoi.images.engines import BuiltImage, Engine, end_command
-from nvoi.images.login import log_in
-from nvoi.images.registry_client import POD_HINT, Registry
+from nvoi.images.registries import POD_HINT, Registry, log_in
 from nvoi.kubernetes.registry import Credentials
 from nvoi.log.levels import get_logger
 from nvoi.process import ask, follow
@@ -121,13 +120,18 @@ def push(
         forget = engine.forget(reference)
         if forget:
             ask(forget, environ)
+    digest = _get_digest(registry, image, stamp)
+    log.ok("pushed %s in %.1f s", image.tag, time.monotonic() - began)
+    return digest
+
+
+def _get_digest(registry: Registry, image: BuiltImage, stamp: str) -> str:
     digest = registry.find_digest(image.repository, stamp)
     if digest is None:
         raise CommandError(
             f"{image.tag} was pushed, but {registry.name} does not have it",
             hint="is there room on the disk of the server that runs it? See its log",
         )
-    log.ok("pushed %s in %.1f s", image.tag, time.monotonic() - began)
     return digest
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from nvoi.command import build_script
 from nvoi.k3s.facts import METADATA_UNIT, METADATA_UNIT_FILE, NO_DEVICE, Address, Facts, Network
-from nvoi.kubernetes.isolation import POD_NETWORK
+from nvoi.kubernetes.pods import POD_NETWORK
 from nvoi.log.levels import get_logger
 from nvoi.parallel import work_on_all
 from nvoi.providers.provider import Server

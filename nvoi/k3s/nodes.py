@@ -181,6 +181,12 @@ def list_groups(nodes: Iterable[ClusterNode]) -> dict[str, str]:
     return {one.name: one.labels[SERVER_GROUP] for one in nodes if SERVER_GROUP in one.labels}
 
 
+def find_groups(app: str, nodes: Iterable[ClusterNode]) -> set[str]:
+    """The groups that an app's nodes are in."""
+    own = build_marker(app)
+    return {*list_groups(node for node in nodes if own in node.markers).values()}
+
+
 def list_other_apps(nodes: Iterable[ClusterNode], app: str) -> list[str]:
     markers = {marker for node in nodes for marker in node.markers} - {build_marker(app)}
     return sorted(marker.removeprefix(MARKER + MARKER_NAME) for marker in markers)

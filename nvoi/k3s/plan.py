@@ -12,8 +12,8 @@ from enum import IntEnum
 from nvoi.k3s.facts import HEADER, Facts, K3s
 from nvoi.k3s.networks import SERVICE_NETWORK, choose_addresses, find_device
 from nvoi.k3s.nodes import ClusterNode, build_marker, format_address
-from nvoi.kubernetes.isolation import POD_NETWORK
 from nvoi.kubernetes.names import SERVER_GROUP, build_checksum
+from nvoi.kubernetes.pods import POD_NETWORK
 from nvoi.kubernetes.registry import ADDRESS, build_credentials, build_registries_file
 from nvoi.providers.provider import Server
 from nvoi.secret import Secret

@@ -28,7 +28,7 @@ from nvoi.k3s.nodes import format_address, list_nodes
 from nvoi.k3s.requirements import check_all, find_faults
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.ingress import PORTS as INGRESS_PORTS
-from nvoi.kubernetes.isolation import POD_NETWORK
+from nvoi.kubernetes.pods import POD_NETWORK
 from nvoi.kubernetes.registry import REGISTRIES_FILE
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import add_secrets

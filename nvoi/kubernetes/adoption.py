@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from nvoi.config.schema import Application
-from nvoi.kubernetes.isolation import build_peer, build_policy
 from nvoi.kubernetes.names import (
     ADOPTED,
     INSTANCE,
@@ -32,6 +31,7 @@ from nvoi.kubernetes.ownership import (
     list_immutable_changes,
     read_reference,
 )
+from nvoi.kubernetes.pods import build_peer, build_policy
 from nvoi.naming import build_database_name, build_label, build_prefix, build_workload_name, shorten
 
 #: The label of the gem's pods.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from base64 import b64encode
 from dataclasses import dataclass
 
-from nvoi.kubernetes.manifests import build_budget, build_spread, build_strategy
+from nvoi.kubernetes.manifests import build_budget, build_deployment, build_spread
 from nvoi.kubernetes.names import (
     DOMAIN,
     build_checksum,
@@ -16,7 +16,6 @@ from nvoi.kubernetes.names import (
     build_metadata,
     build_object,
     build_secret_name,
-    build_selector,
 )
 from nvoi.kubernetes.ownership import Manifest
 from nvoi.kubernetes.pods import (
@@ -85,19 +84,13 @@ def build_cloudflared(connector: Connector) -> tuple[Manifest, ...]:
         "metadata": {"labels": connector.labels},
         "spec": build_connector_pod(name, secret),
     }
-    deployment: Manifest = {
-        "replicas": REPLICAS,
-        "selector": {"matchLabels": build_selector(name)},
-        # A new one is connected before an old one goes.
-        "strategy": build_strategy(rolls=True),
-        "revisionHistoryLimit": 1,
-        "template": stamp_template(template, connector.labels, connector.checksum),
-    }
+    stamped = stamp_template(template, connector.labels, connector.checksum)
     data, own = {TOKEN_KEY: token}, connector.build_metadata(secret)
     return (
         build_object("Secret", own, type="Opaque", immutable=True, data=data),
         build_budget(name, metadata),
-        build_object("Deployment", metadata, spec=deployment),
+        # A new one is connected before an old one goes.
+        build_deployment(metadata, stamped, rolls=True, replicas=REPLICAS),
     )
 
 

@@ -67,14 +67,24 @@ class Cluster(Objects):
         selector: str | None = None,
         is_patient: bool = False,
         is_quiet: bool = False,
+        frees: bool = False,
     ) -> None:
         """Follow workloads of one namespace until all are done.
 
         With ``is_patient`` containers may end that were well before in this run: what they need
-        may have been away. With ``is_quiet`` only failures are told.
+        may have been away. With ``is_quiet`` only failures are told. Where it ``frees``, pods that
+        hold it up are deleted.
         """
-        self._watch(
-            references, seconds, selector=selector, is_patient=is_patient, is_quiet=is_quiet
+        RolloutWatch(
+            self._api,
+            references,
+            selector=selector,
+            seconds=seconds,
+            restarts=None if is_patient else self._restarts,
+            describe=lambda error: self._build_error([error], LOOKING),
+            free=self._free if frees else None,
+            is_patient=is_patient,
+            is_quiet=is_quiet,
         ).follow()
 
     def restore(
@@ -131,26 +141,8 @@ class Cluster(Objects):
         references = [read_reference(item) for item in manifests]
         followed = [one for one in references if one.kind in FOLLOWED]
         if followed:
-            self._watch(
-                followed,
-                seconds,
-                selector=build_selector(manifests),
-                free=self._free,
-                is_patient=is_patient,
-            ).follow()
-
-    def _watch(
-        self, references: Iterable[Reference], seconds: float, *, is_patient: bool, **more: Any
-    ) -> RolloutWatch:
-        return RolloutWatch(
-            self._api,
-            references,
-            seconds=seconds,
-            restarts=None if is_patient else self._restarts,
-            describe=lambda error: self._build_error([error], LOOKING),
-            is_patient=is_patient,
-            **more,
-        )
+            selector = build_selector(manifests)
+            self.follow(followed, seconds, selector=selector, is_patient=is_patient, frees=True)
 
     def _free(self, pods: Sequence[Json]) -> None:
         """Delete pods that hold a rollout up, but none that has taken the place of one."""

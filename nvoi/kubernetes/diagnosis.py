@@ -7,11 +7,12 @@ Reasons are of kubelet and scheduler (Kubernetes source, ``pkg/kubelet/images/ty
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from nvoi.kubernetes.names import TEMPLATE
 from nvoi.kubernetes.ownership import Json, is_going
+from nvoi.kubernetes.refusals import PASSING
 
 IMAGE_REASONS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
@@ -30,8 +31,11 @@ FINAL_PULLS = re.compile(
 )
 #: Seconds for which an image is tried again: registries restart, lines break.
 PULL_SECONDS = 60.0
-#: What a pod has to end where nothing is said (API reference, PodSpec).
-GRACE_SECONDS = 30
+# What may be gone a moment later, as kubelet and controllers try again by themselves: a part of the
+# cluster does not answer, kubelet's cache lags behind, or containerd still makes the container that
+# kubelet has given up on, on a slow disk ("is reserved for").
+PASSING_WORDS = (*PASSING, "failed to sync", "not registered", "is reserved for")
+PASSING_SECONDS = 60.0
 #: The last events of a pod that an error shows.
 EVENTS = 8
 CRASHING = "CrashLoopBackOff"
@@ -45,18 +49,26 @@ FATAL_REASONS = IMAGE_REASONS | {
     "PostStartHookError",
 }
 MOUNT_REASONS = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume"})
-# kubelet's cache of what has just been made lags behind; it tries again by itself.
-PASSING_MOUNTS = ("failed to sync", "object references not registered", "not registered")
-# A node that starts, restarts or is being upgraded has these taints for a moment.
-PASSING_TAINTS = "node.kubernetes.io/"
-# A StatefulSet's disk is made before its pod, and the scheduler may hear of it later.
-PASSING_CLAIMS = ("persistentvolumeclaim ", "unbound immediate PersistentVolumeClaims")
+# By these kubelet says that all volumes are mounted: it sees to images afterwards.
+MOUNTED_REASONS = frozenset({"Pulling", "Pulled"})
+PASSING_PLACEMENTS = (
+    # A node that starts, restarts or is being upgraded has these taints for a moment (Kubernetes
+    # documentation, "Well-Known Labels, Annotations and Taints").
+    "node.kubernetes.io/",
+    "node.cloudprovider.kubernetes.io/",
+    # The scheduler may hear of the first node later than others do.
+    "no nodes available",
+    # A StatefulSet's disk is made before its pod, and the scheduler may hear of it later.
+    "persistentvolumeclaim ",
+    "unbound immediate PersistentVolumeClaims",
+)
 UNPLACED = "Unschedulable"
+#: What there is on a server once other pods have left. No label, taint or disk comes by that.
+ROOM_WORDS = ("Insufficient ", "Too many pods")
 UNSTARTED = "failed startup probe"
 NEVER_STARTED = frozenset({"StartError", "ContainerCannotRun"})
 KILLED = {"OOMKilled": "was killed for using more memory than its limit"}
 
-AFFINITY = "affinity/selector"
 CRASHED = (
     "its last lines say why; `command`, `env` and `secrets` in the config are what it runs with"
 )
@@ -79,6 +91,15 @@ HINTS = {
     "FailedCreate": "the cluster does not let its pods be made: see quotas and policies there",
     UNPLACED: "lower its `resources.requests`, make `replicas` fewer, add a server, or free memory "
     "and CPU on the servers",
+}
+# The scheduler counts all servers, those of other groups too: the first of these words counts.
+UNPLACED_HINTS = {
+    "Insufficient ": HINTS[UNPLACED],
+    "volume node affinity": "its disk is on another server: see that this is ready and is not "
+    "cordoned",
+    "untolerated taint": "see who has put the taint on the servers of its group, and take it off",
+    "were unschedulable": "a server of its group is cordoned: `kubectl uncordon` ends that",
+    "affinity/selector": "see that a server of its group in `servers` is ready and is not cordoned",
 }
 
 
@@ -121,16 +142,25 @@ def find_failure(pod: Json, events: Iterable[Json] = ()) -> Failure | None:
     )
 
 
-def find_placement_failure(pod: Json) -> Failure | None:
+def find_unplaced(pod: Json) -> str | None:
+    """Why no node takes a pod, in the scheduler's words; None where one does, or may."""
     for condition in (pod.get("status") or {}).get("conditions") or ():
-        if condition.get("type") != "PodScheduled" or condition.get("reason") != UNPLACED:
-            continue
-        message = condition.get("message", "")
-        promised = (pod.get("status") or {}).get("nominatedNodeName")
-        passes = any(words in message for words in (PASSING_TAINTS, *PASSING_CLAIMS))
-        if condition.get("status") == "False" and not passes and not promised:
-            return Failure(UNPLACED, message, pod["metadata"]["name"])
+        is_unplaced = condition.get("reason") == UNPLACED and condition.get("status") == "False"
+        if condition.get("type") == "PodScheduled" and is_unplaced:
+            return str(condition.get("message", ""))
     return None
+
+
+def find_placement_failure(pod: Json) -> Failure | None:
+    message, promised = find_unplaced(pod), (pod.get("status") or {}).get("nominatedNodeName")
+    if message is None or promised or any(words in message for words in PASSING_PLACEMENTS):
+        return None
+    return Failure(UNPLACED, message, pod["metadata"]["name"])
+
+
+def lacks_room(failure: Failure) -> bool:
+    """Whether servers would take a pod, and have no room for it."""
+    return failure.reason == UNPLACED and any(words in failure.message for words in ROOM_WORDS)
 
 
 def find_container_failure(pod: Json, status: Json, events: Iterable[Json]) -> Failure | None:
@@ -140,7 +170,7 @@ def find_container_failure(pod: Json, status: Json, events: Iterable[Json]) -> F
     if reason in IMAGE_REASONS:
         return build_image_failure(reason, waiting.get("message", ""), name, events)
     if reason in FATAL_REASONS - {CRASHING}:
-        return Failure(reason, waiting.get("message", ""), name)
+        return build_failure(reason, waiting.get("message", ""), name)
     texts = {event.get("reason"): event.get("message", "") for event in events}
     unhealthy = texts.get("Unhealthy", "")
     if reason == CRASHING:
@@ -152,6 +182,12 @@ def find_container_failure(pod: Json, status: Json, events: Iterable[Json]) -> F
         message = unhealthy or texts["Killing"]
         return Failure("Unhealthy", message, name, container, status.get("restartCount", 0) > 0)
     return None
+
+
+def build_failure(reason: str, message: str, pod: str | None = None) -> Failure:
+    """A failure that may pass where its message says so."""
+    may_pass = any(words in message for words in PASSING_WORDS)
+    return Failure(reason, message, pod, seconds=PASSING_SECONDS if may_pass else 0.0)
 
 
 def build_image_failure(reason: str, message: str, pod: str, events: Iterable[Json]) -> Failure:
@@ -172,16 +208,17 @@ def find_end(status: Json) -> Json | None:
     return None
 
 
-def find_mount_failure(pod: Json, events: Iterable[Json]) -> Failure | None:
-    """A volume cannot be mounted; only the pod's events say so."""
-    if is_running(pod):
+def find_mount_failure(pod: Json, events: Sequence[Json]) -> Failure | None:
+    """A volume cannot be mounted; only the pod's events say so, also once it can."""
+    if is_running(pod) or any(event.get("reason") in MOUNTED_REASONS for event in events):
         return None
-    for event in events:
-        if event.get("reason") in MOUNT_REASONS:
-            message = event.get("message", "")
-            if not any(words in message for words in PASSING_MOUNTS):
-                return Failure(event["reason"], message, pod["metadata"]["name"])
-    return None
+    name = pod["metadata"]["name"]
+    failures = (
+        build_failure(event["reason"], event.get("message", ""), name)
+        for event in events
+        if event.get("reason") in MOUNT_REASONS
+    )
+    return next((one for one in failures if not one.seconds), None)
 
 
 def concerns(event: Json, item: Json) -> bool:
@@ -224,9 +261,8 @@ def describe_pod(pod: Json) -> str:
         return "is done"
     if status.get("phase") == "Failed" and status.get("reason"):
         return f"failed: {status['reason']}"
-    for condition in status.get("conditions") or ():
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return "waits for a server that has room"
+    if find_unplaced(pod) is not None:
+        return "waits for a server that has room"
     containers = [describe_container(item) for item in list_containers(pod)]
     node = (pod.get("spec") or {}).get("nodeName")
     beginning = f"is being made on {node}" if node else "is being made"
@@ -271,8 +307,7 @@ def describe_stopping(pods: Iterable[Json]) -> list[str]:
     """Of each pod that is going, that it is, and how many seconds it may take."""
     going = [pod["metadata"] for pod in pods if is_going(pod)]
     return [
-        f"{one['name']} is stopping, which may take "
-        f"{one.get('deletionGracePeriodSeconds', GRACE_SECONDS)} s"
+        f"{one['name']} is stopping, which may take {one['deletionGracePeriodSeconds']} s"
         for one in going
     ]
 
@@ -290,8 +325,9 @@ def belongs(pod: Json, item: Json) -> bool:
 
 
 def get_hint(failure: Failure) -> str:
-    if failure.reason == UNPLACED and AFFINITY in failure.message:
-        return "see that a server of its group in `servers` is ready and is not cordoned"
+    if failure.reason == UNPLACED:
+        found = (hint for words, hint in UNPLACED_HINTS.items() if words in failure.message)
+        return next(found, HINTS[UNPLACED])
     return HINTS.get(failure.reason, "")
 
 

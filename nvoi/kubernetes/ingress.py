@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nvoi.config.schema import Ingress
-from nvoi.kubernetes.isolation import INGRESS
 from nvoi.kubernetes.names import (
     DOMAIN,
     build_digest,
@@ -22,13 +21,14 @@ from nvoi.kubernetes.names import (
     build_object,
 )
 from nvoi.kubernetes.ownership import Json, Manifest, read_reference
+from nvoi.kubernetes.pods import INGRESS
 from nvoi.kubernetes.registry import SYSTEM_NAMESPACE
 from nvoi.kubernetes.workloads import PUBLIC_NAME, PUBLIC_PORT
 
 #: The ports of the master that the public reaches.
 PORTS = (80, 443)
 #: The name of the chart, of its Deployment and of its class.
-NAME = "traefik"
+TRAEFIK = "traefik"
 COMPONENT = "ingress"
 RESOLVER = "nvoi"
 #: What its HelmChartConfig was made from, as JSON.
@@ -45,9 +45,9 @@ def build_chart_config(settings: Ingress | None, deploy_id: str) -> Manifest:
     Without any settings k3s would have it take the ports of all servers.
     """
     values = build_values(settings) if settings else build_idle_values()
-    labels = build_labels(COMPONENT, COMPONENT, NAME, COMPONENT)
+    labels = build_labels(COMPONENT, COMPONENT, TRAEFIK, COMPONENT)
     mark = {SETTINGS: describe_settings(settings)}
-    metadata = build_metadata(NAME, labels, deploy_id, SYSTEM_NAMESPACE, mark)
+    metadata = build_metadata(TRAEFIK, labels, deploy_id, SYSTEM_NAMESPACE, mark)
     # JSON is YAML.
     content = json.dumps(values, indent=2)
     return build_object("HelmChartConfig", metadata, spec={"valuesContent": content})
@@ -128,7 +128,7 @@ def build_ingress(
     path = {"path": "/", "pathType": "Prefix", "backend": backend}
     metadata = build_metadata(workload, labels, deploy_id, annotations=annotations)
     rules = [{"host": one, "http": {"paths": [path]}} for one in hostnames]
-    return build_object("Ingress", metadata, spec={"ingressClassName": NAME, "rules": rules})
+    return build_object("Ingress", metadata, spec={"ingressClassName": TRAEFIK, "rules": rules})
 
 
 def is_set_up(deployment: Json, settings: Ingress) -> bool:

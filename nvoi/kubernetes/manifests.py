@@ -10,7 +10,6 @@ from dataclasses import dataclass, fields, replace
 
 from nvoi.config.registry_logins import build_auths, select_logins
 from nvoi.config.schema import Application
-from nvoi.kubernetes.isolation import build_app_policy
 from nvoi.kubernetes.names import (
     LOGINS,
     build_job_name,
@@ -22,8 +21,9 @@ from nvoi.kubernetes.names import (
     build_statefulset_name,
 )
 from nvoi.kubernetes.ownership import Manifest
-from nvoi.kubernetes.pods import CLAIM, PORT_NAME, build_template
+from nvoi.kubernetes.pods import CLAIM, PORT_NAME, build_app_policy, build_template
 from nvoi.kubernetes.workloads import (
+    PRIORITY,
     PUBLIC_NAME,
     PUBLIC_PORT,
     Release,
@@ -38,6 +38,9 @@ DEADLINE_SECONDS = 600
 #: Seconds that an ended Job is kept for whoever wants to look at it.
 KEPT_SECONDS = 24 * 3600
 CLAIM_SIZE = "10Gi"
+# The highest that may be given to anything but Kubernetes' own parts is a billion (its
+# documentation, "Pod Priority and Preemption"); it can never be changed.
+PRIORITY_VALUE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -98,11 +101,11 @@ def build_manifests(release: Release) -> Manifests:
             for name, item in application.app.items()
             if item.pre_run_command
         ),
-        services=(*build_services(services), *map(build_deployment, services)),
+        services=(*build_services(services), *map(build_workload_deployment, services)),
         apps=(
             *build_services(apps.values()),
             *build_budgets(apps.values()),
-            *map(build_deployment, apps.values()),
+            *map(build_workload_deployment, apps.values()),
         ),
     )
 
@@ -186,27 +189,43 @@ def build_ports(workload: Workload, port: int) -> list[Manifest]:
     return [own, own | {"name": PUBLIC_NAME, "port": PUBLIC_PORT}]
 
 
-def build_deployment(workload: Workload) -> Manifest:
+def build_workload_deployment(workload: Workload) -> Manifest:
     spread = {} if workload.mounts else {"topologySpreadConstraints": build_spread(workload.name)}
-    specification = {
-        "replicas": workload.replicas,
-        "selector": {"matchLabels": build_selector(workload.name)},
-        "strategy": build_strategy(rolls=not workload.mounts),
+    return build_deployment(
+        build_metadata(workload.name, workload.labels, workload.deploy_id),
+        build_template(workload, workload.pod_labels, **spread),
+        replicas=workload.replicas,
+        # Two releases never write to one folder.
+        rolls=not workload.mounts,
+        history=workload.history,
         # An old pod goes only then, and what ends right after its start is seen by then.
-        "minReadySeconds": workload.min_ready,
-        "progressDeadlineSeconds": DEADLINE_SECONDS,
-        "revisionHistoryLimit": workload.history,
-        "template": build_template(workload, workload.pod_labels, **spread),
+        minReadySeconds=workload.min_ready,
+        progressDeadlineSeconds=DEADLINE_SECONDS,
+    )
+
+
+def build_deployment(
+    metadata: Manifest,
+    template: Manifest,
+    *,
+    rolls: bool,
+    replicas: int = 1,
+    history: int = 1,
+    **more: object,
+) -> Manifest:
+    """A Deployment; where it ``rolls``, by one new pod at a time and no old one less."""
+    rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    specification = {
+        "replicas": replicas,
+        "selector": {"matchLabels": build_selector(str(metadata["name"]))},
+        "strategy": rolling if rolls else {"type": "Recreate"},
+        # After a `kubectl rollout pause` no new pod would ever come.
+        "paused": False,
+        "revisionHistoryLimit": history,
+        "template": template,
+        **more,
     }
-    metadata = build_metadata(workload.name, workload.labels, workload.deploy_id)
     return build_object("Deployment", metadata, spec=specification)
-
-
-def build_strategy(*, rolls: bool) -> Manifest:
-    """One new pod at a time and no old one less; but two releases never write to one folder."""
-    if not rolls:
-        return {"type": "Recreate"}
-    return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
 
 
 def build_spread(workload: str) -> list[Manifest]:
@@ -238,6 +257,15 @@ def build_statefulset(workload: Workload) -> Manifest:
     name = build_statefulset_name(workload.name)
     metadata = build_metadata(name, workload.labels, workload.deploy_id)
     return build_object("StatefulSet", metadata, spec=specification)
+
+
+def build_priority(deploy_id: str) -> Manifest:
+    """The class of all databases of a cluster: the first to get a place, the last to lose it."""
+    labels = build_labels("nvoi", "database", PRIORITY, "priority")
+    metadata = build_metadata(PRIORITY, labels, deploy_id)
+    del metadata["namespace"]
+    about = "Databases of apps that nvoi deploys"
+    return build_object("PriorityClass", metadata, value=PRIORITY_VALUE, description=about)
 
 
 def build_claim(labels: dict[str, str]) -> Manifest:

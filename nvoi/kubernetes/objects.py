@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Self, TypeVar
 
 from nvoi import parallel
@@ -28,7 +29,7 @@ from nvoi.kubernetes.refusals import explain, is_temporary, summarize
 from nvoi.log.levels import get_logger
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host, as_root
-from nvoi.waiting import Reminder
+from nvoi.waiting import NotReadyError, wait_for
 
 T = TypeVar("T")
 H = TypeVar("H")
@@ -43,9 +44,9 @@ FOLLOWED = frozenset({"Deployment", "StatefulSet", "Job"})
 #: Requests at one time: each more has a connection of its own to open, through SSH and with TLS,
 #: which takes longer than to wait for one that is open.
 AT_ONCE = 4
-#: Seconds that deleted objects have to be gone, and between the first and the later looks at that.
+#: Seconds that deleted objects have to be gone, and between two looks at that at most.
 DELETE_SECONDS = 300.0
-FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
+LONGEST_PAUSE = 0.5
 LOOKING, APPLYING = "looking at the cluster", "applying to the cluster"
 DELETING = "deleting from the cluster"
 
@@ -230,25 +231,25 @@ class Objects:
             return self._api.read_lines(pod, container, lines=lines)
 
     def _wait_until_gone(self, reference: Reference, deadline: float) -> None:
-        """Look until it is gone. What holds it up is asked for only where a line is due."""
-        reminder, pause = Reminder(f"the end of {reference}", log), FIRST_PAUSE
-        while self._api.find(reference, names_only=True) is not None:
-            if time.monotonic() >= deadline:
-                outcome = f"{reference} is not gone after {DELETE_SECONDS:g} s"
-                raise RemoteError(str(self._host), DELETING, outcome)
-            if reminder.is_due:
-                reminder.tell("; ".join(self._list_stopping(reference)))
-            parallel.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+        def look() -> None:
+            if self._api.find(reference, names_only=True) is not None:
+                raise NotReadyError(partial(self._describe_stopping, reference))
 
-    def _list_stopping(self, reference: Reference) -> list[str]:
+        what, seconds = f"the end of {reference}", deadline - time.monotonic()
+        try:
+            wait_for(look, what=what, seconds=seconds, log=log, longest_pause=LONGEST_PAUSE)
+        except NotReadyError:
+            outcome = f"{reference} is not gone after {DELETE_SECONDS:g} s"
+            raise RemoteError(str(self._host), DELETING, outcome) from None
+
+    def _describe_stopping(self, reference: Reference) -> str:
         """The pods of a workload that are still stopping, in words."""
-        pods: Iterable[Json] = ()
+        beginning = f"{reference.name}-"
         with suppress(RequestError, ConnectionFailedError):
-            pods = self._api.list_all("Pod", reference.namespace, patience=0).items
-        return describe_stopping(
-            pod for pod in pods if f"{pod['metadata']['name']}-".startswith(f"{reference.name}-")
-        )
+            pods = self._api.list_all("Pod", reference.namespace, names_only=True, patience=0).items
+            own = (pod for pod in pods if f"{pod['metadata']['name']}-".startswith(beginning))
+            return "; ".join(describe_stopping(own))
+        return ""
 
     def _ask_all(self, items: Sequence[H], ask: Callable[[H], T]) -> dict[H, T]:
         """Ask for all side by side; for the first alone where the way has yet to be opened."""

@@ -1,24 +1,34 @@
-"""The template of a workload's pods: where they run, what they may do, how they are probed. Pure.
+"""Pods: where they run, what they may do, how they are probed, and who reaches them. Pure.
 
-Facts are of capabilities(7) and of the Kubernetes documentation, "Configure a Security Context".
+Facts are of capabilities(7) and of the Kubernetes documentation, "Configure a Security Context" and
+"Network Policies". k3s enforces the latter by itself (its documentation, "Networking Services",
+"Network Policy Controller").
 """
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from nvoi.config.schema import Healthcheck, Security
 from nvoi.kubernetes.names import (
+    NAME,
+    PART_OF,
     SECRET_CHECKSUM,
     SERVER_GROUP,
     TEMPLATE,
     build_checksum,
+    build_label_value,
+    build_labels,
+    build_metadata,
+    build_object,
     build_part_name,
 )
 from nvoi.kubernetes.ownership import Manifest
 from nvoi.kubernetes.workloads import STARTUP_SECONDS, Mount, Resources, Workload
+from nvoi.naming import build_label, build_prefix
 
 # By its name a Service leads to it: each release's pods have it at their number.
 PORT_NAME = "main"
@@ -45,6 +55,21 @@ DATABASE_HANG_SECONDS = 600
 # only where that has not helped.
 PATIENCE_FACTOR = 3
 LEAST_HANG_SECONDS = 60
+#: k3s' own default, told to it all the same.
+POD_NETWORK = "10.42.0.0/16"
+#: The bits of a node's own part of that (k3s documentation, "k3s server", `cluster-cidr`).
+NODE_BITS = 24
+EVERYBODY = "*"
+NAMESPACE_PREFIX = "namespace/"
+NAMESPACE_NAME = "kubernetes.io/metadata.name"
+
+Peer = Mapping[str, object]
+
+#: The pods of k3s' own Traefik, which has the public's requests.
+INGRESS: Peer = {
+    "namespaceSelector": {"matchLabels": {NAMESPACE_NAME: "kube-system"}},
+    "podSelector": {"matchLabels": {NAME: "traefik"}},
+}
 
 
 def build_template(workload: Workload, labels: dict[str, str], **specification: object) -> Manifest:
@@ -252,3 +277,58 @@ def build_shell(command: str) -> list[str]:
     makes one dollar of two (API reference, Container, ``command``): each is written twice.
     """
     return ["/bin/sh", "-c", command.replace("$", "$$")]
+
+
+def build_nodes() -> tuple[Peer, ...]:
+    """All that is no pod: the nodes, and who comes through them.
+
+    A node is seen by its own address or, on its way to another one, by the first two of its part
+    of the pods' network, which are those of its tunnel and its bridge and never a pod's (flannel,
+    "Backends"). All parts that there can be are named, so that a node that joins needs nothing.
+    """
+    parts = ipaddress.ip_network(POD_NETWORK).subnets(new_prefix=NODE_BITS)
+    own = [{"ipBlock": {"cidr": f"{part.network_address}/31"}} for part in parts]
+    return ({"ipBlock": {"cidr": "0.0.0.0/0", "except": [POD_NETWORK]}}, *own)
+
+
+NODES = build_nodes()
+
+
+def build_app_policy(
+    app: str, others: Sequence[str], deploy_id: str, *, ingress: bool = False
+) -> dict[str, object]:
+    """Who reaches an app's pods, of whatever release they are, and its database.
+
+    ``others`` are those whom its config lets in; ``ingress`` is whether the cluster's is too.
+    """
+    name = build_label(build_prefix(app))
+    metadata = build_metadata(name, build_labels(app, "policy", name, "policy"), deploy_id)
+    peers: list[Peer] = []
+    if EVERYBODY not in others:
+        peers += [*map(build_peer, (app, *others)), *NODES, *([INGRESS] if ingress else ())]
+    return build_policy(metadata, {PART_OF: build_label_value(app)}, peers)
+
+
+def build_peer(name: str) -> Peer:
+    """The pods of an app, or all of a namespace."""
+    if name.startswith(NAMESPACE_PREFIX):
+        labels = {NAMESPACE_NAME: name.removeprefix(NAMESPACE_PREFIX)}
+        return {"namespaceSelector": {"matchLabels": labels}}
+    return {"podSelector": {"matchLabels": {PART_OF: build_label_value(name)}}}
+
+
+def build_policy(
+    metadata: Mapping[str, object], selector: Mapping[str, str], peers: Iterable[Peer]
+) -> dict[str, object]:
+    """Lets ``peers`` reach the pods of ``selector``, and nobody else; no peers are everybody.
+
+    What the pods themselves reach is left open: names are asked of kube-system, and apps call
+    whom they like.
+    """
+    rule = {"from": [dict(peer) for peer in peers]}
+    specification = {
+        "podSelector": {"matchLabels": dict(selector)},
+        "policyTypes": ["Ingress"],
+        "ingress": [rule if rule["from"] else {}],
+    }
+    return build_object("NetworkPolicy", dict(metadata), spec=specification)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
@@ -14,11 +13,13 @@ from nvoi.kubernetes.diagnosis import (
     UNPLACED,
     Failure,
     belongs,
+    build_failure,
     concerns,
     describe_end,
     describe_stopping,
     find_end,
     find_failure,
+    find_unplaced,
     is_running,
     is_well,
     list_containers,
@@ -29,18 +30,12 @@ from nvoi.log.rendering import format_count
 OVERDUE = "ProgressDeadlineExceeded"
 
 
-class ProgressState(Enum):
-    PROGRESSING = "progressing"
-    DONE = "done"
-    FAILED = "failed"
-
-
 @dataclass(frozen=True)
 class Verdict:
     """How far something is, in ``sentence`` for people; ``failure`` where it has failed."""
 
-    state: ProgressState
     sentence: str
+    is_done: bool = False
     failure: Failure | None = None
 
 
@@ -94,7 +89,7 @@ NONE: Mapping[str, Beginning] = MappingProxyType({})
 def fail(name: str, failure: Failure) -> Verdict:
     subject = failure.pod or name
     text = f"{subject}: {failure.reason}" + (f": {failure.message}" if failure.message else "")
-    return Verdict(ProgressState.FAILED, text, failure)
+    return Verdict(text, failure=failure)
 
 
 def judge(item: Json, pods: Sequence[Json], events: Sequence[Json] = ()) -> Verdict:
@@ -107,7 +102,7 @@ def judge(item: Json, pods: Sequence[Json], events: Sequence[Json] = ()) -> Verd
     name, seen = item["metadata"]["name"], (item.get("status") or {}).get("observedGeneration", 0)
     # Else the status is of the object as it was.
     if seen < item["metadata"].get("generation", 0):
-        return Verdict(ProgressState.PROGRESSING, f"{name}: the cluster has not looked at it yet")
+        return Verdict(f"{name}: the cluster has not looked at it yet")
     failure = find_pod_failure(item, pods, events) or find_condition_failure(item)
     if failure:
         return fail(name, failure)
@@ -115,15 +110,11 @@ def judge(item: Json, pods: Sequence[Json], events: Sequence[Json] = ()) -> Verd
 
 
 def find_pod_failure(item: Json, pods: Sequence[Json], events: Sequence[Json]) -> Failure | None:
-    """Why a pod of this very release will not be ready.
-
-    While others stop, what they leave free may be room enough.
-    """
-    makes_room = any(map(is_going, pods))
+    """Why a pod of this very release will not be ready."""
     failures = (find_failure(pod, events) for pod in pods if belongs(pod, item))
-    found = [one for one in failures if one and not (makes_room and one.reason == UNPLACED)]
     # What may pass does not hide what will not.
-    return min(found, key=lambda one: one.seconds, default=None)
+    found = filter(None, failures)
+    return min(found, key=lambda one: (one.seconds, one.reason == UNPLACED), default=None)
 
 
 def find_stuck(
@@ -184,7 +175,7 @@ def count_restarts(pod: Json) -> int:
 
 def is_ready(item: Json) -> bool:
     """Whether a Deployment or StatefulSet is as it should be, by its own word."""
-    return judge(item, ()).state is ProgressState.DONE
+    return judge(item, ()).is_done
 
 
 def count_settling(manifests: Iterable[Manifest]) -> float:
@@ -199,7 +190,7 @@ def find_condition_failure(item: Json) -> Failure | None:
         kind, status = condition.get("type"), condition.get("status")
         late = kind == "Progressing" and condition.get("reason") == OVERDUE
         if (late and status == "False") or (kind == "ReplicaFailure" and status == "True"):
-            return Failure(condition.get("reason", str(kind)), condition.get("message", ""))
+            return build_failure(condition.get("reason", str(kind)), condition.get("message", ""))
     return None
 
 
@@ -216,13 +207,13 @@ def count_pods(item: Json, pods: Sequence[Json]) -> Verdict:
     key = "availableReplicas" if item["kind"] == "Deployment" else "readyReplicas"
     turned = status.get("currentRevision") == status.get("updateRevision")
     if updated < wanted or status.get(key, 0) < wanted:
-        return Verdict(ProgressState.PROGRESSING, f"{name}: {describe_new(item, pods, wanted)}")
+        return Verdict(f"{name}: {describe_new(item, pods, wanted)}")
     if total > updated:
         old = format_count(total - updated, "old pod has", "old pods have")
-        return Verdict(ProgressState.PROGRESSING, f"{name}: {old} yet to stop")
+        return Verdict(f"{name}: {old} yet to stop")
     if item["kind"] == "StatefulSet" and not turned:
-        return Verdict(ProgressState.PROGRESSING, f"{name}: the old pod is being replaced")
-    return Verdict(ProgressState.DONE, f"{name}: {wanted} of {wanted} pods are ready")
+        return Verdict(f"{name}: the old pod is being replaced")
+    return Verdict(f"{name}: {wanted} of {wanted} pods are ready", is_done=True)
 
 
 def describe_new(item: Json, pods: Sequence[Json], wanted: int) -> str:
@@ -232,8 +223,9 @@ def describe_new(item: Json, pods: Sequence[Json], wanted: int) -> str:
     counted = f"{ready} of {wanted} new pods are ready"
     if ready and settling:
         return f"{counted}, and must stay so for {settling} s"
+    unplaced = dict.fromkeys(filter(None, map(find_unplaced, new)))
     stopping = describe_stopping(pod for pod in pods if is_selected(pod, item))
-    return "; ".join([counted, *(stopping if len(new) < wanted else ())])
+    return "; ".join([counted, *unplaced, *(stopping if len(new) < wanted else ())])
 
 
 def is_selected(pod: Json, item: Json) -> bool:
@@ -246,7 +238,7 @@ def judge_job(job: Json, pods: Iterable[Json], events: Sequence[Json]) -> Verdic
     """How far a Job is that is tried once."""
     name, conditions = job["metadata"]["name"], list_conditions(job)
     if "Complete" in conditions:
-        return Verdict(ProgressState.DONE, f"{name}: done")
+        return Verdict(f"{name}: done", is_done=True)
     own = [pod for pod in pods if belongs(pod, job)]
     failure = find_end_failure(own) or find_pod_failure(job, own, events)
     ended = conditions.get("Failed") or conditions.get("FailureTarget")
@@ -256,15 +248,14 @@ def judge_job(job: Json, pods: Iterable[Json], events: Sequence[Json]) -> Verdic
         last = own[-1]["metadata"]["name"] if own else None
         container = next((item["name"] for pod in own for item in list_containers(pod)), None)
         return fail(name, found or Failure(reason, message, last, container))
-    refused = next(
-        (e for e in events if e.get("reason") == "FailedCreate" and concerns(e, job)), None
-    )
-    if failure is None and refused:
-        failure = Failure("FailedCreate", refused.get("message", ""))
+    # Events are kept, also where a later attempt has made the pod.
+    refusals = (one for one in events if one.get("reason") == "FailedCreate" and concerns(one, job))
+    if not own and (refusal := next(refusals, None)):
+        failure = build_failure("FailedCreate", refusal.get("message", ""))
     if failure:
         return fail(name, failure)
     active = (job.get("status") or {}).get("active", 0)
-    return Verdict(ProgressState.PROGRESSING, f"{name}: {'running' if active else 'starting'}")
+    return Verdict(f"{name}: {'running' if active else 'starting'}")
 
 
 def list_conditions(job: Json) -> dict[str, Json]:
@@ -290,11 +281,9 @@ def has_ended(item: Json, verdict: Verdict, pods: Sequence[Json]) -> bool:
     own = [pod for pod in pods if belongs(pod, item)]
     if item["kind"] == "Job":
         ended = [pod["status"].get("phase") in {"Succeeded", "Failed"} for pod in own]
-        is_whole = all(ended) and (bool(ended) or verdict.state is ProgressState.FAILED)
+        is_whole = all(ended) and (bool(ended) or verdict.failure is not None)
         return is_whole or not list_conditions(item)
     wanted: int = item["spec"].get("replicas", 1)
     old = [pod for pod in pods if is_selected(pod, item) and not belongs(pod, item)]
     has_old = any(is_well(pod) and not is_going(pod) for pod in old)
-    return verdict.state is ProgressState.FAILED or (
-        sum(map(is_well, own)) >= wanted and not has_old
-    )
+    return verdict.failure is not None or (sum(map(is_well, own)) >= wanted and not has_old)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import bcrypt
 
-from nvoi.kubernetes.isolation import NODES, build_policy
+from nvoi.kubernetes.manifests import build_deployment
 from nvoi.kubernetes.names import (
     build_checksum,
     build_labels,
@@ -30,7 +30,9 @@ from nvoi.kubernetes.names import (
 from nvoi.kubernetes.ownership import Manifest
 from nvoi.kubernetes.pods import (
     LEAST_SECURITY,
+    NODES,
     build_pod,
+    build_policy,
     build_probe,
     build_resources,
     stamp_template,
@@ -59,6 +61,9 @@ USERS_FILE = "htpasswd"
 #: (Distribution, "Garbage collection"): under the lock. Without ``--delete-untagged``, which takes
 #: the images of an index for untagged (release 2.8).
 COLLECT_GARBAGE = ("registry", "garbage-collect", CONFIG_FILE)
+#: What runs in a container outlives whoever began it there, such as a run that was cut off: it has
+#: its own end, before it would be given up.
+LIMIT = ("timeout", "240")
 MASTER_TAINTS = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
 USER = "nvoi"
 PURPOSE = b"nvoi-registry"
@@ -114,20 +119,14 @@ def build_registry(
         "ports": [{"name": "registry", "port": PORT, "targetPort": PORT, "protocol": "TCP"}],
     }
     template = {"metadata": {"labels": labels}, "spec": build_registry_pod(node, image)}
-    deployment: Manifest = {
-        "replicas": 1,
-        "selector": {"matchLabels": build_selector(NAME)},
-        "strategy": {"type": "Recreate"},
-        "revisionHistoryLimit": 1,
-        "template": stamp_template(template, labels, build_checksum([settings, users.reveal()])),
-    }
+    stamped = stamp_template(template, labels, build_checksum([settings, users.reveal()]))
     known = {USERS_FILE: b64encode(users.reveal().encode()).decode()}
     return (
         build_policy(metadata, build_selector(NAME), NODES),
         build_object("ConfigMap", metadata, data={"config.yml": settings}),
         build_object("Secret", metadata, type="Opaque", data=known),
         build_object("Service", metadata, spec=service),
-        build_object("Deployment", metadata, spec=deployment),
+        build_deployment(metadata, stamped, rolls=False),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -32,7 +33,10 @@ from nvoi.kubernetes.ownership import (
     read_reference,
 )
 from nvoi.kubernetes.workloads import Release
+from nvoi.log.levels import get_logger
 from nvoi.naming import build_label, build_prefix, shorten
+
+log = get_logger("nvoi.kubernetes")
 
 TYPE = "nvoi.io/release"
 KEY = "manifests"
@@ -45,7 +49,8 @@ BEGUN, SERVED = "begun", "served"
 class ReleaseRecord:
     """A release: one that can be gone back to, or one that has only begun.
 
-    ``before`` is the stamp of the release that served when this one was deployed.
+    ``before`` is the stamp of the release that served when this one was deployed. There are no
+    ``manifests`` where the record is damaged.
     """
 
     stamp: str
@@ -95,28 +100,26 @@ def build_record(
     return build_object("Secret", metadata, type=TYPE, data=data)
 
 
-def list_records(app: str, live: Iterable[Json]) -> list[ReleaseRecord]:
-    """The releases that an app can go back to, newest first."""
-    return [record for record in read_records(app, live) if not record.is_begun]
-
-
-def list_begun(app: str, live: Iterable[Json]) -> list[ReleaseRecord]:
-    """The releases that were cut off before they served, newest first."""
-    return [record for record in read_records(app, live) if record.is_begun]
-
-
 def read_records(app: str, live: Iterable[Json]) -> list[ReleaseRecord]:
-    found = [read_record(item) for item in live if item.get("type") == TYPE and is_owned(item, app)]
-    return sorted(found, key=lambda record: record.stamp, reverse=True)
+    """An app's releases, also those that have only begun, newest first."""
+    found = [one for one in live if one.get("type") == TYPE and is_owned(one, app)]
+    return sorted(map(read_record, found), key=lambda record: record.stamp, reverse=True)
 
 
 def read_record(item: Json) -> ReleaseRecord:
-    metadata = item["metadata"]
-    annotations = metadata["annotations"]
-    manifests: list[Any] = json.loads(gzip.decompress(b64decode(item["data"][KEY])))
+    """A record; one whose manifests are damaged still says when its release was, and how far."""
+    annotations = item["metadata"].get("annotations") or {}
+    manifests: list[Any] = []
+    try:
+        manifests = json.loads(gzip.decompress(b64decode(item["data"][KEY])))
+    except (LookupError, TypeError, ValueError, OSError, EOFError, zlib.error):
+        log.warning(
+            "%s cannot be read, and its release cannot be gone back to: delete it with kubectl",
+            read_reference(item),
+        )
     return ReleaseRecord(
-        stamp=metadata["labels"][STAMP],
-        deploy_id=annotations[DEPLOY_ID],
+        stamp=get_label(item, STAMP) or "",
+        deploy_id=annotations.get(DEPLOY_ID, ""),
         reference=read_reference(item),
         manifests=tuple(manifests),
         before=annotations.get(BEFORE) or None,
@@ -134,17 +137,17 @@ def list_stamps(app: str, live: Iterable[Json]) -> set[str]:
     }
 
 
-def find_running(app: str, live: Iterable[Json]) -> str | None:
+def find_running(stamps: Iterable[str], records: Iterable[ReleaseRecord]) -> str | None:
     """The stamp of the release that serves, None before the first.
 
-    Where the newest one was cut off, it is the one that served before.
+    ``stamps`` are those of the Deployments that there are. Where the newest one was cut off, it is
+    the one that served before.
     """
-    items = [*live]
-    records = {record.stamp: record for record in read_records(app, items)}
-    kept = [stamp for stamp, record in records.items() if not record.is_begun]
-    stamp = max(list_stamps(app, items) or kept, default=None)
-    while stamp is not None and stamp in records and records[stamp].is_begun:
-        stamp = records[stamp].before
+    known = {record.stamp: record for record in records}
+    kept = [stamp for stamp, record in known.items() if not record.is_begun]
+    stamp = max([*stamps] or kept, default=None)
+    while stamp is not None and stamp in known and known[stamp].is_begun:
+        stamp = known[stamp].before
     return stamp
 
 

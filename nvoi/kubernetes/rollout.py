@@ -17,13 +17,13 @@ from nvoi.kubernetes.diagnosis import (
     describe_events,
     get_hint,
     is_well,
+    lacks_room,
     list_containers,
 )
 from nvoi.kubernetes.names import COMPONENT, INSTANCE, NAME
-from nvoi.kubernetes.ownership import Json, Reference, get_label, read_reference
+from nvoi.kubernetes.ownership import Json, Reference, get_label, is_going, read_reference
 from nvoi.kubernetes.progress import (
     Beginning,
-    ProgressState,
     Restarts,
     Verdict,
     fail,
@@ -46,6 +46,11 @@ LOOK_SECONDS = 0.5
 #: Seconds that the news of a workload's pods may come later than those of itself: each kind is
 #: told by a stream of its own.
 LAG_SECONDS = 5.0
+#: Seconds until the scheduler has tried a pod again that now has room: it pauses for up to ten
+#: (Kubernetes documentation, "kube-scheduler Configuration", `podMaxBackoffSeconds`).
+ROOM_SECONDS = 15.0
+#: The pods that hold room.
+HOLDERS = "status.phase!=Succeeded,status.phase!=Failed"
 #: Pods of which an error shows the last lines.
 PODS = 2
 
@@ -98,6 +103,7 @@ class RolloutWatch:
         self._done: set[Reference] = set()
         #: When a pod's trouble, or the end of a workload, was first seen.
         self._seen_first: dict[object, float] = {}
+        self._room_asked = self._room_until = 0.0
         self._streams: dict[str, LogStream] = {}
 
     def follow(self) -> None:
@@ -144,8 +150,7 @@ class RolloutWatch:
         self._objects.setdefault("Event", {})
         found, pods = self._followed.values(), self._pods
         return len(found) == len(self._references) and all(
-            (verdict := judge(item, pods)).state is ProgressState.DONE
-            and has_ended(item, verdict, pods)
+            (verdict := judge(item, pods)).is_done and has_ended(item, verdict, pods)
             for item in found
         )
 
@@ -200,10 +205,10 @@ class RolloutWatch:
                 judged = {**item, "status": {**item["status"], "conditions": []}}
             verdict = self._judge_restarts(item, judge(judged, pods, events), pods)
             if self._may_pass(verdict) or self._lags(item, verdict, pods):
-                verdict = Verdict(ProgressState.PROGRESSING, verdict.sentence)
+                verdict = Verdict(verdict.sentence)
             if verdict.failure is not None and not self._is_patient:
                 raise self._build_failure(item, verdict)
-            if verdict.state is ProgressState.DONE and reference not in self._done:
+            if verdict.is_done and reference not in self._done:
                 self._done.add(reference)
                 self._end_streams(item)
                 log.log(self._level, "%s", verdict.sentence)
@@ -216,7 +221,7 @@ class RolloutWatch:
             return verdict
         own = [pod for pod in pods if belongs(pod, item)]
         failure = self._restarts.find_failure(own)
-        self._restarts.note(own, is_done=verdict.state is ProgressState.DONE)
+        self._restarts.note(own, is_done=verdict.is_done)
         if failure is None or verdict.failure is not None:
             return verdict
         return fail(item["metadata"]["name"], failure)
@@ -224,11 +229,37 @@ class RolloutWatch:
     def _may_pass(self, verdict: Verdict) -> bool:
         """Whether what keeps a pod from starting may pass by itself yet."""
         failure = verdict.failure
+        if failure is not None and lacks_room(failure):
+            return self._is_patient or self._gets_room()
         return failure is not None and self._is_within(failure.seconds, failure.pod)
+
+    def _gets_room(self) -> bool:
+        """Whether pods of any app are about to leave room, or have just done so."""
+        now = time.monotonic()
+        # No more often, whatever else the cluster tells meanwhile.
+        if now >= self._room_asked + LOOK_SECONDS:
+            self._room_asked = now
+            if self._may_leave_room():
+                self._room_until = now + ROOM_SECONDS
+        return now < self._room_until
+
+    def _may_leave_room(self) -> bool:
+        try:
+            found = self._api.list_all("Pod", None, fields=HOLDERS, names_only=True, patience=0)
+        except (RequestError, ConnectionFailedError):
+            return True
+        going = [pod["metadata"] for pod in found.items if is_going(pod)]
+        # One that does not end, as its node is away, leaves none.
+        leaves = [
+            self._is_within(one["deletionGracePeriodSeconds"] + ROOM_SECONDS, one["uid"])
+            for one in going
+        ]
+        return any(leaves)
 
     def _lags(self, item: Json, verdict: Verdict, pods: Sequence[Json]) -> bool:
         """Whether a workload has ended, well or not, and its pods have yet to be heard of."""
-        if verdict.state is ProgressState.PROGRESSING or has_ended(item, verdict, pods):
+        is_open = not verdict.is_done and verdict.failure is None
+        if is_open or has_ended(item, verdict, pods):
             return False
         return self._is_within(LAG_SECONDS, read_reference(item))
 
@@ -338,7 +369,7 @@ class RolloutWatch:
 
 
 def list_open(verdicts: Iterable[Verdict]) -> list[str]:
-    return [one.sentence for one in verdicts if one.state is not ProgressState.DONE]
+    return [one.sentence for one in verdicts if not one.is_done]
 
 
 def name_workload(item: Json) -> str:

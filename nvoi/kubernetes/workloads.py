@@ -1,4 +1,7 @@
-"""Workloads: what the config says of each thing that runs, put together for its manifests."""
+"""Workloads: what the config says of each thing that runs, put together for its manifests.
+
+What databases need is of their pages on Docker Hub, postgres and mysql.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from nvoi.config import schema
 from nvoi.config.environment import DEFAULT_PORTS, build_environment
 from nvoi.config.registry_logins import find_login
-from nvoi.config.schema import Application, AppService, AuxiliaryService, Healthcheck
-from nvoi.kubernetes.database import (
-    PRIORITY,
-    build_database_arguments,
-    build_database_environment,
-    find_engine,
-    find_folder,
-)
+from nvoi.config.schema import Application, AppService, AuxiliaryService, Database, Healthcheck
 from nvoi.kubernetes.names import build_checksum, build_labels, build_login_name, build_secret_name
 from nvoi.naming import build_database_name, build_volume_path, build_workload_name
 
@@ -31,6 +27,17 @@ STARTUP_SECONDS = 60
 AUXILIARY_STARTUP_SECONDS = 300
 # A database is given time to write all it has in memory before SIGKILL.
 DATABASE_STOP_SECONDS = 120
+#: The PriorityClass of all databases of a cluster.
+PRIORITY = "nvoi-database"
+# While an image sets a new database up it listens on a local socket only; over TCP there is no
+# answer before it is done.
+ASK_POSTGRES = 'pg_isready -q -h 127.0.0.1 -U "$POSTGRES_USER" -d "$POSTGRES_DB"'
+# MariaDB's images have the program under a name of its own.
+ASK_MYSQL = (
+    "ask=$(command -v mysqladmin || command -v mariadb-admin) && "
+    'MYSQL_PWD="${MYSQL_PASSWORD:-$MYSQL_ROOT_PASSWORD}" '
+    '"$ask" ping --silent -h 127.0.0.1 -u "${MYSQL_USER:-root}"'
+)
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,21 @@ DEFAULT_RESOURCES = Resources()
 # MySQL 8.4 alone takes about 500 MB with its defaults (MySQL Reference Manual, "How MySQL Uses
 # Memory"): the limit of an app's service would end it. A limit of disk would end its pod.
 DATABASE_RESOURCES = Resources(memory_limit="1Gi", cpu_limit="1000m", disk_limit=None)
+
+
+@dataclass(frozen=True)
+class DatabaseEngine:
+    """A kind of database: its usual image, the folder of its data, and how it is asked."""
+
+    image: str
+    folder: str
+    question: str
+
+
+ENGINES = {
+    "postgres": DatabaseEngine("postgres:17", "/var/lib/postgresql/data", ASK_POSTGRES),
+    "mysql": DatabaseEngine("mysql:8.4", "/var/lib/mysql", ASK_MYSQL),
+}
 
 
 @dataclass(frozen=True)
@@ -229,6 +251,56 @@ def find_database_workload(release: Release) -> Workload | None:
         priority=PRIORITY,
         login=find_login_name(application, image),
     )
+
+
+def find_engine(application: Application) -> DatabaseEngine | None:
+    """The engine of the app's database, None where nvoi runs none: it is elsewhere, or a file."""
+    database = application.database
+    if database is None or database.url is not None:
+        return None
+    return ENGINES.get(database.engine or "")
+
+
+def find_folder(database: Database, engine: DatabaseEngine) -> str:
+    """The folder of the data in the container: the config's mount, else the image's own."""
+    return next(iter(database.mount.values()), engine.folder).rstrip("/")
+
+
+def build_database_environment(database: Database, folder: str) -> Mapping[str, str]:
+    """The environment of the database's container: its own secrets, and what its image needs."""
+    settings = {name: value.reveal() for name, value in database.secrets.items()}
+    if database.engine == "postgres":
+        # A fresh disk has a folder `lost+found`, and initdb wants an empty one.
+        return {"PGDATA": f"{folder}/pgdata"} | settings
+    return build_mysql_environment(settings)
+
+
+def build_mysql_environment(settings: dict[str, str]) -> dict[str, str]:
+    """MySQL's settings with a password for root, without which the image does not start.
+
+    Root is let in from the container alone, and has the user's password where it has none of
+    its own. A user who is root must not be named as a user as well, and is let in from the app.
+    """
+    if settings.get("MYSQL_USER") == "root":
+        password = settings["MYSQL_PASSWORD"]
+        others = {
+            name: value
+            for name, value in settings.items()
+            if name not in {"MYSQL_USER", "MYSQL_PASSWORD"}
+        }
+        # Last, so that it wins: it is what the app is told to log in with.
+        return others | {"MYSQL_ROOT_PASSWORD": password}
+    password = settings.get("MYSQL_PASSWORD", "")
+    return {"MYSQL_ROOT_PASSWORD": password, "MYSQL_ROOT_HOST": "localhost"} | settings
+
+
+def build_database_arguments(
+    database: Database, engine: DatabaseEngine, folder: str
+) -> tuple[str, ...]:
+    """MySQL is told of another folder than its own by an argument."""
+    if database.engine != "mysql" or folder == engine.folder:
+        return ()
+    return (f"--datadir={folder}",)
 
 
 def build_database_resources(

@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from nvoi.kubernetes.registry import COLLECT_GARBAGE, CONFIG_FILE
+from nvoi.kubernetes.registry import COLLECT_GARBAGE, CONFIG_FILE, LIMIT
 from tests.ports import find_port
 from tests.waiting import PATIENCE, wait_until
 
@@ -125,10 +125,9 @@ class Registry:
 
     def collect(self) -> None:
         """Collect its garbage, with the words that are run in its container."""
-        _, *words = COLLECT_GARBAGE
-        config = str(self.config)
+        names = {"registry": PROGRAM, CONFIG_FILE: str(self.config)}
         subprocess.run(
-            [PROGRAM, *(config if word == CONFIG_FILE else word for word in words)],
+            [names.get(word, word) for word in (*LIMIT, *COLLECT_GARBAGE)],
             check=True,
             timeout=PATIENCE,
             stdout=subprocess.DEVNULL,

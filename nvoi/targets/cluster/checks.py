@@ -11,8 +11,12 @@ from nvoi.config.schema import Application, AppService, AuxiliaryService
 from nvoi.domains import get_domains
 from nvoi.errors import ConfigError, Fault
 from nvoi.images.context import find_dockerfile
-from nvoi.kubernetes.database import find_engine
-from nvoi.kubernetes.workloads import DEFAULT_RESOURCES, Resources, build_database_resources
+from nvoi.kubernetes.workloads import (
+    DEFAULT_RESOURCES,
+    Resources,
+    build_database_resources,
+    find_engine,
+)
 from nvoi.naming import build_database_name, build_prefix, build_workload_name
 from nvoi.operation import Request
 from nvoi.providers import get_provider

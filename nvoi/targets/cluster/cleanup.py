@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 
-from nvoi.errors import NvoiError
+from nvoi.errors import LockError, NvoiError, RemoteError
 from nvoi.images.cleanup import (
-    build_node_removal,
+    build_image_deletion,
     find_expired_tags,
     remove_from_registry,
     remove_here,
 )
+from nvoi.k3s.nodes import find_groups
+from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.names import COMPONENT, DOMAIN
 from nvoi.kubernetes.ownership import Manifest, Reference, find_obsolete, get_label, read_reference
-from nvoi.kubernetes.registry import ADDRESS, COLLECT_GARBAGE, NAME, SYSTEM_NAMESPACE
+from nvoi.kubernetes.placement import place_records
+from nvoi.kubernetes.registry import ADDRESS, COLLECT_GARBAGE, LIMIT, NAME, SYSTEM_NAMESPACE
 from nvoi.kubernetes.releases import ReleaseRecord, find_expired, read_record
 from nvoi.log.levels import get_logger
 from nvoi.operation import Step
@@ -21,8 +25,6 @@ from nvoi.parallel import work_on_all
 from nvoi.providers import Server
 from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.placement import find_groups, place_records
-from nvoi.targets.cluster.prepare import open_registry
 from nvoi.targets.cluster.release import build_own_record
 
 log = get_logger("nvoi.cluster")
@@ -43,8 +45,11 @@ def clean(context: ClusterContext) -> None:
 
 
 def attempt(what: str, work: Callable[[], None]) -> None:
+    """Do ``work``; where it fails, say so, and go on unless the lock is lost."""
     try:
         work()
+    except LockError:
+        raise
     except NvoiError as error:
         log.warning("Not removed: %s: %s", what, error)
 
@@ -114,16 +119,28 @@ def remove_images(context: ClusterContext, tags: set[str], digests: set[str]) ->
 
 def clean_registry(context: ClusterContext, kept: Collection[str]) -> bool:
     """Remove the app's images but those ``kept`` from the registry; whether there were any."""
-    with open_registry(context) as registry:
+    with context.open_registry() as registry:
         removed = remove_from_registry(registry, context.repository, kept)
     if removed:
-        target = f"deployment/{NAME}"
-        context.cluster.execute(target, COLLECT_GARBAGE, namespace=SYSTEM_NAMESPACE, check=True)
+        # What another run pushes meanwhile would be taken for garbage.
+        context.check_lock()
+        collect_garbage(context.cluster)
     return bool(removed)
 
 
+def collect_garbage(cluster: Cluster) -> None:
+    run = partial(cluster.execute, f"deployment/{NAME}", namespace=SYSTEM_NAMESPACE, check=True)
+    try:
+        run((*LIMIT, *COLLECT_GARBAGE))
+    except RemoteError as error:
+        # The config names the registry's image, which may lack that program; runc says so.
+        if not any("executable file not found" in line for line in error.output):
+            raise
+        run(COLLECT_GARBAGE)
+
+
 def clean_nodes(context: ClusterContext, servers: Iterable[Server], kept: Collection[str]) -> None:
-    command = build_node_removal(ADDRESS, context.repository, kept)
+    command = build_image_deletion(ADDRESS, context.repository, kept)
     work_on_all(
         [server.host for server in servers],
         lambda host: context.connections.run(host, as_root(host, command)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -15,6 +15,8 @@ from nvoi.domains import Domains, get_domains
 from nvoi.errors import NvoiError
 from nvoi.images.build import Build
 from nvoi.images.engines import Engine
+from nvoi.images.push import open_registry
+from nvoi.images.registries import Registry
 from nvoi.invocation import name_command
 from nvoi.k3s.facts import Facts
 from nvoi.k3s.nodes import ClusterNode
@@ -252,6 +254,20 @@ class ClusterContext:
     def list_servers(self) -> None:
         """Find the servers that there are; none is reached."""
         self.survey.servers = self.provider.list_servers()
+
+    def open_registry(self) -> AbstractContextManager[Registry]:
+        """The way to the cluster's registry, to which one run at a time may push.
+
+        Raises:
+            LockError: the run's lock is lost.
+            NvoiError: there is none.
+        """
+        self.check_lock()
+        if self.survey.registry is None:
+            raise NvoiError("the cluster has no registry")
+        address, port = self.survey.registry
+        host, credentials = self.master.host, self.survey.credentials
+        return open_registry(self.connections, host, address, port, credentials=credentials)
 
     def check_lock(self) -> None:
         """Return while this run may change the cluster.

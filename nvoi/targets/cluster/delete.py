@@ -33,15 +33,27 @@ from nvoi.log.levels import get_logger
 from nvoi.operation import Step
 from nvoi.providers import Server
 from nvoi.targets.cluster.cleanup import clean_nodes, clean_registry, remove_objects
-from nvoi.targets.cluster.company import CLAIMS, check_company, check_master, list_wanted_disks
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.departures import detach_disks, find_known, find_servers, give_all_back
-from nvoi.targets.cluster.domains import plan_removal, remove
-from nvoi.targets.cluster.ingress import give_ports_back, had_traefik
+from nvoi.targets.cluster.domains import give_ports_back, had_traefik, plan_deletion, remove
 from nvoi.targets.cluster.prepare import get_registry_address, hold_lock, plan_lock
 from nvoi.targets.cluster.release import load_state
 from nvoi.targets.cluster.servers import get_credentials
-from nvoi.targets.cluster.volumes import delete_claims, delete_folders, list_volumes, tell_data
+from nvoi.targets.cluster.teardown import (
+    check_company,
+    check_master,
+    detach_disks,
+    find_known,
+    find_servers,
+    give_all_back,
+)
+from nvoi.targets.cluster.volumes import (
+    CLAIMS,
+    delete_claims,
+    delete_folders,
+    list_volumes,
+    list_wanted_disks,
+    tell_data,
+)
 
 log = get_logger("nvoi.cluster")
 
@@ -335,7 +347,7 @@ DELETE: tuple[Step[ClusterContext], ...] = (
             f"removes all of {context.application.name} in the cluster but its data"
         ],
     ),
-    Step(name="Domains", run=remove_domains, plan=plan_removal),
+    Step(name="Domains", run=remove_domains, plan=plan_deletion),
     Step(name="Images", run=remove_images, plan=plan_images),
     Step(name="Volumes", run=remove_volumes, plan=plan_volumes),
     Step(name="Cluster", run=remove_cluster, plan=plan_cluster),

@@ -1,7 +1,7 @@
-"""Servers that leave: those that the config no longer names, and all of an app at its end.
+"""Servers that leave, as the config no longer names them: held before the rollout, then removed.
 
-The former are held before the rollout and removed once the release serves: until then, the one
-before it needs the servers that it runs on. None goes with data unasked.
+They go once the release serves: until then, the one before it needs the servers that it runs on.
+None goes with data unasked.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from nvoi.errors import InputError, NvoiError, UsageError
+from nvoi.errors import NvoiError, UsageError
 from nvoi.invocation import name_command
 from nvoi.k3s.drain import (
     check_claims,
@@ -31,7 +31,6 @@ from nvoi.k3s.nodes import (
 from nvoi.kubernetes.names import SERVER_GROUP, build_app_selector
 from nvoi.kubernetes.ownership import Reference, read_reference
 from nvoi.log.levels import get_logger
-from nvoi.log.rendering import format_count
 from nvoi.operation import Step
 from nvoi.parallel import work_on_all
 from nvoi.providers import Server
@@ -237,62 +236,3 @@ def plan(context: ClusterContext) -> Iterator[str]:
 
 
 DEPART: Step[ClusterContext] = Step(name="Old servers", run=remove_servers, plan=plan)
-
-
-# At the end of the app
-
-
-def find_known(context: ClusterContext) -> None:
-    """Find the servers. Where the account of rented ones is silent, the end looks again."""
-    try:
-        find_servers(context)
-    except NvoiError as error:
-        if isinstance(error, InputError) or not context.provider.is_rented:
-            raise
-        log.warning("%s; all that is rented is looked for once more at the end", error)
-        context.deletion.is_known = False
-
-
-def find_servers(context: ClusterContext) -> None:
-    """Find those too that the config no longer names: what is on them is the app's all the same.
-
-    Raises:
-        UsageError: of some no label says whose they are.
-    """
-    context.list_servers()
-    if context.provider.is_rented:
-        context.survey.surplus = context.provider.list_surplus()
-        context.survey.servers += context.survey.surplus
-    if others := [one.name for one in context.survey.servers if not one.is_labelled]:
-        raise UsageError(
-            f"no label says whose these servers are: {', '.join(others)}",
-            hint=f"{name_command('deploy --adopt')} takes over what the gem nvoi 0.2 has made, and "
-            f"{name_command('delete')} gives it back then; or delete them at the cloud",
-        )
-
-
-def detach_disks(context: ClusterContext) -> None:
-    """Have all that was written be on the disks that stay, before their servers go."""
-    servers = [server for server in context.survey.list_reached() if server.disks]
-    if context.request.delete_volumes or not servers:
-        return
-
-    try:
-        detach(context, servers)
-    except NvoiError as error:
-        log.warning("What was written last may not be on the volumes: %s", error)
-
-
-def give_all_back(context: ClusterContext) -> None:
-    with_volumes = context.request.delete_volumes
-    kept = context.provider.delete_servers(with_volumes=with_volumes)
-    for disk in kept:
-        log.info("Its data stays: volume %s", disk)
-    context.deletion.remark = "0 billable resources left"
-    if kept:
-        volumes = format_count(len(kept), "volume")
-        goes_on, these = ("costs", "it") if len(kept) == 1 else ("cost", "them")
-        context.deletion.remark = (
-            f"{volumes} left, which {goes_on} money: {name_command('delete --delete-volumes')} "
-            f"gives {these} back"
-        )

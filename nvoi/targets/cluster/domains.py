@@ -1,26 +1,57 @@
-"""The steps that lead visitors to the release, and see that they come there."""
+"""The steps that lead visitors to the release and see that they come there, and the ingress.
+
+The ingress is the cluster's own, which its apps share: it is set up and waited for before a
+release, and given back where no app needs it any more.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 
 from nvoi import parallel
 from nvoi.domains import list_sites
 from nvoi.domains.domain import list_hostnames
 from nvoi.domains.public import ask_all
-from nvoi.errors import ConfigError, NvoiError
-from nvoi.kubernetes.ingress import keep_ways
-from nvoi.kubernetes.names import COMPONENT, DOMAIN
-from nvoi.kubernetes.ownership import Json, Manifest, get_label, is_owned, read_reference
+from nvoi.errors import ConfigError, NvoiError, ServiceError
+from nvoi.k3s.plan import has_traefik
+from nvoi.kubernetes.ingress import (
+    SETTINGS,
+    TRAEFIK,
+    build_chart_config,
+    describe_settings,
+    is_set_up,
+    keep_ways,
+)
+from nvoi.kubernetes.names import (
+    COMPONENT,
+    DOMAIN,
+    MANAGED_BY,
+    NAME,
+    OWNER,
+    PART_OF,
+    build_label_value,
+)
+from nvoi.kubernetes.ownership import (
+    Json,
+    Manifest,
+    Reference,
+    get_label,
+    is_owned,
+    is_unchanged,
+    read_reference,
+)
+from nvoi.kubernetes.registry import SYSTEM_NAMESPACE
 from nvoi.log.levels import get_logger
+from nvoi.log.masking import masker
 from nvoi.operation import Step
 from nvoi.protocol import Tunnel
 from nvoi.providers import Server
 from nvoi.targets.cluster.cleanup import attempt, remove_objects
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.ingress import give_ports_back, had_traefik, read_refusals
 from nvoi.targets.cluster.release import check_owners, roll_out
+from nvoi.waiting import NotReadyError, wait_for
 
 log = get_logger("nvoi.domains")
 
@@ -30,6 +61,13 @@ LOST_ACCOUNT = (
 )
 #: Seconds that what leads visitors to the app may take to be up, image pulls included.
 ROUTE_SECONDS = 300.0
+#: Seconds that k3s may take to install Traefik, or to set it up anew, and then that its pod may.
+INSTALL_SECONDS = 180.0
+START_SECONDS = 300.0
+#: Lines that Traefik has printed last, among which are its refusals.
+LINES = 200
+PODS = f"{NAME}={TRAEFIK}"
+DEPLOYMENT = Reference("Deployment", TRAEFIK, SYSTEM_NAMESPACE)
 
 
 def check(context: ClusterContext) -> None:
@@ -172,6 +210,110 @@ def has_lost_account(context: ClusterContext, routes: Sequence[Json]) -> bool:
     )
 
 
+# The ingress
+
+
+def set_ingress_up(context: ClusterContext) -> None:
+    """Have Traefik take visitors as the config says, and wait until it does.
+
+    Raises:
+        NvoiError: others have set it up otherwise.
+        ServiceError: it does not come up.
+    """
+    settings = context.application.ingress
+    if settings is None or not context.application.uses_ingress:
+        return
+    live = find_in_system(context, "helmchartconfigs")
+    wanted = build_chart_config(settings, context.request.deploy_id)
+    if live is not None:
+        check_rivals(context, live)
+    if not is_unchanged(live, wanted):
+        context.cluster.apply([wanted])
+
+    def look() -> None:
+        deployment = find_in_system(context, "deployments")
+        if deployment is None or not is_set_up(deployment, settings):
+            raise NotReadyError("k3s has not installed it yet")
+
+    try:
+        wait_for(look, what="k3s to set Traefik up", seconds=INSTALL_SECONDS, log=log)
+    except NotReadyError:
+        raise ServiceError(
+            f"traefik: k3s has not set it up after {INSTALL_SECONDS:g} s",
+            hint="see `k3s kubectl -n kube-system logs job/helm-install-traefik` on "
+            f"{context.master.name}",
+        ) from None
+    context.cluster.follow([DEPLOYMENT], START_SECONDS, is_quiet=True)
+    log.info("Traefik takes visitors at ports 80 and 443 of %s", context.master.name)
+
+
+def check_rivals(context: ClusterContext, live: Json) -> None:
+    """See that nobody else has set Traefik up, or just as the config does.
+
+    Raises:
+        NvoiError: somebody has.
+    """
+    if get_label(live, MANAGED_BY) != OWNER:
+        raise NvoiError(
+            "the cluster has helmchartconfig/traefik, which nvoi did not make",
+            hint="it would be overwritten: delete it in kube-system with kubectl",
+        )
+    there = live["metadata"].get("annotations", {}).get(SETTINGS, "")
+    wanted = describe_settings(context.application.ingress)
+    others = list_others(context)
+    if others and there not in {"", wanted}:
+        raise NvoiError(
+            f"the cluster's ingress is that of {', '.join(others)} too, which has its certificates "
+            f"for {there}; this config says {wanted}",
+            hint="give all apps of the cluster one `domain_provider.ingress`",
+        )
+
+
+def give_ports_back(context: ClusterContext) -> None:
+    live = find_in_system(context, "helmchartconfigs")
+    is_in_use = live is not None and live["metadata"].get("annotations", {}).get(SETTINGS)
+    if not is_in_use or list_others(context):
+        return
+    context.cluster.apply([build_chart_config(None, context.request.deploy_id)])
+    log.info("No app needs the ingress: Traefik gives ports 80 and 443 back")
+
+
+def had_traefik(context: ClusterContext) -> bool:
+    """Whether the master had Traefik when the run looked, for an app that had it take visitors."""
+    survey = context.survey
+    return survey.is_reached and has_traefik(survey.facts[context.master.name].k3s)
+
+
+def read_refusals(context: ClusterContext, names: Collection[str]) -> Iterator[str]:
+    """What Traefik has printed last of certificates for ``names`` that it could not get."""
+    with suppress(NvoiError):
+        pods = context.cluster.get(["pods"], namespace=SYSTEM_NAMESPACE, selector=PODS)
+        for pod in map(read_reference, pods):
+            for line in context.cluster.read_lines(pod, TRAEFIK, lines=LINES):
+                if "certificate" in line and any(name in line for name in names):
+                    yield masker.clean_text(line)
+
+
+def list_others(context: ClusterContext) -> list[str]:
+    """Whom else Traefik leads visitors to: apps by their names, others by those of objects."""
+    own = build_label_value(context.application.name)
+    items = context.cluster.get(["ingresses"], namespace=None)
+    names = [
+        get_label(item, PART_OF) or f"ingress/{item['metadata']['name']}"
+        for item in items
+        if item["spec"].get("ingressClassName") in {TRAEFIK, None}
+    ]
+    return sorted({name for name in names if name != own})
+
+
+def find_in_system(context: ClusterContext, kind: str) -> Json | None:
+    items = context.cluster.get([kind], namespace=SYSTEM_NAMESPACE)
+    return next((item for item in items if item["metadata"]["name"] == TRAEFIK), None)
+
+
+# What is told
+
+
 def plan_check(context: ClusterContext) -> Iterator[str]:
     names = list_hostnames(list_sites(context.application))
     if not names:
@@ -200,7 +342,7 @@ def plan_old(context: ClusterContext) -> Iterator[str]:
         yield "removes what led to names and services that are gone"
 
 
-def plan_removal(context: ClusterContext) -> Iterator[str]:
+def plan_deletion(context: ClusterContext) -> Iterator[str]:
     for site in list_sites(context.application):
         yield f"takes {' and '.join(site.hostnames)} away"
     yield from context.domains.describe_deletion()

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from pathlib import Path
 
 from nvoi.errors import NvoiError, ServiceError
 from nvoi.images.build import Build
 from nvoi.images.context import check_copies, find_dockerfile
 from nvoi.images.engines import find_engine
-from nvoi.images.push import open_registry as open_registry_at
-from nvoi.images.push import push
-from nvoi.images.registry_client import Registry, find_same
+from nvoi.images.push import open_registry, push
+from nvoi.images.registries import Registry, find_same
 from nvoi.k3s.datastore import build_datastore_copies
 from nvoi.k3s.survey import find_token
 from nvoi.kubernetes.cluster import Cluster
-from nvoi.kubernetes.database import build_priority
+from nvoi.kubernetes.manifests import build_priority
 from nvoi.kubernetes.ownership import (
     Json,
     get_label,
@@ -38,8 +37,8 @@ from nvoi.log.rendering import format_count
 from nvoi.operation import Step
 from nvoi.source import Source
 from nvoi.targets.checkout import read_checkout
-from nvoi.targets.cluster import ingress
 from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.domains import set_ingress_up
 from nvoi.targets.cluster.lock import take_lock
 from nvoi.targets.cluster.pull import pull_all
 from nvoi.targets.cluster.servers import find_platform, get_credentials, survey_servers
@@ -91,7 +90,7 @@ def start_registry(context: ClusterContext) -> None:
     context.survey.registry = get_registry_address(found)
     # Whatever starts from here on needs names.
     wait_for_names(context.cluster, live)
-    ingress.set_up(context)
+    set_ingress_up(context)
 
 
 def get_registry_address(items: Iterable[Json]) -> tuple[str, int]:
@@ -170,7 +169,7 @@ def find_cache(context: ClusterContext) -> Callable[[], Registry | None]:
             if token is None:
                 return None
             credentials = get_credentials(token)
-            opened = open_registry_at(
+            opened = open_registry(
                 connections, host, CLUSTER_IP, PORT, credentials=credentials, patience=False
             )
             return stack.enter_context(opened)
@@ -185,7 +184,7 @@ def push_image(context: ClusterContext) -> None:
     if context.image.build is None or context.image.engine is None:
         return
     image = context.image.build.wait()
-    with open_registry(context) as registry:
+    with context.open_registry() as registry:
         context.image.tags = registry.list_tags(context.repository)
         same = find_same(registry, context.repository, image.id)
         if same is None:
@@ -198,19 +197,6 @@ def push_image(context: ClusterContext) -> None:
             log.info("The image has not changed since %s: nothing to push", stamp)
     context.image.user = image.user
     context.image.reference = build_reference(f"{context.repository}:{stamp}", digest)
-
-
-def open_registry(context: ClusterContext) -> AbstractContextManager[Registry]:
-    if context.survey.registry is None:
-        raise NvoiError("the cluster has no registry")
-    address, port = context.survey.registry
-    return open_registry_at(
-        context.connections,
-        context.master.host,
-        address,
-        port,
-        credentials=context.survey.credentials,
-    )
 
 
 def plan_build(context: ClusterContext) -> Iterator[str]:
@@ -234,7 +220,8 @@ def plan_registry(context: ClusterContext) -> Iterator[str]:
     yield "sees that the registry of the cluster is up, and lets in nobody but its nodes"
     copies = context.application.k3s.datastore_copies
     yield f"has k3s' datastore copied once a day on the master, the last {copies} kept"
-    yield from ingress.plan(context)
+    if context.application.uses_ingress:
+        yield "has k3s' Traefik take visitors at ports 80 and 443 of the master"
 
 
 def plan_lock(context: ClusterContext) -> Iterator[str]:

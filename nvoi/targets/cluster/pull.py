@@ -16,10 +16,10 @@ from nvoi import parallel
 from nvoi.command import Result, build_script
 from nvoi.config.registry_logins import find_login
 from nvoi.errors import ConnectionFailedError, RemoteError, RemoteTimeoutError, ServiceError
-from nvoi.kubernetes.data import list_groups, name_service
 from nvoi.kubernetes.diagnosis import FINAL_PULLS, IMAGE_HINT, PULL_SECONDS
 from nvoi.kubernetes.kubeconfig import FIND_K3S
 from nvoi.kubernetes.ownership import Json, Manifest, read_reference, read_template
+from nvoi.kubernetes.placement import list_groups, name_service
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import masker
 from nvoi.operation import Step

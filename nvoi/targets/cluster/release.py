@@ -12,9 +12,8 @@ from nvoi.errors import NvoiError, ServiceError, UsageError
 from nvoi.k3s.drain import list_claims
 from nvoi.kubernetes.adoption import build_turn, find_detached, find_turned
 from nvoi.kubernetes.cluster import build_selector
-from nvoi.kubernetes.data import Move, find_moves
 from nvoi.kubernetes.ingress import keep_ways
-from nvoi.kubernetes.names import NAME, NAMESPACE, STAMP, build_app_selector
+from nvoi.kubernetes.names import NAME, STAMP, build_app_selector
 from nvoi.kubernetes.ownership import (
     WORKLOADS,
     Manifest,
@@ -23,6 +22,7 @@ from nvoi.kubernetes.ownership import (
     list_immutable_changes,
     read_reference,
 )
+from nvoi.kubernetes.placement import Move, find_moves
 from nvoi.kubernetes.progress import count_settling, is_ready
 from nvoi.kubernetes.releases import build_record, is_same, read_record
 from nvoi.log.levels import get_logger
@@ -31,7 +31,7 @@ from nvoi.operation import Step
 from nvoi.targets.cluster.adoption import find_all, refuse
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.room import settle_share
-from nvoi.targets.cluster.state import choose_stamp, read_state
+from nvoi.targets.cluster.state import State, choose_stamp, read_state
 from nvoi.targets.cluster.undo import restore
 
 log = get_logger("nvoi.cluster")
@@ -123,8 +123,7 @@ def is_renamed(context: ClusterContext, move: Move) -> bool:
         return False
     names = {one.name for one in context.survey.servers if one.group in move.after.groups}
     nodes = [node for name, node in context.survey.nodes.items() if name in names]
-    claim = f"{NAMESPACE}/{move.before.name.rpartition('/')[2]}"
-    return any(claim in list_claims(context.cluster, node) for node in nodes)
+    return any(move.before.claim in list_claims(context.cluster, node) for node in nodes)
 
 
 def wait_for_jobs(context: ClusterContext) -> None:
@@ -133,10 +132,21 @@ def wait_for_jobs(context: ClusterContext) -> None:
     if not left:
         return
     log.info("A pre_run_command of an earlier run is still at work: %s", ", ".join(map(str, left)))
-    try:
-        context.cluster.follow([*left], seconds=max(left.values()))
-    except ServiceError as error:
-        log.warning("It ended badly: %s", error)
+    own = build_app_selector(context.application.name)
+    for job, seconds in left.items():
+        try:
+            context.cluster.follow([job], seconds, selector=own)
+        except ServiceError as error:
+            log.warning("It ended badly: %s", error)
+    delete_waiting_jobs(context)
+
+
+def delete_waiting_jobs(context: ClusterContext) -> None:
+    """Delete those that have yet to begin: they would do so beside the new release's."""
+    app = context.application.name
+    jobs = context.cluster.get(["jobs"], selector=build_app_selector(app))
+    waiting = State(app, tuple(one for one in jobs if not (one.get("status") or {}).get("ready")))
+    context.cluster.delete(reference for reference, _ in waiting.list_unfinished_jobs())
 
 
 def apply_secrets(context: ClusterContext) -> None:

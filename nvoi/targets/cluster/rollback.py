@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from nvoi.errors import NvoiError, UsageError
-from nvoi.k3s.nodes import list_nodes
+from nvoi.k3s.nodes import find_groups, list_nodes
 from nvoi.kubernetes.names import COMPONENT, DOMAIN, NAME
 from nvoi.kubernetes.ownership import (
     Json,
@@ -16,19 +16,13 @@ from nvoi.kubernetes.ownership import (
     is_owned,
     read_reference,
 )
+from nvoi.kubernetes.placement import check_placement, is_lost, list_held_groups, place_records
 from nvoi.kubernetes.releases import ReleaseRecord, find_previous, list_stamps
 from nvoi.log.levels import get_logger
 from nvoi.operation import KeptRelease, Request, Step
 from nvoi.targets.cluster.cleanup import attempt, remove_obsolete
 from nvoi.targets.cluster.context import ClusterContext, open_context
 from nvoi.targets.cluster.departures import free_servers
-from nvoi.targets.cluster.placement import (
-    check_placement,
-    find_groups,
-    is_lost,
-    list_held_groups,
-    place_records,
-)
 from nvoi.targets.cluster.pull import pull_all
 from nvoi.targets.cluster.release import check_data, load_state, roll_out_apps
 from nvoi.targets.cluster.state import State, read_objects

@@ -13,12 +13,11 @@ from nvoi.errors import ConfigError, Fault, UsageError
 from nvoi.k3s.drain import list_claims
 from nvoi.k3s.requirements import show
 from nvoi.kubernetes.cloudflared import REPLICAS, RESOURCES
-from nvoi.kubernetes.data import list_groups, list_locations
-from nvoi.kubernetes.database import find_engine
-from nvoi.kubernetes.names import NAMESPACE, PART_OF, build_label_value, build_statefulset_name
+from nvoi.kubernetes.names import PART_OF, build_label_value, build_statefulset_name
 from nvoi.kubernetes.ownership import Json, Manifest, Reference, get_label
+from nvoi.kubernetes.placement import list_groups, list_locations
 from nvoi.kubernetes.progress import is_ready
-from nvoi.kubernetes.workloads import Resources, build_database_resources, names_cpu
+from nvoi.kubernetes.workloads import Resources, build_database_resources, find_engine, names_cpu
 from nvoi.log.levels import get_logger
 from nvoi.log.rendering import format_count
 from nvoi.naming import build_database_name
@@ -155,11 +154,7 @@ def list_disk_holders(
     context: ClusterContext, live: Json, candidates: list[Candidate]
 ) -> list[Candidate]:
     """The candidates that have a disk of the database: it cannot leave that."""
-    claims = {
-        f"{NAMESPACE}/{location.name.rpartition('/')[2]}"
-        for location in list_locations(live)
-        if location.is_disk
-    }
+    claims = {location.claim for location in list_locations(live) if location.is_disk}
     if not claims:
         return []
     return [one for one in candidates if claims & {*list_claims(context.cluster, one.node)}]

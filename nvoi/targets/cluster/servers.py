@@ -24,7 +24,6 @@ from nvoi.providers import Server
 from nvoi.secret import Secret
 from nvoi.targets.cluster.adoption import adopt_rented, list_rented
 from nvoi.targets.cluster.boot import note_host_keys, welcome
-from nvoi.targets.cluster.company import list_wanted_disks
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.departures import (
     check_surplus,
@@ -34,6 +33,7 @@ from nvoi.targets.cluster.departures import (
     tell_surplus,
 )
 from nvoi.targets.cluster.room import check_room
+from nvoi.targets.cluster.volumes import list_wanted_disks
 
 log = get_logger("nvoi.cluster")
 

@@ -28,7 +28,7 @@ from nvoi.kubernetes.ownership import (
     read_reference,
 )
 from nvoi.kubernetes.progress import list_conditions
-from nvoi.kubernetes.releases import ReleaseRecord, find_running, list_begun, list_records
+from nvoi.kubernetes.releases import ReleaseRecord, find_running, list_stamps, read_records
 from nvoi.outcome import STAMP_FORMAT, find_moment
 
 #: The app's Secrets of which a run needs what they hold, and all others.
@@ -49,19 +49,28 @@ class State:
     objects: tuple[Json, ...] = ()
 
     @cached_property
-    def records(self) -> list[ReleaseRecord]:
-        """The releases that are kept, newest first."""
-        return list_records(self.app, self.objects)
+    def _all_records(self) -> list[ReleaseRecord]:
+        return read_records(self.app, self.objects)
 
-    @cached_property
+    @property
+    def served(self) -> list[ReleaseRecord]:
+        """The releases that have served, newest first, also those whose records are damaged."""
+        return [record for record in self._all_records if not record.is_begun]
+
+    @property
+    def records(self) -> list[ReleaseRecord]:
+        """Those of them that can be gone back to."""
+        return [record for record in self.served if record.manifests]
+
+    @property
     def begun(self) -> list[ReleaseRecord]:
         """Those that were cut off before they served, newest first."""
-        return list_begun(self.app, self.objects)
+        return [record for record in self._all_records if record.is_begun]
 
-    @cached_property
+    @property
     def running(self) -> str | None:
         """The stamp of the one that serves."""
-        return find_running(self.app, self.objects)
+        return find_running(list_stamps(self.app, self.objects), self._all_records)
 
     @property
     def has_adopted(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from nvoi.errors import NvoiError
-from nvoi.k3s.nodes import list_nodes
+from nvoi.k3s.nodes import find_groups, list_nodes
 from nvoi.kubernetes.ingress import keep_ways
 from nvoi.kubernetes.names import COMPONENT, INSTANCE, LOGINS
 from nvoi.kubernetes.ownership import (
@@ -18,11 +18,11 @@ from nvoi.kubernetes.ownership import (
     read_reference,
     read_template,
 )
+from nvoi.kubernetes.placement import place
 from nvoi.kubernetes.progress import is_ready
 from nvoi.log.levels import get_logger
 from nvoi.targets.cluster.context import ClusterContext, Rollout
 from nvoi.targets.cluster.departures import keep_servers
-from nvoi.targets.cluster.placement import find_groups, place
 from nvoi.targets.cluster.state import State
 
 log = get_logger("nvoi.cluster")
@@ -31,8 +31,9 @@ log = get_logger("nvoi.cluster")
 WRITTEN = frozenset(
     {"creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid"}
 )
-#: What the cluster chooses for a Service, and keeps where a manifest says nothing of it.
-CHOSEN = frozenset({"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"})
+#: What the cluster chooses for a Service, and keeps where a manifest says nothing of it; and what
+#: somebody has held a Deployment with, as no pod would come back by it.
+LEFT_OUT = frozenset({"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "paused"})
 REVISION = "deployment.kubernetes.io/revision"
 
 
@@ -143,7 +144,7 @@ def find_last_ready(state: State, live: Json) -> Manifest | None:
     workloads = [one for one in state.objects if one["kind"] in WORKLOADS]
     if any(get_label(one, INSTANCE) == name and is_ready(one) for one in workloads):
         return None
-    kept = [item for record in state.records[:1] for item in record.manifests]
+    kept = [item for record in state.served[:1] for item in record.manifests]
     return next((one for one in kept if read_reference(one) == read_reference(live)), None)
 
 
@@ -165,7 +166,6 @@ def build_manifest(item: Json) -> Manifest:
     annotations = metadata.get("annotations") or {}
     kept["annotations"] = {key: text for key, text in annotations.items() if key != REVISION}
     manifest = {key: value for key, value in item.items() if key != "status"} | {"metadata": kept}
-    if item["kind"] == "Service":
-        spec = item.get("spec") or {}
-        manifest["spec"] = {key: value for key, value in spec.items() if key not in CHOSEN}
+    if "spec" in item:
+        manifest["spec"] = {key: one for key, one in item["spec"].items() if key not in LEFT_OUT}
     return manifest

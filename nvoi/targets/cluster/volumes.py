@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from nvoi.errors import NvoiError, RemoteError
 from nvoi.invocation import name_command
-from nvoi.kubernetes.ownership import find_claims
+from nvoi.kubernetes.ownership import find_claims, read_reference
 from nvoi.log.levels import get_logger
 from nvoi.naming import NOTES_FOLDER, VOLUMES_FOLDER, build_server_name, build_volume_path
 from nvoi.operation import Step
@@ -16,10 +17,11 @@ from nvoi.parallel import work_on_all
 from nvoi.providers import Server
 from nvoi.ssh.host import Host, as_root
 from nvoi.targets.cluster.cleanup import remove_objects
-from nvoi.targets.cluster.company import CLAIMS
 from nvoi.targets.cluster.context import ClusterContext
 
 log = get_logger("nvoi.cluster")
+
+CLAIMS = ("persistentvolumeclaims",)
 
 
 def make_volumes(context: ClusterContext) -> None:
@@ -87,6 +89,12 @@ def list_volumes(context: ClusterContext) -> Iterator[tuple[str, str]]:
             count = 1 if context.provider.is_rented else len(group.hosts) or group.count
             for index in range(1, count + 1):
                 yield build_server_name(name, key, index), build_volume_path(name, key, volume)
+
+
+def list_wanted_disks(context: ClusterContext) -> list[str]:
+    """What the config has on disks that the cluster finds."""
+    items: Any = context.manifests.database
+    return [str(read_reference(item)) for item in items if item["spec"].get("volumeClaimTemplates")]
 
 
 def tell_data(context: ClusterContext) -> None:

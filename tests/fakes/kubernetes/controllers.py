@@ -38,6 +38,8 @@ def step(store: Store) -> None:
 
 
 def run_deployment(store: Store, deployment: Object) -> None:
+    if deployment["spec"].get("paused"):
+        return
     newest = find_newest(store, deployment)
     olds = [one for one in store.list_owned(deployment, "ReplicaSet") if one is not newest]
     deployment[HIDDEN]["looks"] = deployment[HIDDEN].get("looks", 0) + 1

@@ -117,8 +117,8 @@ def matches_fields(selector: str | None, item: Object) -> bool:
     for term in filter(None, (selector or "").split(",")):
         path, _, wanted = term.partition("=")
         value: object = item
-        for key in path.split("."):
+        for key in path.rstrip("!").split("."):
             value = value.get(key, "") if isinstance(value, dict) else ""
-        if str(value) != wanted:
+        if (str(value) == wanted) == path.endswith("!"):
             return False
     return True

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from tests.fakes.kubernetes.kinds import Object
-from tests.fakes.kubernetes.objects import emit, is_ready
-from tests.fakes.kubernetes.store import Store, now
+from tests.fakes.kubernetes.objects import emit, is_going, is_ready
+from tests.fakes.kubernetes.store import HIDDEN, Store, now
 
 AFFINITY = "requiredDuringSchedulingIgnoredDuringExecution"
 
 
 def place(store: Store, pod: Object, rule: Object) -> bool:
     nodes = store.select("Node")
-    refusals = {node["metadata"]["name"]: find_refusal(node, pod, rule) for node in nodes}
+    is_full = rule["behaviour"] == "unschedulable" and not has_room(store, pod, rule)
+    full = str(rule.get("message", "Insufficient memory")) if is_full else None
+    refusals = {node["metadata"]["name"]: find_refusal(node, pod) or full for node in nodes}
     free = [node for node in nodes if not refusals[node["metadata"]["name"]]]
     others = [
         condition
@@ -47,15 +49,20 @@ def explain(refusals: list[str]) -> str:
     return f"{total}{', '.join(counted)}."
 
 
-def find_refusal(node: Object, pod: Object, rule: Object) -> str | None:
+def has_room(store: Store, pod: Object, rule: Object) -> bool:
+    """Whether ``heals`` looks have gone by since the last of the pods that were to go is gone."""
+    looks = 0 if any(map(is_going, store.select("Pod"))) else pod[HIDDEN].get("looks", 0) + 1
+    pod[HIDDEN]["looks"] = looks
+    return "heals" in rule and looks > rule["heals"]
+
+
+def find_refusal(node: Object, pod: Object) -> str | None:
     if node["spec"].get("unschedulable"):
         return "node(s) were unschedulable"
     if not is_ready(node):
         return "node(s) had untolerated taint {node.kubernetes.io/unreachable: }"
     if not fits(node["metadata"].get("labels", {}), pod):
         return "node(s) didn't match Pod's node affinity/selector"
-    if rule["behaviour"] == "unschedulable":
-        return str(rule.get("message", "Insufficient memory"))
     return None
 
 

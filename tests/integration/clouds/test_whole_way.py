@@ -14,7 +14,7 @@ import pytest
 
 from nvoi.config.schema import SSHKeys
 from nvoi.k3s.facts import METADATA_UNIT, METADATA_UNIT_FILE
-from nvoi.kubernetes.isolation import INGRESS
+from nvoi.kubernetes.pods import INGRESS
 from nvoi.naming import VOLUMES_FOLDER
 from nvoi.targets.cluster.boot import KEY_FILE
 from tests.integration.clouds.conftest import SITES

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nvoi.config.schema import SSHKeys
-from nvoi.images.registry_client import Registry as Client
+from nvoi.images.registries import Registry as Client
 from nvoi.kubernetes.registry import REGISTRIES_FILE, Credentials
 from nvoi.naming import VOLUMES_FOLDER
 from nvoi.secret import Secret

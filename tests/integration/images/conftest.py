@@ -12,8 +12,8 @@ import pytest
 from nvoi.config.schema import Login
 from nvoi.images.build import Build
 from nvoi.images.engines import BuiltImage, Engine, Podman
-from nvoi.images.login import NO_LOGINS
-from nvoi.images.registry_client import Registry as Client
+from nvoi.images.registries import NO_LOGINS
+from nvoi.images.registries import Registry as Client
 from nvoi.source import read_source
 from tests.integration.podman import build_podman_environ, write_checkout, write_noise
 from tests.integration.registry import Registry

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from nvoi.errors import NvoiError
-from nvoi.images.cleanup import build_node_removal, remove_from_registry, remove_here
+from nvoi.images.cleanup import build_image_deletion, remove_from_registry, remove_here
 from nvoi.images.engines import BuiltImage, Podman
 from nvoi.images.push import push
-from nvoi.images.registry_client import Registry as Client
+from nvoi.images.registries import Registry as Client
 from nvoi.process import ask
 from tests.integration.images.conftest import MakeImage, Stock
 from tests.integration.podman import write_checkout
@@ -159,7 +159,7 @@ def node(tmp_path: Path) -> dict[str, str]:
 
 
 def run_on(node: dict[str, str], *kept: str) -> subprocess.CompletedProcess[str]:
-    command = build_node_removal("10.43.0.100:5000", "nvoi-shop", kept)
+    command = build_image_deletion("10.43.0.100:5000", "nvoi-shop", kept)
     return subprocess.run(
         ["sh", "-c", command.reveal()], env=node, capture_output=True, text=True, check=False
     )

@@ -13,10 +13,9 @@ from nvoi.errors import CommandError, UsageError
 from nvoi.images.build import Build
 from nvoi.images.cleanup import remove_here
 from nvoi.images.engines import Buildx, Docker, Engine, Podman, find_engine
-from nvoi.images.login import log_in
 from nvoi.images.push import push
-from nvoi.images.registry_client import Registry as Client
-from nvoi.images.registry_client import find_same
+from nvoi.images.registries import Registry as Client
+from nvoi.images.registries import find_same, log_in
 from nvoi.kubernetes.registry import build_credentials, build_htpasswd
 from nvoi.parallel import CancelledError
 from nvoi.secret import Secret

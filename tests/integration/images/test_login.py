@@ -11,7 +11,7 @@ import pytest
 from nvoi.config.schema import Login
 from nvoi.errors import CommandError
 from nvoi.images.engines import Docker, Podman
-from nvoi.images.login import log_in
+from nvoi.images.registries import log_in
 from nvoi.kubernetes.registry import Credentials, build_htpasswd
 from nvoi.parallel import CancelledError
 from nvoi.secret import Secret

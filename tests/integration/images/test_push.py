@@ -15,8 +15,8 @@ import pytest
 from nvoi.errors import CommandError, NvoiError
 from nvoi.images.engines import BuiltImage, Podman
 from nvoi.images.push import open_registry, push
-from nvoi.images.registry_client import Registry as Client
-from nvoi.images.registry_client import find_same
+from nvoi.images.registries import Registry as Client
+from nvoi.images.registries import find_same
 from nvoi.ssh.host import Host
 from tests.integration.images.conftest import HEAVY, Stock
 from tests.integration.images.processes import find_processes

@@ -1,20 +1,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from nvoi.errors import ServiceError
 from nvoi.kubernetes.cluster import Cluster
-from nvoi.kubernetes.ownership import Reference
+from nvoi.kubernetes.ownership import Manifest, Reference, read_reference
+from nvoi.targets.cluster.release import wait_for_jobs
+from nvoi.targets.cluster.state import read_state
 from tests.fakes.cluster_state import ClusterState
 from tests.integration.kubernetes.conftest import get_messages
 from tests.unit.kubernetes.configs import build
+from tests.unit.targets.cluster.runs import see
 
 MANIFESTS = build("mounts")
 JOB = MANIFESTS.jobs[0]
 NAME = "shop-web-pre-run-20260102030405"
 SECONDS = 60.0
+TEMPLATE: dict[str, Any] = {
+    "metadata": {"labels": {"app": "other"}},
+    "spec": {
+        "containers": [{"name": "other", "image": "nginx"}],
+        "terminationGracePeriodSeconds": 0,
+    },
+}
+#: Another app's, in a namespace of its own.
+OTHER: Manifest = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "other", "namespace": "others"},
+    "spec": {
+        "replicas": 1,
+        "selector": {"matchLabels": {"app": "other"}},
+        "template": TEMPLATE,
+    },
+}
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +59,60 @@ def test_a_job_that_has_failed_before_it_is_first_looked_at_has_failed(
     for _ in range(5):
         cluster.get(["jobs"])
     assert "Unschedulable" in fail(cluster).message
+
+
+@pytest.mark.parametrize("waits", [JOB, MANIFESTS.apps[-1]], ids=lambda item: item["kind"])
+def test_what_has_no_room_waits_for_that_of_pods_that_stop(
+    cluster: Cluster, state: ClusterState, waits: Manifest
+) -> None:
+    # Until they are gone, and for the scheduler's own pause.
+    state.behave("nginx", grace=8)
+    cluster.roll_out([OTHER], seconds=SECONDS)
+    cluster.delete([read_reference(OTHER)], wait=False)
+    state.behave(read_reference(waits).name, "unschedulable", heals=8)
+    cluster.roll_out([waits], seconds=SECONDS)
+
+
+def test_a_pod_that_does_not_end_leaves_no_room(
+    cluster: Cluster, state: ClusterState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nvoi.kubernetes.rollout.ROOM_SECONDS", 0.2)
+    state.behave("nginx", grace=10_000)
+    cluster.roll_out([OTHER], seconds=SECONDS)
+    cluster.delete([read_reference(OTHER)], wait=False)
+    state.behave(NAME, "unschedulable")
+    assert "Unschedulable" in fail(cluster).message
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["node(s) had untolerated taint {dedicated: gpu}", "node(s) were unschedulable"],
+)
+def test_what_no_server_may_take_does_not_wait_for_pods_that_stop(
+    cluster: Cluster, state: ClusterState, monkeypatch: pytest.MonkeyPatch, message: str
+) -> None:
+    monkeypatch.setattr("nvoi.kubernetes.rollout.ROOM_SECONDS", 2 * SECONDS)
+    state.behave("nginx", grace=10_000)
+    cluster.roll_out([OTHER], seconds=SECONDS)
+    cluster.delete([read_reference(OTHER)], wait=False)
+    state.behave(NAME, "unschedulable", message=message)
+    told = fail(cluster).message
+    assert message in told
+    assert "not ready after" not in told
+
+
+def test_a_pod_that_has_ended_holds_no_room(
+    cluster: Cluster, state: ClusterState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of a CronJob, of which one is removed every minute."""
+    monkeypatch.setattr("nvoi.kubernetes.rollout.ROOM_SECONDS", 2 * SECONDS)
+    state.behave("nginx", grace=10_000)
+    template: Any = TEMPLATE | {"spec": TEMPLATE["spec"] | {"restartPolicy": "Never"}}
+    ended = OTHER | {"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": template}}
+    cluster.roll_out([ended], seconds=SECONDS)
+    cluster.delete([read_reference(ended)], wait=False)
+    state.behave(NAME, "unschedulable")
+    assert "not ready after" not in fail(cluster).message
 
 
 def test_the_lines_of_a_job_are_told_while_it_runs_and_all_of_them_before_its_end(
@@ -108,6 +184,35 @@ def test_a_job_of_a_run_that_was_cut_off_is_waited_for(
     told = get_messages(logged)
     assert f"{NAME}: done" in told
     assert "web: three" in told
+
+
+@pytest.mark.parametrize(("behaviour", "stays"), [("image-pull", False), ("job-fail", True)])
+def test_a_job_of_a_run_that_was_cut_off_never_begins_beside_the_next_one_s(
+    cluster: Cluster, state: ClusterState, behaviour: str, stays: bool
+) -> None:
+    state.behave(NAME, behaviour)
+    cluster.apply([JOB])
+    context = see([])
+    context.cluster = cluster
+    context.state = read_state(cluster, "shop")
+    wait_for_jobs(context)
+    # What has ended can be looked at.
+    assert (state.find("Job", NAME) is not None) == stays
+
+
+def test_each_job_of_runs_that_were_cut_off_is_waited_for(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    late = build("mounts", stamp="20260102030406").jobs[0]
+    state.behave(NAME, "image-pull")
+    state.behave(read_reference(late).name, "ready", looks=60)
+    cluster.apply([JOB, late])
+    context = see([])
+    context.cluster = cluster
+    context.state = read_state(cluster, "shop")
+    wait_for_jobs(context)
+    assert state.names("Job") == [read_reference(late).name]
+    assert not [*read_state(cluster, "shop").list_unfinished_jobs()]
 
 
 def test_a_job_whose_lines_are_cut_off_has_none_told_twice(

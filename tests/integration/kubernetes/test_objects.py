@@ -12,6 +12,9 @@ import pytest
 from nvoi.errors import RemoteError, ServiceError
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.ownership import Reference
+from nvoi.kubernetes.registry import build_credentials, build_registry
+from nvoi.secret import Secret
+from nvoi.targets.cluster.cleanup import collect_garbage
 from tests.fakes.cluster_state import ClusterState
 from tests.integration.ssh.server import Server
 from tests.unit.kubernetes.configs import build
@@ -151,6 +154,22 @@ def test_a_command_can_be_run_in_a_container(cluster: Cluster, state: ClusterSta
     result = cluster.execute("deployment/shop-web", words)
     assert (result.exit_code, result.stdout) == (3, "no\n")
     assert cluster.execute("deployment/shop-web", ["true"]).is_ok
+
+
+@pytest.mark.parametrize("has_limit", [True, False])
+def test_garbage_is_collected_whatever_programs_the_registry_s_image_has(
+    cluster: Cluster, state: ClusterState, has_limit: bool
+) -> None:
+    told = 'OCI runtime exec failed: exec: "timeout": executable file not found in $PATH: unknown\n'
+    lacking = {"match": "timeout 240", "stderr": told, "exit": 126}
+    state.scenario(exec=[] if has_limit else [lacking])
+    *parts, registry = build_registry("run", build_credentials(Secret("token")), node="main-1")
+    cluster.roll_out([*parts, registry], seconds=60)
+    collect_garbage(cluster)
+    assert [call[0] for call in state.calls].count("exec") == (1 if has_limit else 2)
+    state.scenario(exec=[{"match": "garbage-collect", "stderr": "no space left\n", "exit": 1}])
+    with pytest.raises(RemoteError, match="exit code 1"):
+        collect_garbage(cluster)
 
 
 def test_a_host_without_k3s_says_so(cluster: Cluster, server: Server) -> None:

@@ -13,7 +13,7 @@ from nvoi.errors import LockError, RemoteError, ServiceError
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.ownership import Reference
 from nvoi.ssh.connections import Connections
-from nvoi.waiting import Reminder
+from nvoi.waiting import wait_for
 from tests.fakes.cluster_state import ClusterState
 from tests.integration.kubernetes.conftest import PACE, get_messages
 from tests.integration.ssh.relay import Relay
@@ -118,6 +118,21 @@ def test_an_image_that_can_be_pulled_a_moment_later_is_waited_for(
     assert any("cannot get its image: " in line for line in get_messages(logged))
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "failed to sync secret cache: timed out waiting for the condition",
+        'failed to reserve container name "web": name "web" is reserved for "1"',
+        "context deadline exceeded",
+    ],
+)
+def test_what_a_slow_server_says_of_a_container_is_waited_for(
+    cluster: Cluster, state: ClusterState, message: str
+) -> None:
+    state.behave("shop-web", "config-error", message=message, heals=6)
+    roll_out(cluster)
+
+
 def test_an_image_that_cannot_be_pulled_for_long_is_given_up(
     cluster: Cluster, state: ClusterState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,8 +182,8 @@ def test_a_pod_that_takes_long_to_end_is_told(
     logged: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    soon = partial(Reminder, first=0.1)
-    monkeypatch.setattr("nvoi.kubernetes.objects.Reminder", soon)
+    soon = partial(wait_for, first_notice=0.1)
+    monkeypatch.setattr("nvoi.kubernetes.objects.wait_for", soon)
     database = build("postgres")
     roll_out(cluster, database)
     state.behave("db-shop", "ready", grace=8)
@@ -422,6 +437,19 @@ def test_what_crashed_while_its_database_was_away_is_started_anew_once_it_is_bac
     cluster.free_crashing("app.kubernetes.io/part-of=shop")
     cluster.get(["pods"])
     assert crashing.isdisjoint(state.names("Pod"))
+
+
+def test_a_rollout_that_somebody_has_paused_goes_on(
+    cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
+) -> None:
+    roll_out(cluster)
+    paused = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "shop-web"}}
+    state.apply({**paused, "spec": {"paused": True}}, "kubectl-rollout")
+    roll_out(cluster, build("web", image="registry.example/web:2"))
+    told = get_messages(logged, "WARNING")
+    assert told == [
+        "deployment/shop-web: taking back what others have set: .spec.paused (kubectl-rollout)"
+    ]
 
 
 def test_a_rollout_that_kubernetes_gave_up_earlier_begins_anew(

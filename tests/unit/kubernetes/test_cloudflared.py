@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nvoi.kubernetes.cloudflared import Connector, build_cloudflared
-from nvoi.kubernetes.isolation import build_app_policy
+from nvoi.kubernetes.pods import build_app_policy
 from nvoi.secret import Secret
 from tests.unit.config.texts import hetzner
 from tests.unit.kubernetes.configs import build, container_of, dig, find, pod_of

@@ -18,7 +18,7 @@ from nvoi.kubernetes.ingress import (
     keep_ways,
     list_rules,
 )
-from nvoi.kubernetes.isolation import INGRESS
+from nvoi.kubernetes.pods import INGRESS
 from nvoi.kubernetes.workloads import PUBLIC_PORT
 from tests.fakes.kubernetes.charts import SPEC
 from tests.unit.config.texts import ssh

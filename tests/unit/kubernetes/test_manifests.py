@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nvoi.config.environment import build_environment
-from nvoi.kubernetes.isolation import INGRESS
+from nvoi.kubernetes.pods import INGRESS
 from nvoi.naming import build_database_name, build_workload_name
 from tests.unit.kubernetes import configs
 from tests.unit.kubernetes.schemas import VERSIONS, find_errors

@@ -19,7 +19,6 @@ from nvoi.kubernetes.diagnosis import (
     get_hint,
 )
 from nvoi.kubernetes.progress import (
-    ProgressState,
     Restarts,
     count_settling,
     find_stuck,
@@ -34,9 +33,12 @@ READY = {"replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableRepl
 ONE = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "updateRevision": "b"}
 CREATING = waiting("ContainerCreating")
 CRASHED = {"state": waiting("CrashLoopBackOff"), "lastState": ended(1)}
-GOING = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
+GOING = {"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 30}
 FULL = "0/1 nodes are available: 1 Insufficient memory."
 TAINTED = "1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }"
+UNINITIALIZED = TAINTED.replace(
+    "kubernetes.io/not-ready", "cloudprovider.kubernetes.io/uninitialized"
+)
 NO_FOLDER = "hostPath type check failed: /opt/nvoi/volumes/x is not a directory"
 
 WEB = cluster.deployment()
@@ -70,21 +72,22 @@ def remove(item: Any, **more: Any) -> Any:
     return item | {"metadata": item["metadata"] | GOING | more}
 
 
-DONE, GOES_ON, FAILED = ProgressState.DONE, ProgressState.PROGRESSING, ProgressState.FAILED
+DONE, GOES_ON, FAILED = "done", "goes on", "failed"
 OTHER = cluster.live("Deployment", "shop-redis", "groups")
 UNSEEN = {"metadata": {"name": "shop-web-x", "uid": "another"}}
 PULLING = waiting("ImagePullBackOff")
 LATE = "failed to sync secret cache: timed out"
+REFUSED = event(job(), "FailedCreate", "Error creating: pods is forbidden: exceeded quota: pods")
 GIVEN_UP = conclude("Failed", "BackoffLimitExceeded", "has reached the limit")
 
 
 def case(
     item: Any,
     *pods: Any,
-    state: ProgressState = GOES_ON,
+    state: str = GOES_ON,
     words: str = "",
     events: Sequence[Any] = (),
-) -> tuple[Any, list[Any], Sequence[Any], ProgressState, str]:
+) -> tuple[Any, list[Any], Sequence[Any], str, str]:
     """A workload with its pods and events; how far it is, and in which words."""
     return item, [*pods], events, state, words
 
@@ -125,13 +128,19 @@ VERDICTS = {
         WEB, pod(WEB), events=[UNHEALTHY, KILLED], state=FAILED, words="statuscode: 500"
     ),
     "no room": case(WEB, unscheduled(WEB, FULL), state=FAILED, words=f"Unschedulable: {FULL}"),
-    "room soon": case(WEB, unscheduled(WEB, FULL), remove(pod(OTHER))),
-    "node starts": case(WEB, unscheduled(WEB, TAINTED)),
+    "node starts": case(WEB, unscheduled(WEB, TAINTED), words=f"are ready; {TAINTED}"),
+    "node is new": case(WEB, unscheduled(WEB, UNINITIALIZED)),
+    "node is unheard of": case(WEB, unscheduled(WEB, "no nodes available to schedule pods")),
     "disk is late": case(DATABASE, unclaimed('persistentvolumeclaim "data-db-shop-0" not found')),
     "disk unbound": case(DATABASE, unclaimed("pod has unbound immediate PersistentVolumeClaims")),
     "mount": case(WEB, MADE, events=[event(MADE, "FailedAttachVolume", NO_FOLDER)], state=FAILED),
     "mount is late": case(WEB, MADE, events=[event(MADE, "FailedMount", LATE)]),
     "mounted since": case(WEB, pod(WEB), events=[event(MADE, "FailedMount", NO_FOLDER)]),
+    "mounted and pulling": case(
+        WEB,
+        MADE,
+        events=[event(MADE, "FailedMount", NO_FOLDER), event(MADE, "Pulling", 'Pulling "web"')],
+    ),
     "of another pod": case(WEB, MADE, events=[event(UNSEEN, "FailedMount", NO_FOLDER)]),
     "pods of others": case(
         rolled(), age(pod(WEB, state=PULLING)), pod(OTHER, state=PULLING), state=DONE
@@ -146,6 +155,10 @@ VERDICTS = {
     "job starts": case(job(), words=": starting"),
     "job fails": case(GIVEN_UP, pod(job(), state=ended(4)), state=FAILED, words="exit code 4"),
     "job failed unseen": case(GIVEN_UP, state=FAILED, words="BackoffLimitExceeded"),
+    "job was refused": case(job(), events=[REFUSED], state=FAILED, words="exceeded quota"),
+    "job was refused at first": case(
+        job(active=1), pod(job()), events=[REFUSED], words=": running"
+    ),
     "job cannot start": case(
         job(active=1), pod(job(), state=waiting("CreateContainerConfigError")), state=FAILED
     ),
@@ -156,11 +169,11 @@ VERDICTS = {
     ("item", "pods", "events", "state", "words"), VERDICTS.values(), ids=VERDICTS
 )
 def test_how_far_a_workload_is(
-    item: Any, pods: list[Any], events: Sequence[Any], state: ProgressState, words: str
+    item: Any, pods: list[Any], events: Sequence[Any], state: str, words: str
 ) -> None:
     verdict = judge(item, pods, events)
-    assert (verdict.state, words in verdict.sentence) == (state, True), verdict
-    assert (verdict.failure is not None) == (state is FAILED)
+    seen = verdict.is_done, verdict.failure is not None, words in verdict.sentence
+    assert seen == (state is DONE, state is FAILED, True), verdict
 
 
 @pytest.mark.parametrize("condition", ["FailureTarget", "Failed"])
@@ -315,7 +328,7 @@ def test_what_runs_again_since_it_failed_is_neither_ended_nor_a_reason_to_give_u
     recovering = pod(DATABASE, restartCount=1)
     killed = [event(recovering, "Killing", "Container database failed startup probe")]
     beginnings = note_beginnings([recovering], killed)
-    assert judge(DATABASE, [recovering], killed).state is ProgressState.FAILED
+    assert judge(DATABASE, [recovering], killed).failure is not None
     assert has_failed_before(recovering, killed, beginnings)
     assert find_stuck(DATABASE, [recovering], killed, beginnings) == []
     # Until it is ended once more.
@@ -333,8 +346,28 @@ def test_every_failure_says_what_to_do(reason: str) -> None:
     assert get_hint(Failure(reason, "why"))
 
 
-def test_a_pod_without_a_server_is_told_by_what_is_missing() -> None:
-    wrong = Failure("Unschedulable", "1 node(s) didn't match Pod's node affinity/selector")
-    full = Failure("Unschedulable", "1 Insufficient memory")
-    assert "group" in get_hint(wrong)
-    assert "memory" in get_hint(full)
+@pytest.mark.parametrize(
+    ("message", "hint"),
+    [
+        ("1 Insufficient memory", "resources.requests"),
+        ("1 node(s) didn't match Pod's node affinity/selector", "server of its group"),
+        # Those of other groups are counted along.
+        ("1 Insufficient cpu, 2 node(s) didn't match Pod's node affinity/selector", "requests"),
+        ("1 node(s) had untolerated taint {dedicated: gpu}", "taint"),
+        ("1 node(s) were unschedulable", "kubectl uncordon"),
+        ("1 node(s) had volume node affinity conflict", "disk is on another server"),
+        ("1 Too many pods", "add a server"),
+    ],
+)
+def test_a_pod_without_a_server_is_told_by_what_is_missing(message: str, hint: str) -> None:
+    assert hint in get_hint(Failure("Unschedulable", f"0/3 nodes are available: {message}."))
+
+
+def test_what_a_part_of_the_cluster_refuses_for_a_moment_may_pass() -> None:
+    words = 'Internal error occurred: failed calling webhook "x": connect: connection refused'
+    condition = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate"}
+    item = rolled(conditions=[condition | {"message": words}])
+    events = [event(job(), "FailedCreate", f"Error creating: {words}")]
+    for verdict in (judge(item, []), judge(job(), [], events)):
+        assert verdict.failure is not None
+        assert verdict.failure.seconds

@@ -8,6 +8,7 @@ import bcrypt
 import pytest
 
 from nvoi.kubernetes import registry
+from nvoi.kubernetes.objects import EXECUTE_SECONDS
 from nvoi.kubernetes.registry import build_credentials, build_registry
 from nvoi.secret import Secret
 from tests.unit.kubernetes.configs import container_of, dig, find, pod_of
@@ -93,6 +94,12 @@ def test_only_nodes_reach_the_registry() -> None:
     assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels["labels"].items()
     (rule,) = policy["spec"]["ingress"]
     assert not [peer for peer in rule["from"] if "ipBlock" not in peer]
+
+
+def test_garbage_is_collected_no_longer_than_whoever_asked_for_it_waits() -> None:
+    """What outlives the lock would take the next run's layers for garbage."""
+    _, seconds = registry.LIMIT
+    assert float(seconds) < EXECUTE_SECONDS
 
 
 def test_an_image_s_reference_begins_with_the_registry_and_ends_with_its_digest() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nvoi.kubernetes.database import build_priority
+from nvoi.kubernetes.manifests import build_priority
 from nvoi.kubernetes.pods import BIND, ROOT_CAPABILITIES
 from tests.unit.config.texts import hetzner
 from tests.unit.kubernetes import configs

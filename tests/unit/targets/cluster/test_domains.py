@@ -13,8 +13,8 @@ from nvoi.config.schema import Ingress
 from nvoi.errors import HostsError, NvoiError, ServiceError
 from nvoi.k3s.facts import Facts, K3s
 from nvoi.kubernetes.ingress import build_chart_config
-from nvoi.kubernetes.isolation import INGRESS
 from nvoi.kubernetes.ownership import Reference, read_reference
+from nvoi.kubernetes.pods import INGRESS
 from nvoi.targets.cluster import cleanup, domains
 from nvoi.targets.cluster.domains import OLD_ROUTES, ROUTES
 from nvoi.targets.cluster.release import apply_secrets, roll_out

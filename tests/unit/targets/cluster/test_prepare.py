@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from nvoi.config.schema import Config, SSHProvider
-from nvoi.errors import NvoiError, RemoteError, ServiceError
+from nvoi.errors import LockError, NvoiError, RemoteError, ServiceError
+from nvoi.images.engines import BuiltImage, Podman
 from nvoi.k3s.facts import Facts
 from nvoi.kubernetes.ownership import WORKLOADS
 from nvoi.kubernetes.registry import build_credentials, build_registry
 from nvoi.secret import Secret
+from nvoi.targets.cluster.cleanup import attempt, clean_registry, remove_images
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.prepare import start_registry
+from nvoi.targets.cluster.prepare import push_image, start_registry
 from nvoi.targets.cluster.servers import (
     check_architecture,
     find_spare,
@@ -108,6 +113,49 @@ def test_a_registry_image_that_cannot_be_had_leaves_the_registry_as_it_is(
     with pytest.raises(ServiceError, match=r"registry: .* cannot be pulled on shop-main-1"):
         start_registry(context)
     assert cluster.asked == []
+
+
+@pytest.mark.parametrize("use", [push_image, lambda context: clean_registry(context, ())])
+def test_a_run_that_has_lost_its_lock_leaves_the_registry_to_the_next_one(
+    context: ClusterContext, use: Callable[[ClusterContext], object]
+) -> None:
+    def check() -> None:
+        raise LockError("lost")
+
+    built = BuiltImage("shop:20260101000000", "1" * 64)
+    context.image.build = SimpleNamespace(wait=lambda: built)  # type: ignore[assignment]
+    context.image.engine = Podman()
+    context.lock = SimpleNamespace(check=check, is_lost=True)  # type: ignore[assignment]
+    context.survey.registry = "10.43.0.100", 5000
+    with pytest.raises(LockError):
+        use(context)
+
+
+def test_a_lock_that_is_lost_while_images_go_ends_the_run_before_garbage_is_collected(
+    context: ClusterContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed: list[str] = []
+
+    def check() -> None:
+        if removed:
+            raise LockError("lost")
+
+    registry = SimpleNamespace(
+        name="the registry",
+        list_tags=lambda _: ("20260101000000",),
+        find_manifest=lambda *_: SimpleNamespace(digest="sha256:1", parts=()),
+        delete=lambda _, digest: removed.append(digest),
+    )
+    monkeypatch.setattr(
+        "nvoi.targets.cluster.context.open_registry", lambda *_, **__: nullcontext(registry)
+    )
+    context.lock = SimpleNamespace(check=check, is_lost=True)  # type: ignore[assignment]
+    context.survey.registry = "10.43.0.100", 5000
+    # Which could not collect any.
+    connect(context, LiveCluster())
+    with pytest.raises(LockError):
+        attempt("old images", lambda: remove_images(context, set(), set()))
+    assert removed == ["sha256:1"]
 
 
 def test_why_a_disk_cannot_be_used_is_the_error(context: ClusterContext) -> None:

@@ -270,6 +270,23 @@ def test_a_database_comes_back_as_it_is_or_as_it_was_last_ready_and_not_with_the
     assert "postgres:18" in str(before[DB])
 
 
+def test_what_somebody_has_paused_comes_back_all_the_same() -> None:
+    live = build(WHOLE, FIRST).kept
+    paused = [
+        item | {"spec": item["spec"] | {"paused": True}} if read_reference(item) == CACHED else item
+        for item in map(serving, live)
+    ]
+    _, before, _ = fail([record(FIRST, text=WHOLE), *paused], BROKEN)
+    assert "paused" not in before[CACHED]["spec"]
+
+
+def test_a_database_never_comes_back_older_than_the_last_deploy_had_it() -> None:
+    records = [record(FIRST, text=WHOLE), record(SECOND, FIRST, text=NEWER) | {"data": {}}]
+    context, before, _ = fail([*records, *build(BROKEN, SECOND).kept], WHOLE)
+    assert [one.stamp for one in context.state.records] == [FIRST]
+    assert before[DB] == context.state.find(DB)
+
+
 def test_what_was_not_ready_and_is_the_same_again_is_not_waited_for() -> None:
     own = record(FIRST, text=WHOLE, image=IMAGE)
     context, before, _ = fail([own, *build(WHOLE, FIRST).kept], BROKEN)

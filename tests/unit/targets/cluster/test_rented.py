@@ -20,7 +20,6 @@ from nvoi.errors import (
 )
 from nvoi.invocation import set_branch
 from nvoi.providers import Server
-from nvoi.targets.cluster.company import check_company
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.delete import (
     WORKLOADS,
@@ -34,6 +33,7 @@ from nvoi.targets.cluster.delete import (
 )
 from nvoi.targets.cluster.lock_file import build_refusal
 from nvoi.targets.cluster.servers import K3S, SERVERS
+from nvoi.targets.cluster.teardown import check_company
 from tests.unit.k3s.servers import build_facts, build_k3s
 from tests.unit.targets.cluster.rented import Account, build_server, rent
 from tests.unit.targets.cluster.runs import DATABASE, WEB, LiveCluster, connect

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nvoi.kubernetes.isolation import NODES
+from nvoi.kubernetes.pods import NODES
 
 
 def is_let_in(address: str) -> bool:

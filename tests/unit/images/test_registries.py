@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nvoi.images.push import choose_ports
-from nvoi.images.registry_client import Manifest
+from nvoi.images.registries import Manifest
 
 
 def test_a_manifest_is_known_by_its_own_digest_or_its_configs() -> None:

@@ -1,25 +1,55 @@
-"""What else is on rented servers at the end of their app: no other app goes with them.
+"""Rented servers at the end of their app: found, looked at, and given back.
 
-Other apps may use them as servers of their own; nor does data on their own disks go unasked.
+No other app goes with them, which may use them as servers of their own, and no data on their own
+disks goes unasked.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from nvoi.errors import NvoiError, UsageError
+from nvoi.errors import InputError, NvoiError, UsageError
 from nvoi.invocation import name_command
 from nvoi.k3s.nodes import list_nodes, list_other_apps
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.ownership import read_reference
 from nvoi.log.levels import get_logger
+from nvoi.log.rendering import format_count
 from nvoi.providers import Server
 from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.departures import detach
+from nvoi.targets.cluster.volumes import CLAIMS, list_wanted_disks
 
 log = get_logger("nvoi.cluster")
 
-CLAIMS = ("persistentvolumeclaims",)
 SAVE = "save it, and add --delete-volumes"
+
+
+def find_known(context: ClusterContext) -> None:
+    """Find the servers. Where the account of rented ones is silent, the end looks again."""
+    try:
+        find_servers(context)
+    except NvoiError as error:
+        if isinstance(error, InputError) or not context.provider.is_rented:
+            raise
+        log.warning("%s; all that is rented is looked for once more at the end", error)
+        context.deletion.is_known = False
+
+
+def find_servers(context: ClusterContext) -> None:
+    """Find those too that the config no longer names: what is on them is the app's all the same.
+
+    Raises:
+        UsageError: of some no label says whose they are.
+    """
+    context.list_servers()
+    if context.provider.is_rented:
+        context.survey.surplus = context.provider.list_surplus()
+        context.survey.servers += context.survey.surplus
+    if others := [one.name for one in context.survey.servers if not one.is_labelled]:
+        raise UsageError(
+            f"no label says whose these servers are: {', '.join(others)}",
+            hint=f"{name_command('deploy --adopt')} takes over what the gem nvoi 0.2 has made, and "
+            f"{name_command('delete')} gives it back then; or delete them at the cloud",
+        )
 
 
 def check_company(context: ClusterContext) -> None:
@@ -128,7 +158,28 @@ def accept_unknown(context: ClusterContext, reason: str, remedy: str) -> None:
     log.warning("%s: all of it is given back all the same", reason)
 
 
-def list_wanted_disks(context: ClusterContext) -> list[str]:
-    """What the config has on disks that the cluster finds."""
-    items: Any = context.manifests.database
-    return [str(read_reference(item)) for item in items if item["spec"].get("volumeClaimTemplates")]
+def detach_disks(context: ClusterContext) -> None:
+    """Have all that was written be on the disks that stay, before their servers go."""
+    servers = [server for server in context.survey.list_reached() if server.disks]
+    if context.request.delete_volumes or not servers:
+        return
+
+    try:
+        detach(context, servers)
+    except NvoiError as error:
+        log.warning("What was written last may not be on the volumes: %s", error)
+
+
+def give_all_back(context: ClusterContext) -> None:
+    with_volumes = context.request.delete_volumes
+    kept = context.provider.delete_servers(with_volumes=with_volumes)
+    for disk in kept:
+        log.info("Its data stays: volume %s", disk)
+    context.deletion.remark = "0 billable resources left"
+    if kept:
+        volumes = format_count(len(kept), "volume")
+        goes_on, these = ("costs", "it") if len(kept) == 1 else ("cost", "them")
+        context.deletion.remark = (
+            f"{volumes} left, which {goes_on} money: {name_command('delete --delete-volumes')} "
+            f"gives {these} back"
+        )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nvoi.kubernetes.data import Move, find_moves
+from nvoi.kubernetes.placement import Move, find_moves
 from tests.unit.config.texts import ssh
 from tests.unit.kubernetes.configs import build
 

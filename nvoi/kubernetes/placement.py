@@ -1,18 +1,35 @@
-"""Where the data of an app is: the folders and disks of its workloads, and which are left behind.
+"""Where workloads run and their data is, and what becomes of both where the config changes.
 
-A workload that is given another place finds nothing there, and a database makes a new, empty one.
+A workload that is given another place finds no data there, and a database makes a new, empty one.
+What comes back, of a release that is gone back to or taken back, runs on the servers that it had,
+or where the config has it now: its server groups may have been renamed or removed since.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from nvoi.kubernetes.names import NAME, SERVER_GROUP
-from nvoi.kubernetes.ownership import WORKLOADS, Json, Manifest, get_label, read_reference
+from nvoi.errors import NvoiError
+from nvoi.kubernetes.names import NAME, NAMESPACE, SECRET_CHECKSUM, SERVER_GROUP
+from nvoi.kubernetes.ownership import (
+    WORKLOADS,
+    Json,
+    Manifest,
+    get_label,
+    is_adopted,
+    read_reference,
+)
+from nvoi.kubernetes.pods import stamp_template
+from nvoi.kubernetes.releases import ReleaseRecord
+from nvoi.log.levels import get_logger
+
+log = get_logger("nvoi.cluster")
 
 DATABASE = "the database"
+#: What of a pod's spec holds it to nodes.
+PLACEMENT = ("nodeSelector", "affinity")
 
 
 @dataclass(frozen=True)
@@ -22,6 +39,11 @@ class DataLocation:
     name: str
     groups: tuple[str, ...]
     is_disk: bool = False
+
+    @property
+    def claim(self) -> str:
+        """Of a disk, ``NAMESPACE/CLAIM``."""
+        return f"{NAMESPACE}/{self.name.rpartition('/')[2]}"
 
     def __str__(self) -> str:
         """As it reads after "its data is"."""
@@ -144,3 +166,72 @@ def list_groups(item: Json | Manifest) -> tuple[str, ...]:
         if expression["key"] == SERVER_GROUP
         for group in expression["values"]
     )
+
+
+def place_records(
+    records: Iterable[ReleaseRecord], wanted: Iterable[Manifest], groups: Collection[str]
+) -> list[ReleaseRecord]:
+    """Releases where they would run now: by that it is told which are the same."""
+    items = [*wanted]
+    return [replace(one, manifests=(*place(one.manifests, items, groups),)) for one in records]
+
+
+def place(
+    items: Iterable[Manifest], wanted: Iterable[Manifest], groups: Collection[str]
+) -> Iterator[Manifest]:
+    """``items``, those that are held to groups without a server moved to where ``wanted`` is held.
+
+    Args:
+        items: what is put back.
+        wanted: what the config says.
+        groups: the server groups that there are.
+    """
+    others = {read_reference(item): item for item in wanted if not is_lost(item, groups)}
+    for item in items:
+        other = others.get(read_reference(item))
+        yield move(item, other) if other and is_lost(item, groups) else item
+
+
+def check_placement(record: ReleaseRecord, placed: ReleaseRecord, groups: Collection[str]) -> None:
+    """Tell what of a release was placed anew, and see that there are servers for all of it.
+
+    Raises:
+        NvoiError: for a service there is none.
+    """
+    for item, now in zip(record.apps, placed.apps, strict=True):
+        name, before = read_reference(item), " or ".join(list_held_groups(item))
+        if is_lost(now, groups):
+            raise NvoiError(
+                f"release {record.stamp} has {name} on servers of {before}, and none is in that "
+                "group any more",
+                hint="check its commit out and deploy it, which puts the servers into its groups",
+            )
+        if item is not now:
+            after = " or ".join(list_held_groups(now))
+            log.info("%s is placed on %s, as no server is in %s any more", name, after, before)
+
+
+def list_held_groups(item: Manifest) -> tuple[str, ...]:
+    """The server groups that something is held to; empty where that is none."""
+    return list_groups(item) if item["kind"] in WORKLOADS and not is_adopted(item) else ()
+
+
+def is_lost(item: Manifest, groups: Collection[str]) -> bool:
+    """Whether something is held to groups that no server is in."""
+    own = list_held_groups(item)
+    return bool(own) and {*own}.isdisjoint(groups)
+
+
+def move(item: Manifest, other: Manifest) -> Manifest:
+    """A workload as it is, on the servers that ``other`` is held to."""
+    spec: Any = item["spec"]
+    wanted: Any = other["spec"]
+    template = spec["template"]
+    pod = {key: value for key, value in template["spec"].items() if key not in PLACEMENT}
+    others = wanted["template"]["spec"].items()
+    pod |= {key: value for key, value in others if key in PLACEMENT}
+    labels = template["metadata"]["labels"]
+    checksum = template["metadata"]["annotations"][SECRET_CHECKSUM]
+    metadata = {"labels": labels, "annotations": {SECRET_CHECKSUM: checksum}}
+    stamped = stamp_template({"metadata": metadata, "spec": pod}, labels, checksum)
+    return item | {"spec": spec | {"template": stamped}}
