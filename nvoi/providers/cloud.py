@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from threading import Lock
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -153,8 +154,27 @@ class RentedServers(ABC, Generic[S]):
     def _look(self) -> S:
         """What this run has seen last."""
         if self._seen is None:
-            self._seen = self._read()
+            with self._asking():
+                self._seen = self._read()
         return self._seen
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Tell of questions that were asked side by side by the first that got no answer.
+
+        All were asked with the same credentials: where these are refused, the config is at fault.
+        """
+        try:
+            yield
+        except (HostsError, RequestError) as failed:
+            told = self._explain(failed.errors[0] if isinstance(failed, HostsError) else failed)
+            if told is failed:
+                raise
+            raise told from failed
+
+    def _explain(self, error: NvoiError) -> NvoiError:
+        """The error as it is told, which may be one of the config."""
+        return error
 
     def _note(self, changed: Any) -> None:
         """Have it be seen as it is now."""

@@ -7,15 +7,15 @@ from typing import Any
 
 from nvoi.errors import NvoiError
 from nvoi.providers.aws.api import EC2
+from nvoi.providers.aws.inventory import Situation
 from nvoi.providers.aws.network import Drift, Networks, describe_rule
 from nvoi.providers.aws.prices import read_prices
 from nvoi.providers.aws.resources import Resource
 from nvoi.providers.aws.servers import describe_other_type
-from nvoi.providers.aws.situation import Situation
-from nvoi.providers.costs import Tariff
 from nvoi.providers.rented import NETWORK, SUBNET
 from nvoi.providers.wording import (
     AS_IT_IS_TO_BE,
+    Tariff,
     describe_closing,
     describe_parts,
     describe_surplus,

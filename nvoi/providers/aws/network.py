@@ -15,7 +15,7 @@ from nvoi.config.schema import Application
 from nvoi.errors import NvoiError
 from nvoi.naming import build_firewall_name, build_network_name
 from nvoi.providers.aws.api import EC2
-from nvoi.providers.aws.ownership import Owner
+from nvoi.providers.aws.inventory import Owner
 from nvoi.providers.aws.refusals import GONE
 from nvoi.providers.aws.resources import Item, Resource
 from nvoi.providers.cloud import log

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from nvoi.naming import build_firewall_name
-from nvoi.providers.costs import Tariff
 from nvoi.providers.hetzner.inventory import FIREWALL, Record
 from nvoi.providers.hetzner.offers import Catalog
 from nvoi.providers.hetzner.plan import Plan, plan_removal
 from nvoi.providers.hetzner.situation import Situation
 from nvoi.providers.wording import (
     AS_IT_IS_TO_BE,
+    Tariff,
     describe_closing,
     describe_surplus,
     describe_volume,

@@ -7,7 +7,6 @@ from decimal import Decimal
 
 from nvoi.naming import build_firewall_name, build_network_name
 from nvoi.providers import rented
-from nvoi.providers.costs import Tariff
 from nvoi.providers.rented import (
     list_open_ports,
 )
@@ -23,6 +22,7 @@ from nvoi.providers.scaleway.offers import (
 from nvoi.providers.scaleway.situation import Situation
 from nvoi.providers.wording import (
     AS_IT_IS_TO_BE,
+    Tariff,
     describe_closing,
     describe_parts,
     describe_surplus,

@@ -12,8 +12,7 @@ import trustme
 from pytest_httpserver import HTTPServer
 
 from nvoi.config.schema import AWSProvider
-from nvoi.providers.aws.api import EC2
-from nvoi.providers.aws.clients import Pace
+from nvoi.providers.aws.api import EC2, Pace
 from nvoi.providers.aws.refusals import EC2Error
 from nvoi.secret import Secret
 
