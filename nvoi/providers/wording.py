@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -11,13 +11,11 @@ from nvoi.config.schema import Application
 from nvoi.errors import Fault, NvoiError
 from nvoi.invocation import name_command
 from nvoi.providers.inventory import Inventory, Resource
-from nvoi.providers.provider import ServerType
 from nvoi.providers.rented import WantedServer, WantedVolume, list_wanted
 
 AS_IT_IS_TO_BE = "has all that the config names, as it is to be"
 
 
-S = TypeVar("S", bound=ServerType)
 T = TypeVar("T")
 
 
@@ -168,11 +166,3 @@ def list_volume_faults(
     if place != server_place:
         message = f"the volume is in {place}, and its server in {server_place}"
         yield Fault(0, 0, volume.path, f"{message}; both must be in one {word}")
-
-
-def find_nearest(wanted: ServerType | None, others: Sequence[S]) -> S | None:
-    """Of ``others``, the cheapest first, the first that is as large; else the largest."""
-    for one in others:
-        if wanted and one.cores >= wanted.cores and one.memory >= wanted.memory:
-            return one
-    return max(others, key=lambda one: (one.cores, one.memory), default=None)

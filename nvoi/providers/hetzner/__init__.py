@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import partial
 
 from nvoi import parallel
@@ -53,7 +52,6 @@ __all__ = ["Hetzner", "list_types"]
 
 #: How often what may pass is tried, and stages after which what lacks will never be there.
 TRIES, STAGES = 4, 12
-MADE = "made so far, which the next run goes on from: {}"
 
 
 class Hetzner(RentedServers[Situation]):
@@ -83,7 +81,7 @@ class Hetzner(RentedServers[Situation]):
     def ensure_servers(self) -> tuple[Server, ...]:
         made: list[str] = []
         seen = self._look()
-        with self._tell(made):
+        with telling_made(made), self._asking():
             self._converge(seen, made)
         return self.list_servers()
 
@@ -92,11 +90,11 @@ class Hetzner(RentedServers[Situation]):
             return Plan(self.application, found.resources, api=self.api).plan_closing()
 
         if any(select(self._look())):
-            with self._tell():
+            with self._asking():
                 self._repeat(select)
 
     def _relabel(self, found: Record, labels: dict[str, str]) -> Record:
-        with self._tell():
+        with self._asking():
             return build_record(SERVER, found.data.update(labels=labels))
 
     def delete_surplus(self, servers: Sequence[Server], *, with_volumes: bool) -> None:
@@ -106,12 +104,12 @@ class Hetzner(RentedServers[Situation]):
             gone = [one for one in found.surplus if one.name in names]
             return plan_removal([*gone, *(found.surplus_data if with_volumes else ())])
 
-        with self._tell():
+        with self._asking():
             self._repeat(select)
 
     def _delete_own(self, seen: Situation, *, with_volumes: bool) -> Sequence[str]:
         del seen
-        with self._tell():
+        with self._asking():
             self._repeat(
                 lambda found: plan_removal(list_going(found, with_volumes=with_volumes)),
                 with_keys=True,
@@ -123,22 +121,18 @@ class Hetzner(RentedServers[Situation]):
 
     def _describe(self, *, with_volumes: bool) -> list[str]:
         seen = self._look()
-        with self._tell():
+        with self._asking():
             plan = self._build_plan(seen)
             catalog = self._get_catalog()
         return describe_changes(plan, catalog, with_volumes=with_volumes)
 
     def _describe_deletion(self, *, with_volumes: bool) -> list[str]:
-        with self._tell():
+        with self._asking():
             seen = self._read(with_keys=True)
             catalog = self._get_catalog()
         return describe_deletion(seen, catalog, list_going(seen, with_volumes=with_volumes))
 
     # What there is
-
-    def _look(self) -> Situation:
-        with self._tell():
-            return super()._look()
 
     def _read(self, *, with_keys: bool = False) -> Situation:
         wanted = list(list_wanted(self.application))
@@ -256,17 +250,11 @@ class Hetzner(RentedServers[Situation]):
                 f"left at Hetzner: {names}\n{reason.message}".rstrip(), hint=reason.hint
             )
 
-    @contextmanager
-    def _tell(self, made: Sequence[str] = ()) -> Iterator[None]:
-        """Word what the API refuses, and name what was made before it did."""
-        with telling_made(made, MADE):
-            try:
-                yield
-            except RequestError as error:
-                fault = find_config_fault(error)
-                if fault is not None and not made:
-                    raise ConfigError("config", [fault]) from error
-                raise explain(error, "") from error
+    def _explain(self, error: NvoiError) -> NvoiError:
+        if not isinstance(error, RequestError):
+            return error
+        fault = find_config_fault(error)
+        return ConfigError("config", [fault]) if fault else explain(error, "")
 
 
 def list_going(found: Situation, *, with_volumes: bool) -> list[Record]:

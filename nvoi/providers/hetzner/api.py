@@ -20,7 +20,7 @@ from hcloud.volumes import CreateVolumeResponse
 
 from nvoi import parallel
 from nvoi.account import Pace, build_client, get_endpoint
-from nvoi.errors import HostsError, RequestError
+from nvoi.errors import RequestError
 from nvoi.http import clean_line, list_objects
 from nvoi.providers.cloud import log
 from nvoi.providers.hetzner.inventory import (
@@ -118,7 +118,7 @@ class API:
         }
         if with_keys:
             clients[KEY] = self.cloud.ssh_keys
-        found = ask_all(
+        found = parallel.work_on_all(
             list(clients), lambda kind: list_things(clients[kind], labels, names.get(kind, ()))
         )
         return tuple(build_record(kind, one) for kind in clients for one in found[kind])
@@ -175,18 +175,6 @@ def list_things(client: Any, labels: Mapping[str, str], names: Collection[str]) 
     lacking = {*names} - {one.name for one in own}
     rest = client.get_all() if lacking else []
     return [*own, *(one for one in rest if one.name in lacking)]
-
-
-def ask_all(what: Sequence[str], ask: Callable[[str], T]) -> dict[str, T]:
-    """Ask for all of it side by side.
-
-    Raises:
-        RequestError: the first that the API refuses or does not answer.
-    """
-    try:
-        return parallel.work_on_all(what, ask)
-    except HostsError as error:
-        raise error.errors[0] from error
 
 
 def describe_failure(action: Mapping[str, Any]) -> str:

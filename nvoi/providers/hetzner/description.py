@@ -11,7 +11,6 @@ from nvoi.providers.hetzner.plan import Plan, plan_removal
 from nvoi.providers.hetzner.situation import Situation
 from nvoi.providers.wording import (
     AS_IT_IS_TO_BE,
-    Tariff,
     describe_closing,
     describe_surplus,
     describe_volume,
@@ -25,7 +24,7 @@ def describe_changes(plan: Plan, catalog: Catalog, *, with_volumes: bool) -> lis
         *list_closing(plan),
         *describe_surplus(plan, with_volumes=with_volumes),
     ]
-    costs = build_tariff(catalog).describe_changes(plan, plan.get_place, with_volumes=with_volumes)
+    costs = catalog.build_tariff().describe_changes(plan, plan.get_place, with_volumes=with_volumes)
     return [*plan.list_warnings(), *(lines or [AS_IT_IS_TO_BE]), costs]
 
 
@@ -46,9 +45,5 @@ def describe_deletion(situation: Situation, catalog: Catalog, going: Iterable[Re
             for one in stays
             if one.is_data and situation.is_own(one)
         ),
-        build_tariff(catalog).describe(priced, stays),
+        catalog.build_tariff().describe(priced, stays),
     ]
-
-
-def build_tariff(catalog: Catalog) -> Tariff:
-    return Tariff(catalog.currency, catalog.get_server_price, lambda _: catalog.volume_price)

@@ -34,7 +34,7 @@ from nvoi.providers.hetzner.inventory import (
     read_rule,
 )
 from nvoi.providers.hetzner.refusals import SHORTAGES, find_code
-from nvoi.providers.hetzner.situation import Situation, describe_shortage
+from nvoi.providers.hetzner.situation import Situation
 from nvoi.providers.rented import (
     NETWORK as RANGE,
 )
@@ -98,7 +98,7 @@ class Plan(Situation):
         network, name = self.network, build_network_name(self.application.name)
         if network is not None and SUBNET in network.subnets:
             return
-        zone = self.catalog.zones[self.get_place(self.wanted[0])] if self.catalog else None
+        zone = self.catalog.regions[self.get_place(self.wanted[0])] if self.catalog else None
         subnet = NetworkSubnet(SUBNET, type=NetworkSubnet.TYPE_CLOUD, network_zone=zone)
         verb, do = (
             "makes",
@@ -181,7 +181,7 @@ class Plan(Situation):
         except RequestError as error:
             offer = self.catalog.find_offer(name, location)
             if find_code(error) in SHORTAGES and offer is not None:
-                raise NvoiError(describe_shortage(offer, self.catalog)) from error
+                raise NvoiError(self.catalog.describe_shortage(offer)) from error
             raise
 
     def plan_volume(self, server: WantedServer, wanted: WantedVolume) -> Iterator[Work]:

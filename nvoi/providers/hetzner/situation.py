@@ -5,14 +5,14 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 
 from nvoi.config.schema import Application, HetznerProvider
 from nvoi.errors import Fault
 from nvoi.naming import build_firewall_name, build_network_name
+from nvoi.providers.catalog import join
 from nvoi.providers.hetzner.inventory import FIREWALL, NETWORK, Record
-from nvoi.providers.hetzner.offers import IMAGE, Catalog, Offer
+from nvoi.providers.hetzner.offers import IMAGE, Catalog
 from nvoi.providers.hetzner.refusals import ACCOUNT
 from nvoi.providers.inventory import Inventory
 from nvoi.providers.rented import SUBNET, WantedServer, get_account, list_wanted
@@ -20,8 +20,6 @@ from nvoi.providers.wording import list_volume_faults
 
 #: GB of a volume, and characters of its name: Hetzner's API reference, "Create a Volume".
 SMALLEST, LARGEST, NAME_LENGTH = 10, 10240, 64
-#: Values that a fault names at most.
-SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,11 @@ class Situation(Inventory[Record]):
     def list_zone_faults(self, catalog: Catalog) -> Iterator[Fault]:
         """The network has one subnet, which is in one network zone."""
         subnets = self.network.subnets if self.network else {}
-        zones = {catalog.zones[self.get_place(one)]: one for one in self.wanted}
+        zones = {
+            zone: one
+            for one in self.wanted
+            if (zone := catalog.regions.get(self.get_place(one))) is not None
+        }
         if SUBNET in subnets:
             zones.setdefault(subnets[SUBNET], self.wanted[0])
         if len(zones) > 1:
@@ -143,48 +145,13 @@ def find_faults(
 
 
 def find_fault(application: Application, server: WantedServer, catalog: Catalog) -> Fault | None:
-    name, location = server.type, get_location(server)
     architecture = get_account(application, HetznerProvider).architecture
     if catalog.image is None:
         message = f"there is no image {IMAGE} for {architecture}"
         return Fault(0, 0, f"{ACCOUNT}.architecture", message)
-    sold = [one for one in catalog.offers if one.architecture == architecture and one.can_be_had]
-    if location not in catalog.zones:
-        return Fault(0, 0, server.place_path, f"no location {location}; use {join(catalog.zones)}")
-    here = join(one.name for one in sold if one.location == location)
-    offers = [one for one in catalog.offers if one.name == name]
-    if not offers:
-        return Fault(0, 0, server.type_path, f"no server type {name}; of {location} use {here}")
-    if offers[0].architecture != architecture:
-        message = f"{name} is {offers[0].architecture}; types of {architecture}: {here}"
-        return Fault(0, 0, f"{ACCOUNT}.architecture", message)
-    offer = catalog.find_offer(name, location)
-    if offer is None:
-        places = join(one.location for one in offers if one.can_be_had)
-        message = f"{name} is not sold in {location}; it is in {places}, and there are {here}"
-        return Fault(0, 0, server.type_path, message)
-    return find_shortage(offer, server.type_path, here, catalog)
-
-
-def find_shortage(offer: Offer, path: str, here: str, catalog: Catalog) -> Fault | None:
-    """Why what is sold in principle cannot be had now."""
-    if offer.leaves is not None:
-        verb = "is no longer sold" if offer.leaves <= datetime.now(UTC) else "is deprecated"
-        message = f"{offer.name} {verb} in {offer.location}; use {here}"
-        return Fault(0, 0, path, message)
-    if not offer.is_available:
-        return Fault(0, 0, path, describe_shortage(offer, catalog))
-    return None
-
-
-def describe_shortage(offer: Offer, catalog: Catalog) -> str:
-    nearest = [one.tell() for one in catalog.list_alternatives(offer)]
-    text = f"{offer.name} is out of stock in {offer.location}"
-    return f"{text}; there is {' or '.join(nearest)}" if nearest else text
-
-
-def join(values: Iterable[str]) -> str:
-    """A list for a fault, sorted, each value once."""
-    found = sorted(set(values))
-    shown = ", ".join(found[:SHOWN])
-    return f"{shown}, …" if len(found) > SHOWN else shown or "none"
+    place = get_location(server)
+    if place not in catalog.regions:
+        message = f"there is no location {place}; there are {join(sorted(catalog.regions))}"
+        return Fault(0, 0, server.place_path, message)
+    fault = catalog.find_fault(server.type, place, architecture)
+    return Fault(0, 0, server.type_path, fault) if fault else None

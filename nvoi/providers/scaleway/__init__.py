@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 
 from nvoi.config.schema import Application, ScalewayProvider
-from nvoi.errors import ConfigError, Fault, HostsError, NvoiError, RequestError
-from nvoi.parallel import work_on_all
+from nvoi.errors import ConfigError, Fault, NvoiError, RequestError
 from nvoi.providers.cloud import RentedServers, log
 from nvoi.providers.provider import Server
 from nvoi.providers.rented import (
@@ -33,7 +31,7 @@ from nvoi.providers.scaleway.inventory import (
     read_traces,
 )
 from nvoi.providers.scaleway.making import Maker
-from nvoi.providers.scaleway.offers import ZONES, list_types, read_shelf
+from nvoi.providers.scaleway.offers import ZONES, list_types, read_catalog
 from nvoi.providers.scaleway.refusals import KEY_PATH, KEY_REFUSALS, find_type
 from nvoi.providers.scaleway.removal import Remover
 from nvoi.providers.scaleway.situation import (
@@ -147,10 +145,10 @@ class Scaleway(RentedServers[Inventory]):
 
     def _describe_deletion(self, *, with_volumes: bool) -> list[str]:
         inventory = self._look_everywhere().drop_strangers()
-        zones = dict.fromkeys(one.place for one in (*inventory.servers, *inventory.disks))
-        with asking():
-            shelves = work_on_all([*zones], lambda zone: read_shelf(self.api, zone))
-        return describe_deletion(inventory, shelves, with_volumes=with_volumes)
+        zones = {one.place for one in (*inventory.servers, *inventory.disks)}
+        with self._asking():
+            catalog = read_catalog(self.api, zones)
+        return describe_deletion(inventory, catalog, with_volumes=with_volumes)
 
     def _read_situation(self, *, with_prices: bool) -> Situation:
         """What there is to be done.
@@ -165,7 +163,7 @@ class Scaleway(RentedServers[Inventory]):
         if overlap is not None:
             hint = "delete it where nothing uses it, or give this app another name"
             raise NvoiError(overlap, hint=hint)
-        with asking():
+        with self._asking():
             if inventory.find_in(NETWORK, self._region) is None:
                 self._check_regions()
             situation = read_situation(self.api, inventory, with_prices=with_prices)
@@ -173,17 +171,22 @@ class Scaleway(RentedServers[Inventory]):
             raise ConfigError("config", situation.faults)
         return situation
 
+    def _explain(self, error: NvoiError) -> NvoiError:
+        if isinstance(error, RequestError) and find_type(error) in KEY_REFUSALS:
+            fault = Fault(0, 0, KEY_PATH, error.message)
+            return ConfigError("config", [fault], hint=error.hint)
+        return error
+
     def _read(self) -> Inventory:
-        with asking():
-            return read_inventory(self.api, self.application, list_zones(self.application))
+        return read_inventory(self.api, self.application, list_zones(self.application))
 
     def _read_regions(self, regions: Sequence[str]) -> Inventory:
-        with asking():
+        with self._asking():
             return read_regions(self.api, self.application, regions)
 
     def _find_regions(self) -> list[str]:
         """The regions where the app has something, and that of the config."""
-        with asking():
+        with self._asking():
             traces = read_traces(self.api, self.application, list(ZONES))
         return list(dict.fromkeys([self._region, *traces]))
 
@@ -214,22 +217,6 @@ class Scaleway(RentedServers[Inventory]):
                 if one.id in attached
             ],
         )
-
-
-@contextmanager
-def asking() -> Iterator[None]:
-    """Tell of questions that were asked side by side by the first that got no answer.
-
-    All were asked with the same key: where that is refused, it is a fault of the config.
-    """
-    try:
-        yield
-    except (HostsError, RequestError) as failed:
-        error = failed.errors[0] if isinstance(failed, HostsError) else failed
-        if isinstance(error, RequestError) and find_type(error) in KEY_REFUSALS:
-            fault = Fault(0, 0, KEY_PATH, error.message)
-            raise ConfigError("config", [fault], hint=error.hint) from failed
-        raise error from failed
 
 
 def check_left(left: Iterable[Resource], reasons: Mapping[str, NvoiError]) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from decimal import Decimal
+from collections.abc import Iterator
 
 from nvoi.naming import build_firewall_name, build_network_name
 from nvoi.providers import rented
+from nvoi.providers.catalog import Catalog
 from nvoi.providers.rented import (
     list_open_ports,
 )
@@ -15,14 +15,9 @@ from nvoi.providers.scaleway.api import (
     SERVER,
 )
 from nvoi.providers.scaleway.inventory import Inventory
-from nvoi.providers.scaleway.offers import (
-    CURRENCY,
-    Shelf,
-)
 from nvoi.providers.scaleway.situation import Situation
 from nvoi.providers.wording import (
     AS_IT_IS_TO_BE,
-    Tariff,
     describe_closing,
     describe_parts,
     describe_surplus,
@@ -44,7 +39,7 @@ def describe_changes(situation: Situation, *, with_volumes: bool) -> list[str]:
     lines += [f"deletes {one}, which leads nowhere" for one in situation.lost]
     lines += describe_surplus(situation.inventory, with_volumes=with_volumes)
     what = [*(lines or [AS_IT_IS_TO_BE]), *filter(None, [situation.remark])]
-    costs = build_tariff(situation.shelves).describe_changes(
+    costs = situation.catalog.build_tariff().describe_changes(
         situation.inventory, zones.__getitem__, with_volumes=with_volumes
     )
     return [*situation.list_differences(), *what, f"{costs}{UNKNOWN}"]
@@ -67,9 +62,7 @@ def list_shared(situation: Situation) -> Iterator[str]:
             yield describe_closing(group, situation.former[zone])
 
 
-def describe_deletion(
-    inventory: Inventory, shelves: Mapping[str, Shelf], *, with_volumes: bool
-) -> list[str]:
+def describe_deletion(inventory: Inventory, catalog: Catalog, *, with_volumes: bool) -> list[str]:
     """What is deleted and what stays, a line each, and what a month costs."""
     kept = () if with_volumes else inventory.data
     lines = []
@@ -82,17 +75,4 @@ def describe_deletion(
             detail = f", a {one.data['commercial_type']}" if one.kind is SERVER else ""
             lines.append(f"deletes {one.kind.noun} {one.name}{detail} in {one.place}")
     priced = (*inventory.servers, *inventory.disks)
-    return [*lines, f"{build_tariff(shelves).describe(priced, kept)}{UNKNOWN}"]
-
-
-def build_tariff(shelves: Mapping[str, Shelf]) -> Tariff:
-    return Tariff(
-        CURRENCY,
-        lambda type_, zone: get_price(shelves[zone], type_),
-        lambda zone: shelves[zone].disk,
-    )
-
-
-def get_price(shelf: Shelf, type_: str) -> Decimal:
-    offer = shelf.offers.get(type_)
-    return (offer.price if offer else None) or Decimal()
+    return [*lines, f"{catalog.build_tariff().describe(priced, kept)}{UNKNOWN}"]

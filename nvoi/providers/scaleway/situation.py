@@ -12,6 +12,7 @@ from nvoi.errors import Fault
 from nvoi.naming import build_network_name
 from nvoi.parallel import work_on_all
 from nvoi.providers import rented
+from nvoi.providers.catalog import Catalog
 from nvoi.providers.rented import (
     WantedServer,
     get_account,
@@ -28,14 +29,7 @@ from nvoi.providers.scaleway.api import (
 )
 from nvoi.providers.scaleway.firewall import find_drift, find_open, list_rules
 from nvoi.providers.scaleway.inventory import Inventory, find_region
-from nvoi.providers.scaleway.offers import (
-    ZONES,
-    Shelf,
-    describe_shortage,
-    find_image,
-    find_type_fault,
-    read_shelf,
-)
+from nvoi.providers.scaleway.offers import ZONES, find_image, read_catalog
 from nvoi.providers.scaleway.orders import Order
 from nvoi.providers.scaleway.quotas import judge_quotas
 from nvoi.providers.wording import list_volume_faults
@@ -52,7 +46,7 @@ class Situation:
     """What a config says, and what there is.
 
     Attributes:
-        shelves: what is sold, by zone; empty where nothing has to be made.
+        catalog: what is sold, of zones where something is to be made; with prices of all.
         orders: the servers of the config, the master first.
         faults: what of the config the account cannot have.
         drift: what of the security groups that are there is not as it is to be, by zone.
@@ -62,7 +56,7 @@ class Situation:
 
     inventory: Inventory
     orders: tuple[Order, ...]
-    shelves: Mapping[str, Shelf] = field(default_factory=dict)
+    catalog: Catalog
     faults: tuple[Fault, ...] = ()
     drift: Mapping[str, Sequence[str]] = field(default_factory=dict)
     former: Mapping[str, Sequence[int]] = field(default_factory=dict)
@@ -114,19 +108,19 @@ def read_situation(api: ScalewayAPI, inventory: Inventory, *, with_prices: bool)
     zones = {get_zone(one) for one in new}
     if with_prices:
         zones |= {one.place for one in (*inventory.servers, *inventory.disks)}
-    shelves = work_on_all(sorted(zones), lambda zone: read_shelf(api, zone))
+    catalog = read_catalog(api, zones)
     types = dict.fromkeys((get_zone(one), one.type) for one in new)
     images = work_on_all([*types], lambda it: find_image(api, it[0], architecture, it[1]))
-    orders = tuple(build_order(inventory, one, shelves, images) for one in inventory.wanted)
+    orders = tuple(build_order(inventory, one, catalog, images) for one in inventory.wanted)
     faults = [*list_disk_faults(inventory, orders)]
     faults += [
-        fault for one in new if (fault := find_fault(application, one, shelves, images)) is not None
+        fault for one in new if (fault := find_fault(application, one, catalog, images)) is not None
     ]
     # Only what there is to be had can be counted.
     lacking = [order for order in orders if order.image]
     beyond, remark = ([], "") if faults else judge_quotas(api, lacking, inventory.types)
     faults = list(dict.fromkeys([*faults, *beyond]))
-    situation = Situation(inventory, orders, shelves, tuple(faults), remark=remark)
+    situation = Situation(inventory, orders, catalog, tuple(faults), remark=remark)
     return add_drift(api, situation) if with_prices else situation
 
 
@@ -147,15 +141,14 @@ def add_drift(api: ScalewayAPI, situation: Situation) -> Situation:
 def build_order(
     inventory: Inventory,
     wanted: WantedServer,
-    shelves: Mapping[str, Shelf],
+    catalog: Catalog,
     images: Mapping[tuple[str, str], str | None],
 ) -> Order:
-    application = inventory.application
     if found := inventory.find_server(wanted.name):
         return Order(wanted, found.place, found.data["commercial_type"])
-    architecture = get_account(application, ScalewayProvider).architecture
     zone, type_ = get_zone(wanted), wanted.type
-    shortage = describe_shortage(shelves[zone], type_, architecture)
+    offer = catalog.find_offer(type_, zone)
+    shortage = catalog.describe_shortage(offer) if offer else ""
     return Order(wanted, zone, type_, images[zone, type_], shortage)
 
 
@@ -191,13 +184,13 @@ def list_disk_faults(inventory: Inventory, orders: Iterable[Order]) -> Iterator[
 def find_fault(
     application: Application,
     wanted: WantedServer,
-    shelves: Mapping[str, Shelf],
+    catalog: Catalog,
     images: Mapping[tuple[str, str], str | None],
 ) -> Fault | None:
     """Why a server cannot be made as the config says."""
     architecture = get_account(application, ScalewayProvider).architecture
     zone, type_ = get_zone(wanted), wanted.type
-    message = find_type_fault(shelves[zone], type_, architecture)
+    message = catalog.find_fault(type_, zone, architecture)
     if message is None and images[zone, type_] is None:
         message = f"there is no image of Ubuntu 24.04 for {type_} in {zone}"
     return None if message is None else Fault(0, 0, wanted.type_path, message)

@@ -112,7 +112,7 @@ def test_a_type_that_is_sold_out_names_the_nearest(aws_cloud: StrictAWS, aws_acc
     assert "t3.small may be had in eu-central-1b, eu-central-1c (location)" in told
     # 0.0216 an hour, with a disk and an address.
     assert "t3a.small (2 vCPU, 2 GiB, USD 22.42 a month)" in told
-    assert "made so far, and taken up by the next run: VPC nvoi-shop-network" in told
+    assert "made so far, which the next run goes on from: VPC nvoi-shop-network" in told
     aws_cloud.sold_out.clear()
     build_aws(aws_cloud, app).ensure_servers()
     assert list_all(aws_account)["vpc"] == ["nvoi-shop-network"]
