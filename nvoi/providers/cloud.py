@@ -14,7 +14,7 @@ from nvoi.config.schema import Application
 from nvoi.errors import HostsError, NvoiError, RequestError
 from nvoi.log.levels import get_logger
 from nvoi.providers import disks
-from nvoi.providers.host_keys import replace_host_key_labels
+from nvoi.providers.cloud_init import replace_host_key_labels
 from nvoi.providers.inventory import Inventory
 from nvoi.providers.provider import Server
 from nvoi.providers.rented import GROUP, WantedServer

@@ -31,7 +31,7 @@ from nvoi.naming import (
     build_volume_name,
     build_volume_path,
 )
-from nvoi.providers.host_keys import read_host_keys
+from nvoi.providers.cloud_init import USER, read_host_keys
 from nvoi.providers.provider import Disk, Server
 from nvoi.providers.ssh import get_master_group
 from nvoi.ssh.host import SSH_PORT
@@ -42,8 +42,6 @@ A = TypeVar("A")
 #: All that nvoi makes in an account bears this label.
 MANAGED_BY = ("managed-by", "nvoi")
 NETWORK, SUBNET = "10.0.0.0/16", "10.0.1.0/24"
-#: Who logs in, made by cloud-init.
-USER = "deploy"
 #: The label with the group of a server or a volume.
 GROUP = "group"
 #: The label of the disk that a server starts from, at Scaleway also of its address: its name.
@@ -97,13 +95,6 @@ def get_account(application: Application, kind: type[A]) -> A:
     if not isinstance(account, kind):
         raise TypeError("the config has another provider")
     return account
-
-
-def get_public_key(application: Application) -> str:
-    """Its kind and the key itself: accounts and servers know it without its comment."""
-    if application.ssh_keys is None:
-        raise AssertionError("a config for rented servers has SSH keys")
-    return " ".join(application.ssh_keys.public_key.split()[:2])
 
 
 def build_path(group: str, key: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -73,6 +73,31 @@ def describe_wanted(application: Application) -> Iterator[str]:
         yield f"needs server {server.name}, a {server.type}{place}"
         for volume in server.volumes:
             yield f"needs volume {volume.name}, {volume.size} GB"
+
+
+def describe_changes(
+    seen: Inventory[Any],
+    shared: Iterable[str],
+    get_place: Callable[[WantedServer], str],
+    *,
+    with_volumes: bool,
+) -> list[str]:
+    """What is made, changed and removed, a line each; ``shared`` is of what all servers have."""
+    lines = [*shared, *describe_parts(seen, get_place)]
+    lines += [f"takes over {one}, and labels it" for one in seen.strangers]
+    lines += describe_surplus(seen, with_volumes=with_volumes)
+    return lines or [AS_IT_IS_TO_BE]
+
+
+def describe_deletion(resources: Iterable[Resource], kept: Collection[Resource]) -> list[str]:
+    """What is deleted and what stays, a line each."""
+    lines = []
+    for one in resources:
+        if one.is_data:
+            lines.append(describe_volume(one.name, goes=one not in kept))
+        else:
+            lines.append(f"deletes {one}{f', a {one.type}' if one.is_server else ''}")
+    return lines
 
 
 def describe_parts(seen: Inventory[Any], get_place: Callable[[WantedServer], str]) -> Iterator[str]:

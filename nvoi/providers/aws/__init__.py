@@ -12,14 +12,10 @@ from nvoi.errors import Fault, NvoiError
 from nvoi.invocation import name_command
 from nvoi.providers.aws.api import EC2, PACE, Pace
 from nvoi.providers.aws.catalog import DISABLED, list_regions, list_types
-from nvoi.providers.aws.description import (
-    describe_changes,
-    describe_costs,
-    describe_deletion,
-)
 from nvoi.providers.aws.inventory import Owner, Situation, build_clash_error
 from nvoi.providers.aws.network import Network, Networks
 from nvoi.providers.aws.offers import Choice, Offers
+from nvoi.providers.aws.prices import describe_costs
 from nvoi.providers.aws.quotas import Quotas
 from nvoi.providers.aws.refusals import EC2Error
 from nvoi.providers.aws.resources import Resource, build_pairs
@@ -36,7 +32,12 @@ from nvoi.providers.rented import (
     list_volume_names,
     list_wanted,
 )
-from nvoi.providers.wording import build_left_error, build_moved_error
+from nvoi.providers.wording import (
+    build_left_error,
+    build_moved_error,
+    describe_changes,
+    describe_deletion,
+)
 from nvoi.ssh.routes import Routes
 from nvoi.waiting import NotReadyError
 
@@ -298,8 +299,9 @@ class AWS(RentedServers[Situation]):
 
     def _describe(self, *, with_volumes: bool) -> list[str]:
         situation, _, zone = self._check(self._look())
-        drift = self._networks.find_drift(situation.vpc) if situation.vpc else None
-        lines = describe_changes(situation, self._networks, drift, zone, with_volumes=with_volumes)
+        shared = self._networks.describe_changes(situation.vpc, situation.subnet, zone)
+        others = (describe_other_type(one, type_) for one, type_ in situation.list_other_types())
+        lines = describe_changes(situation, shared, lambda _: zone, with_volumes=with_volumes)
         costs = describe_costs(
             self.api,
             (*situation.servers, *situation.lacking),
@@ -307,18 +309,18 @@ class AWS(RentedServers[Situation]):
                 situation, lambda _: "", with_volumes=with_volumes
             ),
         )
-        return [*lines, costs]
+        return [*others, *lines, costs]
 
     def _describe_deletion(self, *, with_volumes: bool) -> list[str]:
         with self._asking():
             own = self._list_own(with_volumes=True)
-        lines = describe_deletion(own, with_volumes=with_volumes)
+        kept = [one for one in own if one.is_data and not with_volumes]
+        lines = describe_deletion(own, kept)
         traces = self._find_traces().items()
         lines += [f"leaves {trace}, which is in {region}" for region, trace in traces]
         if own:
             servers = [one for one in own if one.is_server]
-            data = [one for one in own if one.is_data]
-            priced, kept = [*servers, *data], [] if with_volumes else data
+            priced = [*servers, *(one for one in own if one.is_data)]
             costs = describe_costs(self.api, servers, lambda it: it.describe(priced, kept))
             lines.append(costs)
         return lines

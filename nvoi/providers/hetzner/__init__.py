@@ -11,9 +11,9 @@ from nvoi.config.schema import Application, HetznerProvider
 from nvoi.errors import ConfigError, Fault, NvoiError, RequestError
 from nvoi.naming import build_firewall_name, build_network_name
 from nvoi.providers.cloud import RentedServers, log
-from nvoi.providers.hetzner.api import API, list_actions
-from nvoi.providers.hetzner.description import describe_changes, describe_deletion
-from nvoi.providers.hetzner.inventory import (
+from nvoi.providers.cloud_init import get_public_key
+from nvoi.providers.hetzner.api import (
+    API,
     FIREWALL,
     NETWORK,
     SERVER,
@@ -21,10 +21,18 @@ from nvoi.providers.hetzner.inventory import (
     Record,
     build_record,
     find_address,
+    list_actions,
     list_busy,
 )
 from nvoi.providers.hetzner.offers import Catalog, list_types, read_catalog
-from nvoi.providers.hetzner.plan import Plan, Work, build_fingerprint, plan_removal
+from nvoi.providers.hetzner.plan import (
+    Plan,
+    Work,
+    build_fingerprint,
+    describe_changes,
+    describe_deletion,
+    plan_removal,
+)
 from nvoi.providers.hetzner.refusals import (
     SILENCE_HINT,
     explain,
@@ -40,7 +48,6 @@ from nvoi.providers.rented import (
     build_labels,
     build_server,
     get_account,
-    get_public_key,
     list_name_faults,
     list_volume_names,
     list_wanted,

@@ -11,7 +11,7 @@ from nvoi.config.schema import Application, HetznerProvider
 from nvoi.errors import Fault
 from nvoi.naming import build_firewall_name, build_network_name
 from nvoi.providers.catalog import join
-from nvoi.providers.hetzner.inventory import FIREWALL, NETWORK, Record
+from nvoi.providers.hetzner.api import FIREWALL, NETWORK, Record
 from nvoi.providers.hetzner.offers import IMAGE, Catalog
 from nvoi.providers.hetzner.refusals import ACCOUNT
 from nvoi.providers.inventory import Inventory

@@ -18,7 +18,6 @@ from nvoi.providers.rented import (
     list_wanted,
 )
 from nvoi.providers.scaleway.api import NETWORK, Pace, Resource, ScalewayAPI
-from nvoi.providers.scaleway.description import describe_changes, describe_deletion
 from nvoi.providers.scaleway.firewall import build_rules, set_rules
 from nvoi.providers.scaleway.inventory import (
     Inventory,
@@ -35,13 +34,20 @@ from nvoi.providers.scaleway.offers import ZONES, list_types, read_catalog
 from nvoi.providers.scaleway.refusals import KEY_PATH, KEY_REFUSALS, find_type
 from nvoi.providers.scaleway.removal import Remover
 from nvoi.providers.scaleway.situation import (
+    UNKNOWN,
     Situation,
+    describe_plan,
     find_overlap,
     list_config_faults,
     list_zones,
     read_situation,
 )
-from nvoi.providers.wording import build_left_error, build_moved_error, describe_ports
+from nvoi.providers.wording import (
+    build_left_error,
+    build_moved_error,
+    describe_deletion,
+    describe_ports,
+)
 from nvoi.ssh.routes import Routes
 
 __all__ = ["Scaleway", "list_types"]
@@ -141,14 +147,16 @@ class Scaleway(RentedServers[Inventory]):
 
     def _describe(self, *, with_volumes: bool) -> list[str]:
         situation = self._read_situation(with_prices=True)
-        return describe_changes(situation, with_volumes=with_volumes)
+        return describe_plan(situation, with_volumes=with_volumes)
 
     def _describe_deletion(self, *, with_volumes: bool) -> list[str]:
         inventory = self._look_everywhere().drop_strangers()
         zones = {one.place for one in (*inventory.servers, *inventory.disks)}
         with self._asking():
-            catalog = read_catalog(self.api, zones)
-        return describe_deletion(inventory, catalog, with_volumes=with_volumes)
+            tariff = read_catalog(self.api, zones).build_tariff()
+        kept = () if with_volumes else inventory.data
+        costs = tariff.describe((*inventory.servers, *inventory.disks), kept)
+        return [*describe_deletion(inventory.resources, kept), f"{costs}{UNKNOWN}"]
 
     def _read_situation(self, *, with_prices: bool) -> Situation:
         """What there is to be done.

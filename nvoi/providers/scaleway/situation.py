@@ -1,4 +1,4 @@
-"""What an app's config says put against what there is at Scaleway."""
+"""What an app's config says put against what there is at Scaleway, and how that is told."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from nvoi.config.schema import Application, ScalewayProvider
 from nvoi.errors import Fault
-from nvoi.naming import build_network_name
+from nvoi.naming import build_firewall_name, build_network_name
 from nvoi.parallel import work_on_all
 from nvoi.providers import rented
 from nvoi.providers.catalog import Catalog
@@ -32,7 +32,11 @@ from nvoi.providers.scaleway.inventory import Inventory, find_region
 from nvoi.providers.scaleway.offers import ZONES, find_image, read_catalog
 from nvoi.providers.scaleway.orders import Order
 from nvoi.providers.scaleway.quotas import judge_quotas
-from nvoi.providers.wording import list_volume_faults
+from nvoi.providers.wording import (
+    describe_changes,
+    describe_closing,
+    list_volume_faults,
+)
 
 ACCOUNT = "application.compute_provider.scaleway"
 PROJECT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -215,3 +219,37 @@ def list_zones(application: Application) -> list[str]:
     account = get_account(application, ScalewayProvider)
     places = (group.location for group in application.servers.values())
     return list(dict.fromkeys([account.zone, *filter(None, places)]))
+
+
+#: Scaleway's API tells no prices of addresses.
+UNKNOWN = ", without public addresses"
+
+
+def describe_plan(situation: Situation, *, with_volumes: bool) -> list[str]:
+    """What is made, changed and removed, a line each, and what a month costs."""
+    zones, seen = {order.wanted: order.zone for order in situation.orders}, situation.inventory
+    shared = [*list_shared(situation)]
+    shared += [f"deletes {one}, which leads nowhere" for one in situation.lost]
+    what = describe_changes(seen, shared, zones.__getitem__, with_volumes=with_volumes)
+    costs = situation.catalog.build_tariff().describe_changes(
+        seen, zones.__getitem__, with_volumes=with_volumes
+    )
+    remark = filter(None, [situation.remark])
+    return [*situation.list_differences(), *what, *remark, f"{costs}{UNKNOWN}"]
+
+
+def list_shared(situation: Situation) -> Iterator[str]:
+    application = situation.inventory.application
+    network = build_network_name(application.name)
+    if situation.inventory.find(NETWORK, network) is None:
+        yield f"makes private network {network}, {rented.SUBNET}, in a VPC of its own"
+    ports = ", ".join(f"tcp/{port}" for port in list_open_ports(application))
+    firewall = build_firewall_name(application.name)
+    for zone in dict.fromkeys(order.zone for order in situation.orders):
+        group = f"security group {firewall} in {zone}"
+        if zone not in situation.drift:
+            yield f"makes {group}, which lets in {ports}"
+        elif situation.drift[zone]:
+            yield f"corrects {group}: {', '.join(situation.drift[zone])}"
+        if situation.former.get(zone):
+            yield describe_closing(group, situation.former[zone])

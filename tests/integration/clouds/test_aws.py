@@ -12,7 +12,7 @@ import pytest
 
 from nvoi.errors import ConfigError, NvoiError
 from nvoi.providers.aws.resources import KINDS, build_pairs
-from nvoi.providers.host_keys import generate_host_key
+from nvoi.providers.cloud_init import generate_host_key
 from tests.fakes.clouds.aws_proxy import StrictAWS
 from tests.fakes.clouds.moto import ARM64, X86
 from tests.fakes.clouds.server import Fault
@@ -424,8 +424,8 @@ def test_a_dry_run_reads_the_account_and_says_what_it_costs(aws_cloud: StrictAWS
         f"costs USD {whole:.2f} a month, as now",
     ]
     told = aws.describe_deletion(with_volumes=False)
-    assert [line.partition(" (")[0] for line in told if "volume" in line] == [
-        "keeps volume shop-main-data"
+    assert [line for line in told if "volume" in line] == [
+        "keeps volume shop-main-data; --delete-volumes deletes it"
     ]
     assert told[-1] == f"costs USD 1.00 a month afterwards, USD {whole:.2f} now"
 

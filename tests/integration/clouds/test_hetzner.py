@@ -12,8 +12,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from nvoi.errors import ConfigError, NvoiError
+from nvoi.providers.cloud_init import decode_host_key
 from nvoi.providers.hetzner import Hetzner as Provider
-from nvoi.providers.host_keys import decode_host_key
 from tests.fakes.clouds.hetzner import (
     FIREWALLS,
     NETWORKS,

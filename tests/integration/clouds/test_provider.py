@@ -10,7 +10,7 @@ import pytest
 from nvoi.config.schema import Application
 from nvoi.errors import ConfigError, ExtraError, NvoiError
 from nvoi.providers import CLOUDS, get_provider
-from nvoi.providers.host_keys import generate_host_key
+from nvoi.providers.cloud_init import generate_host_key
 from tests.fakes.clouds.server import FOREVER, Fault, Refused
 from tests.integration.clouds.aws_account import build_app
 from tests.integration.clouds.conftest import SITES

@@ -12,7 +12,7 @@ import pytest
 from nvoi import parallel
 from nvoi.errors import NvoiError
 from nvoi.providers.cloud import RentedServers
-from nvoi.providers.host_keys import generate_host_key
+from nvoi.providers.cloud_init import generate_host_key
 from nvoi.providers.inventory import Inventory
 from nvoi.providers.provider import Server
 from nvoi.providers.rented import WantedServer, build_disk, build_labels, build_server

@@ -5,8 +5,7 @@ from __future__ import annotations
 from hcloud.servers import IPv4Address, IPv6Network, PublicNetwork
 
 from nvoi.naming import build_key_name
-from nvoi.providers.hetzner.api import describe_failure
-from nvoi.providers.hetzner.inventory import find_address
+from nvoi.providers.hetzner.api import describe_failure, find_address
 from nvoi.providers.hetzner.plan import build_fingerprint
 
 #: A key and its MD5, by `ssh-keygen -l -E md5`.
