@@ -147,6 +147,19 @@ class RentedServers(ABC, Generic[S]):
         except RequestError as error:
             return tell_silence(error)
 
+    def _check_names(self, seen: S) -> None:
+        """See that what has the app's names may be used, and is one.
+
+        Raises:
+            NvoiError: it is another's, or there are two; it names them.
+        """
+        if clashes := seen.list_clashes():
+            hint = f"rename or delete it {self.console}, or give this app another name"
+            raise NvoiError("\n".join(clashes), hint=hint)
+        if doubles := seen.list_doubles():
+            hint = f"keep the one with your servers or data, and delete the other {self.console}"
+            raise NvoiError("\n".join(doubles), hint=hint)
+
     def _hurry(self) -> None:
         pace: Pace = self.api.pace
         self.api.pace = pace.hurry()

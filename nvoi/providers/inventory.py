@@ -70,6 +70,8 @@ class Inventory(Generic[R]):
 
     #: What the cloud calls a label.
     word: ClassVar[str] = "label"
+    #: The kinds beside servers and volumes of which an app has one of a name.
+    single: ClassVar[frozenset[Hashable]] = frozenset()
     #: GB of the disk that a server starts from, where that has a price of its own.
     root_size: ClassVar[int] = 0
 
@@ -152,6 +154,23 @@ class Inventory(Generic[R]):
             f"{one} is not this app's: it bears the {self.word} {owner}"
             for one in self.resources
             if not self.is_own(one) and (owner := self.find_owner(one)) is not None
+        ]
+
+    def list_doubles(self) -> list[str]:
+        """Those of which one is meant, and nobody knows which: they can be used, and have one name.
+
+        What is nobody's is not meant where something of its name is the app's.
+        """
+        named: dict[tuple[Hashable, str], list[R]] = {}
+        for one in self.usable:
+            if one.is_server or one.is_data or one.kind in self.single:
+                there = named.setdefault((one.kind, one.name), [])
+                if self.is_own(one) or not (there and self.is_own(there[0])):
+                    there.append(one)
+        return [
+            f"{' and '.join(map(str, those))} have one name"
+            for those in named.values()
+            if len(those) > 1
         ]
 
     def replace(self, changed: Iterable[R]) -> Self:

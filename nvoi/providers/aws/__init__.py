@@ -12,7 +12,7 @@ from nvoi.errors import Fault, NvoiError
 from nvoi.invocation import name_command
 from nvoi.providers.aws.api import EC2, PACE, Pace
 from nvoi.providers.aws.catalog import DISABLED, list_regions, list_types
-from nvoi.providers.aws.inventory import Owner, Situation, build_clash_error
+from nvoi.providers.aws.inventory import Owner, Situation
 from nvoi.providers.aws.network import Network, Networks
 from nvoi.providers.aws.offers import Choice, Offers
 from nvoi.providers.aws.prices import describe_costs
@@ -136,11 +136,12 @@ class AWS(RentedServers[Situation]):
             NvoiError: something hinders it, such as what is another's and bears a name of the
                 app's, or AWS cannot be asked.
         """
-        for clash in situation.list_clashes():
-            raise build_clash_error(clash)
+        self._check_names(situation)
         with self._asking():
-            self._check_network(situation)
-            vpc = situation.vpc
+            vpc = self._networks.choose_vpc([situation.vpc] if situation.vpc else [])
+            if vpc is None:
+                for region, trace in self._find_traces().items():
+                    raise build_moved_error(region, self.api.region, trace, "region")
             subnet = self._networks.find_subnet(vpc) if vpc else None
             whole = replace(situation, subnet=subnet)
             whole.check_sizes()
@@ -151,24 +152,6 @@ class AWS(RentedServers[Situation]):
                 self._offers.check_rights(choice, whole.lacking)
             Quotas(self.api, self._offers).check(whole)
             return whole, choice, choice.zone if choice else str(zone)
-
-    def _check_network(self, situation: Situation) -> None:
-        """See that there is one VPC at most, and in this region alone.
-
-        Raises:
-            NvoiError: its addresses are not those of the servers, there are two, or the app is in
-                another region.
-        """
-        vpcs = [one for one in situation.usable if one.kind == "vpc"]
-        if self._networks.choose_vpc(vpcs) is None:
-            for region, trace in self._find_traces().items():
-                raise build_moved_error(region, self.api.region, trace, "region")
-        own = [*filter(situation.is_own, vpcs)]
-        if len(own) > 1:
-            raise NvoiError(
-                f"there are {' and '.join(map(str, own))}: two runs at once may have made them",
-                hint="delete that in which the app has no servers, at AWS",
-            )
 
     def _ensure_server(
         self, one: WantedServer, found: Resource | None, network: Network, choice: Choice | None

@@ -235,7 +235,8 @@ class EC2:
         items: list[Item] = []
         while True:
             page = self.call(operation, **asked)
-            items += page[key]
+            # One that has no list is empty.
+            items += page.get(key) or ()
             if not page.get("NextToken"):
                 return items
             asked["NextToken"] = page["NextToken"]

@@ -88,6 +88,7 @@ class Situation(Inventory[Resource]):
     subnet: Resource | None = None
 
     word = "tag"
+    single = frozenset({"vpc"})
 
     @property
     def vpc(self) -> Resource | None:

@@ -219,12 +219,9 @@ class Hetzner(RentedServers[Situation]):
         """What lacks, once it is seen that it can be had."""
         build = partial(Plan, self.application, found.resources, api=self.api)
         plan = build()
-        hindrances = [*plan.list_clashes(), *filter(None, [plan.find_overlap()])]
-        if hindrances:
-            raise NvoiError(
-                "\n".join(hindrances),
-                hint="rename it at Hetzner, or the app in the config",
-            )
+        self._check_names(plan)
+        if overlap := plan.find_overlap():
+            raise NvoiError(overlap, hint="rename it at Hetzner, or the app in the config")
         catalog = self._get_catalog() if plan.needs_catalog else None
         fingerprint = build_fingerprint(get_public_key(self.application))
         plan = build(catalog, self.api.find_key(fingerprint) if plan.lacking else None)

@@ -166,7 +166,7 @@ class Scaleway(RentedServers[Inventory]):
             NvoiError: a name is another's, or the app is in another region.
         """
         inventory = self._look()
-        inventory.check_owners()
+        self._check_names(inventory)
         overlap = find_overlap(inventory)
         if overlap is not None:
             hint = "delete it where nothing uses it, or give this app another name"

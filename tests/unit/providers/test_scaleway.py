@@ -312,6 +312,17 @@ def test_a_plan_names_what_it_costs(cloud: Cloud) -> None:
     assert told[-1] == costs.format("0.86")
 
 
+def test_a_plan_knows_the_price_of_a_disk_that_nobody_has_marked_yet(cloud: Cloud) -> None:
+    deploy(cloud, read("servers: {main: {master: true}, work: {}}"))
+    told = rent(cloud, read("servers: {main: {}}")).describe()
+    for name in ("shop-main-1", "shop-work-1"):
+        cloud.get(VOLUMES, f"{name}-root").update(name="Ubuntu", tags=[])
+    add(cloud, VOLUMES, "theirs", size=40 * GB)
+    provider = rent(cloud, read("servers: {main: {}}"))
+    assert provider.describe()[-1] == told[-1]
+    assert provider.describe_deletion(with_volumes=False)[-1].startswith("costs EUR 0.00 a month")
+
+
 def test_an_address_that_a_killed_change_left_is_given_back_by_the_next_deploy(
     cloud: Cloud,
 ) -> None:

@@ -215,7 +215,7 @@ def test_two_that_have_one_name_are_told(cloud: Cloud) -> None:
     """Scaleway lets them; which of them has the data, nvoi does not guess."""
     for _ in range(2):
         add(cloud, SERVERS, "shop-main-1")
-    with pytest.raises(NvoiError, match="2 servers are called shop-main-1"):
+    with pytest.raises(NvoiError, match="and the server shop-main-1 in fr-par-1 have one name"):
         deploy(cloud, read(ONE))
 
 
