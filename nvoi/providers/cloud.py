@@ -25,6 +25,8 @@ log = get_logger("nvoi.providers")
 
 S = TypeVar("S", bound=Inventory[Any])
 
+#: What reading an answer of another form fails with.
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 #: The first of the statuses by which an API says that the fault is its own.
 FAULT = 500
 
@@ -184,6 +186,11 @@ class RentedServers(ABC, Generic[S]):
             if told is failed:
                 raise
             raise told from failed
+        except UNREADABLE as error:
+            reason = f"the answer cannot be read: {type(error).__name__}"
+            raise NvoiError(
+                f"{self.title}: {reason}", hint="this may be a fault of nvoi"
+            ) from error
 
     def _explain(self, error: NvoiError) -> NvoiError:
         """The error as it is told, which may be one of the config."""

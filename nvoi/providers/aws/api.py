@@ -235,11 +235,14 @@ class EC2:
         items: list[Item] = []
         while True:
             page = self.call(operation, **asked)
-            # One that has no list is empty.
-            items += page.get(key) or ()
-            if not page.get("NextToken"):
+            # One before the last may be empty, and have no list.
+            items += page.get(key, ())
+            if page.get("NextToken"):
+                asked["NextToken"] = page["NextToken"]
+            elif key in page:
                 return items
-            asked["NextToken"] = page["NextToken"]
+            else:
+                raise EC2Error(f"AWS: {operation}: the answer cannot be read: it has no {key}")
 
     def find(self, kind: str, filters: Mapping[str, Sequence[str]]) -> list[Resource]:
         """All things of a kind that pass the filters, by their ids. The newest may still lack."""

@@ -15,6 +15,7 @@ from typing import Any
 from nvoi.errors import NvoiError
 from nvoi.providers.aws.api import EC2
 from nvoi.providers.aws.resources import Item
+from nvoi.providers.cloud import UNREADABLE
 from nvoi.providers.wording import Tariff
 
 #: Where the price list is asked, by what separates AWS from its part in China.
@@ -43,8 +44,6 @@ PAGES = (
     "servers, https://aws.amazon.com/ebs/pricing/ those of volumes, and each server's public "
     "address costs as https://aws.amazon.com/vpc/pricing/ says"
 )
-#: What reading an answer of another form fails with.
-UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)

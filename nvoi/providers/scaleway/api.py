@@ -193,12 +193,15 @@ class ScalewayAPI:
         for page in itertools.count(1):
             paging = {"page": str(page), size: str(PAGE)}
             answer = self.ask("GET", path, what, query={**query, **paging})
-            found = list_objects(answer, key)
+            found, total = list_objects(answer, key), answer.get(TOTAL)
             if isinstance(named := answer.get(key), dict):
                 found = [{**one, "name": name} for name, one in named.items()]
+            elif not isinstance(named, list) and total != 0:
+                # Nothing is taken for gone that was not looked at.
+                message = f"Scaleway cannot {what}: the answer cannot be read: it has no {key}"
+                raise RequestError(message)
             entries += found
             # A page may be shorter than what was asked for; not all lists tell how long they are.
-            total = answer.get(TOTAL)
             if not found or (len(entries) >= total if total else len(found) < PAGE):
                 break
         return entries

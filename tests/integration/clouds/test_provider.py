@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -11,10 +12,11 @@ from nvoi.config.schema import Application
 from nvoi.errors import ConfigError, ExtraError, NvoiError
 from nvoi.providers import CLOUDS, get_provider
 from nvoi.providers.cloud_init import generate_host_key
-from tests.fakes.clouds.server import FOREVER, Fault, Refused
+from tests.fakes.clouds.server import FOREVER, Answer, Fault, Refused
 from tests.integration.clouds.aws_account import build_app
 from tests.integration.clouds.conftest import SITES
-from tests.integration.clouds.hetzner_site import build_config
+from tests.integration.clouds.hetzner_site import HetznerSite, build_config
+from tests.integration.clouds.scaleway_site import ScalewaySite
 from tests.integration.clouds.site import Site, deploy_servers, start
 
 ONE = "{main: {master: true}}"
@@ -251,3 +253,21 @@ def test_a_plan_fails_where_the_api_refuses_to_say_what_there_is(site: Site) -> 
         provider = site.open(application, in_haste=True)
         with pytest.raises(NvoiError, match="not for you"):
             getattr(provider, describe)(with_volumes=False)
+
+
+@pytest.mark.parametrize("document", [{}, {"servers": None}, {"servers": [{"id": "x"}]}])
+@pytest.mark.parametrize("kind", [HetznerSite, ScalewaySite])
+def test_an_answer_of_another_form_ends_a_run_in_words(
+    kind: type[Site], document: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with start(kind) as site:
+        provider = site.open(site.read(ONE))
+        monkeypatch.setattr(site.cloud, "_answer", lambda _: Answer(200, document))
+        for run in (
+            provider.ensure_servers,
+            partial(provider.delete_servers, with_volumes=True),
+            provider.describe,
+            partial(provider.describe_deletion, with_volumes=True),
+        ):
+            with pytest.raises(NvoiError):
+                run()
