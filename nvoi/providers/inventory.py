@@ -157,21 +157,13 @@ class Inventory(Generic[R]):
         ]
 
     def list_doubles(self) -> list[str]:
-        """Those of which one is meant, and nobody knows which: they can be used, and have one name.
-
-        What is nobody's is not meant where something of its name is the app's.
-        """
+        """Those that can be used and have one name: which of them has the data, nobody knows."""
         named: dict[tuple[Hashable, str], list[R]] = {}
         for one in self.usable:
             if one.is_server or one.is_data or one.kind in self.single:
-                there = named.setdefault((one.kind, one.name), [])
-                if self.is_own(one) or not (there and self.is_own(there[0])):
-                    there.append(one)
-        return [
-            f"{' and '.join(map(str, those))} have one name"
-            for those in named.values()
-            if len(those) > 1
-        ]
+                named.setdefault((one.kind, one.name), []).append(one)
+        doubles = (those for those in named.values() if len(those) > 1)
+        return [f"{' and '.join(map(str, those))} have one name" for those in doubles]
 
     def replace(self, changed: Iterable[R]) -> Self:
         """With resources as they are now, and new ones."""
