@@ -137,7 +137,8 @@ class ScalewayAPI:
         environ: Mapping[str, str],
         pace: Pace,
     ) -> None:
-        self.project, self.pace = project, pace
+        # An id means the same in capital letters, by which nothing would be found.
+        self.project, self.pace = project.lower(), pace
         self.url = get_endpoint(environ, URL_VARIABLE, URL).rstrip("/")
         self._base = urlsplit(self.url).path
         self._client = build_client(

@@ -597,3 +597,14 @@ def test_an_answer_of_another_form_ends_a_deploy_in_words(
     assert account is not None
     with pytest.raises(NvoiError, match="the tunnel x"):
         Account(account, {"CLOUDFLARE_BASE_URL": cloudflare.url}).get_token(Tunnel("x", "x"))
+
+
+def test_a_page_that_says_it_has_room_for_nothing_is_the_last(
+    cloudflare: Cloudflare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = Answer(200, {"result": [], "result_info": {"per_page": 0}})
+    answers = [empty, Answer(500)]
+    monkeypatch.setattr(cloudflare, "_answer", lambda _: answers.pop(0))
+    account = build_application().cloudflare
+    assert account is not None
+    assert Account(account, {"CLOUDFLARE_BASE_URL": cloudflare.url}).list_zones() == []

@@ -420,6 +420,14 @@ def test_pages_that_are_shorter_than_what_was_asked_for_are_all_read(cloud: Clou
     assert not any(cloud.show_all().values())
 
 
+def test_a_project_that_is_named_in_capital_letters_is_the_same(cloud: Cloud) -> None:
+    deploy(cloud, read())
+    application = read(project="105BDCE1-64C0-48AB-899D-868455867ECF")
+    assert len(rent(cloud, application).list_servers()) == 3
+    rent(cloud, application).delete_servers(with_volumes=True)
+    assert not any(cloud.show_all().values())
+
+
 def test_delete_goes_on_past_what_stays_and_names_it(cloud: Cloud) -> None:
     application = read()
     provider = rent(cloud, application, replace(HASTE, deadline=1.0, release=PATIENCE))
