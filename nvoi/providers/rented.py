@@ -33,7 +33,7 @@ from nvoi.naming import (
 )
 from nvoi.providers.cloud_init import USER, read_host_keys
 from nvoi.providers.provider import Disk, Server
-from nvoi.providers.ssh import get_master_group
+from nvoi.providers.ssh import list_groups
 from nvoi.ssh.host import SSH_PORT
 from nvoi.ssh.routes import Destination, Routes
 
@@ -106,14 +106,12 @@ def list_wanted(application: Application) -> Iterator[WantedServer]:
     """The servers of the config, the master first."""
     account = application.compute_provider
     section, type_key, place_key = ACCOUNTS.get(type(account), ("", "", ""))
-    master = get_master_group(application)
-    groups = (master, *(group for group in application.servers.values() if group != master))
-    for group in groups:
+    for number, group in enumerate(list_groups(application)):
         for index in range(1, group.count + 1):
             yield WantedServer(
                 name=build_server_name(application.name, group.name, index),
                 group=group.name,
-                is_master=group == master and index == 1,
+                is_master=number == 0 and index == 1,
                 type=str(group.type or getattr(account, type_key, "")),
                 type_path=build_path(group.name, "type") if group.type else section + type_key,
                 location=group.location or getattr(account, place_key, None),
