@@ -91,7 +91,7 @@ class Scaleway(RentedServers[Inventory]):
             log.warning(text)
         if situation.remark:
             log.info(situation.remark)
-        maker = Maker(self.api, situation.inventory, self._region)
+        maker = Maker(self.api, situation, self._region)
         self._seen = None
         remover = Remover(self.api, situation.inventory)
         remover.delete_all(situation.lost)
@@ -99,7 +99,7 @@ class Scaleway(RentedServers[Inventory]):
             log.warning(
                 "%s leads nowhere, and goes on costing money: %s", one, remover.reasons[one.id]
             )
-        self._seen = maker.ensure_all(situation.orders)
+        self._seen = maker.ensure_all()
         self._former = maker.former
         return self.list_servers()
 

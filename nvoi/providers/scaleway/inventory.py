@@ -10,7 +10,13 @@ from nvoi.config.schema import Application
 from nvoi.naming import build_firewall_name, build_network_name
 from nvoi.parallel import work_on_all
 from nvoi.providers import inventory
-from nvoi.providers.rented import OF_SERVER, build_labels, list_volume_names, list_wanted
+from nvoi.providers.rented import (
+    OF_SERVER,
+    WantedServer,
+    build_labels,
+    list_volume_names,
+    list_wanted,
+)
 from nvoi.providers.scaleway.api import (
     ADDRESS,
     FIREWALL,
@@ -67,6 +73,11 @@ class Inventory(inventory.Inventory[Resource]):
 
     def find_in(self, kind: Kind, place: str) -> Resource | None:
         return next((one for one in self.list(kind) if one.place == place), None)
+
+    def get_zone(self, wanted: WantedServer) -> str:
+        """The zone where a server is, or is to be."""
+        found = self.find_server(wanted.name)
+        return found.place if found else wanted.location or ""
 
     def find_address(self, server: str, zone: str) -> Resource | None:
         """The address that was made for a server of this name, in its zone."""
@@ -272,3 +283,8 @@ def find_root(server: Resource) -> str | None:
     """The id of the disk that it starts from, where that is one of block storage."""
     volume = (server.data.get("volumes") or {}).get("0") or {}
     return str(volume["id"]) if volume.get("volume_type") == "sbs_volume" else None
+
+
+def build_root(server: Resource, root: str) -> Resource:
+    """The disk that a server starts from, which nobody has marked yet, as it is to be called."""
+    return Resource(VOLUME, root, f"{server.name}-root", server.place, (), {"id": root})
