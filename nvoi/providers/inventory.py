@@ -131,6 +131,11 @@ class Inventory(Generic[R]):
     def find_server(self, name: str) -> R | None:
         return next((one for one in self.servers if one.name == name), None)
 
+    def get_place(self, server: WantedServer) -> str:
+        """Where a server is, or is to be."""
+        found = self.find_server(server.name)
+        return found.place if found else server.location or ""
+
     def find_data(self, name: str) -> R | None:
         return next((one for one in self.data if one.name == name), None)
 

@@ -11,7 +11,7 @@ from nvoi.config.schema import Application
 from nvoi.errors import Fault, NvoiError
 from nvoi.invocation import name_command
 from nvoi.providers.inventory import Inventory, Resource
-from nvoi.providers.rented import WantedServer, WantedVolume, list_wanted
+from nvoi.providers.rented import list_wanted
 
 AS_IT_IS_TO_BE = "has all that the config names, as it is to be"
 
@@ -32,20 +32,18 @@ class Tariff:
     server: Callable[[str, str], Decimal]
     disk: Callable[[str], Decimal]
 
-    def describe_changes(
-        self, seen: Inventory[Any], get_place: Callable[[WantedServer], str], *, with_volumes: bool
-    ) -> str:
+    def describe_changes(self, seen: Inventory[Any], *, with_volumes: bool) -> str:
         """What a deploy makes of the costs; volumes that it does not delete stay."""
         there = (*seen.servers, *seen.disks)
         going = seen.list_going(with_volumes=with_volumes)
         new = Decimal()
         for one in seen.lacking:
-            place = get_place(one)
+            place = seen.get_place(one)
             new += self.server(one.type, place) + seen.root_size * self.disk(place)
         for server, volume in seen.list_volumes():
             found = seen.find_data(volume.name)
             growth = volume.size - (found.size if found else 0)
-            new += max(growth, 0) * self.disk(get_place(server))
+            new += max(growth, 0) * self.disk(seen.get_place(server))
         return self.describe(there, (one for one in there if one not in going), new)
 
     def describe(
@@ -76,14 +74,10 @@ def describe_wanted(application: Application) -> Iterator[str]:
 
 
 def describe_changes(
-    seen: Inventory[Any],
-    shared: Iterable[str],
-    get_place: Callable[[WantedServer], str],
-    *,
-    with_volumes: bool,
+    seen: Inventory[Any], shared: Iterable[str], *, with_volumes: bool
 ) -> list[str]:
     """What is made, changed and removed, a line each; ``shared`` is of what all servers have."""
-    lines = [*shared, *describe_parts(seen, get_place)]
+    lines = [*shared, *describe_parts(seen)]
     lines += [f"takes over {one}, and labels it" for one in seen.strangers]
     lines += describe_surplus(seen, with_volumes=with_volumes)
     return lines or [AS_IT_IS_TO_BE]
@@ -100,10 +94,10 @@ def describe_deletion(resources: Iterable[Resource], kept: Collection[Resource])
     return lines
 
 
-def describe_parts(seen: Inventory[Any], get_place: Callable[[WantedServer], str]) -> Iterator[str]:
+def describe_parts(seen: Inventory[Any]) -> Iterator[str]:
     """The servers and volumes that are made, and those that grow."""
     for server in seen.wanted:
-        place = get_place(server)
+        place = seen.get_place(server)
         if seen.find_server(server.name) is None:
             yield f"makes server {server.name}, a {server.type} in {place}"
         for volume in server.volumes:
@@ -173,21 +167,13 @@ def build_strangers_error(
     )
 
 
-def list_size_faults(volume: WantedVolume, size: int) -> Iterator[Fault]:
-    """Why a volume that has ``size`` GB cannot be as the config says."""
-    if size > volume.size:
-        message = f"the volume has {size} GB, and none can shrink; give it these"
-        yield Fault(0, 0, f"{volume.path}.size", message)
-
-
-def list_volume_faults(
-    volume: WantedVolume, size: int, place: str, server_place: str, word: str
-) -> Iterator[Fault]:
-    """Why a volume cannot be as the config says that is in ``place``, and has ``size`` GB.
-
-    ``word`` is the cloud's for such a place.
-    """
-    yield from list_size_faults(volume, size)
-    if place != server_place:
-        message = f"the volume is in {place}, and its server in {server_place}"
-        yield Fault(0, 0, volume.path, f"{message}; both must be in one {word}")
+def list_volume_faults(seen: Inventory[Any], word: str) -> Iterator[Fault]:
+    """Why volumes cannot be as the config says; ``word`` is the cloud's for their places."""
+    for server, volume in seen.list_volumes():
+        found, place = seen.find_data(volume.name), seen.get_place(server)
+        if found is not None and found.size > volume.size:
+            message = f"the volume has {found.size} GB, and none can shrink; give it these"
+            yield Fault(0, 0, f"{volume.path}.size", message)
+        if found is not None and found.place != place:
+            message = f"the volume is in {found.place}, and its server in {place}"
+            yield Fault(0, 0, volume.path, f"{message}; both must be in one {word}")

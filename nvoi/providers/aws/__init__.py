@@ -8,7 +8,7 @@ from dataclasses import replace
 from nvoi import parallel
 from nvoi.account import telling_made
 from nvoi.config.schema import Application, AWSProvider
-from nvoi.errors import Fault, NvoiError
+from nvoi.errors import ConfigError, Fault, NvoiError
 from nvoi.invocation import name_command
 from nvoi.providers.aws.api import EC2, PACE, Pace
 from nvoi.providers.aws.catalog import DISABLED, list_regions, list_types
@@ -37,6 +37,7 @@ from nvoi.providers.wording import (
     build_moved_error,
     describe_changes,
     describe_deletion,
+    list_volume_faults,
 )
 from nvoi.ssh.routes import Routes
 from nvoi.waiting import NotReadyError
@@ -110,12 +111,12 @@ class AWS(RentedServers[Situation]):
         )
 
     def ensure_servers(self) -> tuple[Server, ...]:
-        situation, choice, zone = self._check(self._look())
+        situation, choice = self._check(self._look())
         self._seen = None
         for one, type_ in situation.list_other_types():
             log.warning("%s", describe_other_type(one, type_))
         with telling_made(self.api.made):
-            network = self._networks.ensure(situation.vpc, situation.subnet, zone)
+            network = self._networks.ensure(situation.vpc, situation.subnet, situation.zone)
             self._network = network
             made = parallel.work_on_all(
                 situation.wanted,
@@ -128,8 +129,8 @@ class AWS(RentedServers[Situation]):
         self._seen = situation.replace([*running.values(), *volumes, network.vpc])
         return self.list_servers()
 
-    def _check(self, situation: Situation) -> tuple[Situation, Choice | None, str]:
-        """What there is with its network, what servers that lack are made of, and the zone.
+    def _check(self, situation: Situation) -> tuple[Situation, Choice | None]:
+        """What there is with its network and zone, and what servers that lack are made of.
 
         Raises:
             ConfigError: the account cannot have what the config says.
@@ -144,14 +145,16 @@ class AWS(RentedServers[Situation]):
                     raise build_moved_error(region, self.api.region, trace, "region")
             subnet = self._networks.find_subnet(vpc) if vpc else None
             whole = replace(situation, subnet=subnet)
-            whole.check_sizes()
             zone, reason = whole.find_zone()
+            whole = replace(whole, zone=zone or "")
+            if faults := [*list_volume_faults(whole, "zone")]:
+                raise ConfigError("config", faults)
             choice = None
             if whole.lacking:
                 choice = self._offers.choose(whole.lacking, zone, reason)
                 self._offers.check_rights(choice, whole.lacking)
             Quotas(self.api, self._offers).check(whole)
-            return whole, choice, choice.zone if choice else str(zone)
+            return (replace(whole, zone=choice.zone) if choice else whole), choice
 
     def _ensure_server(
         self, one: WantedServer, found: Resource | None, network: Network, choice: Choice | None
@@ -281,16 +284,14 @@ class AWS(RentedServers[Situation]):
             return error
 
     def _describe(self, *, with_volumes: bool) -> list[str]:
-        situation, _, zone = self._check(self._look())
-        shared = self._networks.describe_changes(situation.vpc, situation.subnet, zone)
+        situation, _ = self._check(self._look())
+        shared = self._networks.describe_changes(situation.vpc, situation.subnet, situation.zone)
         others = (describe_other_type(one, type_) for one, type_ in situation.list_other_types())
-        lines = describe_changes(situation, shared, lambda _: zone, with_volumes=with_volumes)
+        lines = describe_changes(situation, shared, with_volumes=with_volumes)
         costs = describe_costs(
             self.api,
             (*situation.servers, *situation.lacking),
-            lambda tariff: tariff.describe_changes(
-                situation, lambda _: "", with_volumes=with_volumes
-            ),
+            lambda tariff: tariff.describe_changes(situation, with_volumes=with_volumes),
         )
         return [*others, *lines, costs]
 

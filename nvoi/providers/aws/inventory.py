@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from nvoi.config.schema import Application
-from nvoi.errors import ConfigError, NvoiError
+from nvoi.errors import NvoiError
 from nvoi.providers.aws.api import EC2
 from nvoi.providers.aws.resources import Resource, build_pairs
 from nvoi.providers.inventory import Inventory
-from nvoi.providers.rented import build_labels, find_other_owner
-from nvoi.providers.wording import list_size_faults
+from nvoi.providers.rented import WantedServer, build_labels, find_other_owner
 
 #: What AWS' own services make bears tags like these, such as ``aws:cloudformation:stack-name``.
 RESERVED = "aws:"
@@ -83,9 +82,14 @@ class Owner:
 
 @dataclass(frozen=True)
 class Situation(Inventory[Resource]):
-    """Servers, volumes and the VPC; what else there is of the network is found by that."""
+    """Servers, volumes and the VPC; what else there is of the network is found by that.
+
+    Attributes:
+        zone: where all servers are, or are to be, once that was found.
+    """
 
     subnet: Resource | None = None
+    zone: str = ""
 
     word = "tag"
     single = frozenset({"vpc"})
@@ -93,6 +97,10 @@ class Situation(Inventory[Resource]):
     @property
     def vpc(self) -> Resource | None:
         return next((one for one in self.usable if one.kind == "vpc"), None)
+
+    def get_place(self, server: WantedServer) -> str:
+        del server
+        return self.zone
 
     def find_owner(self, one: Resource) -> str | None:
         return find_other(one, self.own)
@@ -130,21 +138,6 @@ class Situation(Inventory[Resource]):
                     f"of it in {zone}, with its name, and delete it",
                 )
         return zone, str(there[0])
-
-    def check_sizes(self) -> None:
-        """See that no volume is to be smaller than it is.
-
-        Raises:
-            ConfigError: one is.
-        """
-        faults = [
-            fault
-            for _, volume in self.list_volumes()
-            if (found := self.find_data(volume.name))
-            for fault in list_size_faults(volume, found.size)
-        ]
-        if faults:
-            raise ConfigError("config", faults)
 
 
 def find_other(one: Resource, own: Mapping[str, str]) -> str | None:

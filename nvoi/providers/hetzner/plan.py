@@ -260,7 +260,7 @@ def describe_changes(plan: Plan, catalog: Catalog, *, with_volumes: bool) -> lis
         *list_closing(plan),
         *describe_surplus(plan, with_volumes=with_volumes),
     ]
-    costs = catalog.build_tariff().describe_changes(plan, plan.get_place, with_volumes=with_volumes)
+    costs = catalog.build_tariff().describe_changes(plan, with_volumes=with_volumes)
     return [*plan.list_warnings(), *(lines or [AS_IT_IS_TO_BE]), costs]
 
 

@@ -47,9 +47,8 @@ class Situation(Inventory[Record]):
         return bool(self.lacking) or self.network is None or SUBNET not in self.network.subnets
 
     def get_place(self, server: WantedServer) -> str:
-        """The location where a server is, or is to be."""
         found = self.find_server(server.name)
-        return found.location if found else get_location(server)
+        return found.place if found else get_location(server)
 
     def list_warnings(self) -> Iterator[str]:
         """What goes on all the same, though not as the config says."""
@@ -63,21 +62,20 @@ class Situation(Inventory[Record]):
 
     def list_faults(self) -> list[Fault]:
         """What of the config the account cannot have."""
-        faults = list(self.list_volume_faults())
+        faults = [*list_volume_faults(self, "location"), *self.list_holder_faults()]
         if self.catalog is not None:
             faults += find_faults(self.application, self.lacking, self.catalog)
             faults += [] if faults else self.list_zone_faults(self.catalog)
         return faults
 
-    def list_volume_faults(self) -> Iterator[Fault]:
+    def list_holder_faults(self) -> Iterator[Fault]:
         for server, volume in self.list_volumes():
             found, holder = self.find_data(volume.name), self.find_server(server.name)
-            if found is None:
-                continue
-            yield from list_volume_faults(
-                volume, found.size, found.location, self.get_place(server), "location"
-            )
-            if found.holder is not None and found.holder != (holder.id if holder else None):
+            if (
+                found
+                and found.holder is not None
+                and found.holder != (holder.id if holder else None)
+            ):
                 message = f"the volume {found.name} is attached to another server; detach it"
                 yield Fault(0, 0, volume.path, message)
 

@@ -12,7 +12,6 @@ from nvoi.parallel import work_on_all
 from nvoi.providers import inventory
 from nvoi.providers.rented import (
     OF_SERVER,
-    WantedServer,
     build_labels,
     list_volume_names,
     list_wanted,
@@ -73,11 +72,6 @@ class Inventory(inventory.Inventory[Resource]):
 
     def find_in(self, kind: Kind, place: str) -> Resource | None:
         return next((one for one in self.list(kind) if one.place == place), None)
-
-    def get_zone(self, wanted: WantedServer) -> str:
-        """The zone where a server is, or is to be."""
-        found = self.find_server(wanted.name)
-        return found.place if found else wanted.location or ""
 
     def find_address(self, server: str, zone: str) -> Resource | None:
         """The address that was made for a server of this name, in its zone."""

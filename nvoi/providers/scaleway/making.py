@@ -79,10 +79,10 @@ class Maker:
         """
         with telling_made(self._made):
             network = self._ensure_network()
-            zones = dict.fromkeys(map(self.inventory.get_zone, self.inventory.wanted))
+            zones = dict.fromkeys(map(self.inventory.get_place, self.inventory.wanted))
             firewalls = work_on_all([*zones], self._ensure_firewall)
             self._note([*firewalls.values(), network])
-            self._do(lambda one: self._ensure_parts(one, firewalls[self.inventory.get_zone(one)]))
+            self._do(lambda one: self._ensure_parts(one, firewalls[self.inventory.get_place(one)]))
             self._wait(VOLUME, "disks", lambda: list_unmade(self.inventory))
             self._do(lambda one: self._connect(one, firewalls, network))
             self._wait(SERVER, "disks of servers", lambda: list_unconnected(self.inventory))

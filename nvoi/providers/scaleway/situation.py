@@ -69,7 +69,7 @@ class Situation:
     def lost(self) -> tuple[Resource, ...]:
         """The app's addresses that lead nowhere, and that no server of the config takes up."""
         kept = {(one.name, one.place) for one in self.inventory.servers}
-        kept |= {(one.name, self.inventory.get_zone(one)) for one in self.inventory.wanted}
+        kept |= {(one.name, self.inventory.get_place(one)) for one in self.inventory.wanted}
         return tuple(
             one
             for one in self.inventory.list(ADDRESS)
@@ -116,7 +116,7 @@ def read_situation(api: ScalewayAPI, inventory: Inventory, *, with_prices: bool)
     catalog = read_catalog(api, zones)
     types = dict.fromkeys((one.location or "", one.type) for one in new)
     images = work_on_all([*types], lambda it: find_image(api, it[0], architecture, it[1]))
-    faults = [*list_disk_faults(inventory)]
+    faults = [*list_volume_faults(inventory, "zone")]
     faults += filter(None, (find_fault(application, one, catalog, images) for one in new))
     # Only what there is to be had can be counted.
     lacking = [one for one in new if images[one.location or "", one.type]]
@@ -162,13 +162,6 @@ def list_config_faults(application: Application) -> Iterator[Fault]:
                 yield Fault(0, 0, f"{volume.path}.size", f"a volume has at most {LARGEST} GB")
 
 
-def list_disk_faults(inventory: Inventory) -> Iterator[Fault]:
-    for server, volume in inventory.list_volumes():
-        if found := inventory.find_data(volume.name):
-            zone = inventory.get_zone(server)
-            yield from list_volume_faults(volume, found.size, found.place, zone, "zone")
-
-
 def find_fault(
     application: Application,
     wanted: WantedServer,
@@ -210,10 +203,8 @@ def describe_plan(situation: Situation, *, with_volumes: bool) -> list[str]:
     seen = situation.inventory
     shared = [*list_shared(situation)]
     shared += [f"deletes {one}, which leads nowhere" for one in situation.lost]
-    what = describe_changes(seen, shared, seen.get_zone, with_volumes=with_volumes)
-    costs = situation.catalog.build_tariff().describe_changes(
-        seen, seen.get_zone, with_volumes=with_volumes
-    )
+    what = describe_changes(seen, shared, with_volumes=with_volumes)
+    costs = situation.catalog.build_tariff().describe_changes(seen, with_volumes=with_volumes)
     remark = filter(None, [situation.remark])
     return [*situation.list_differences(), *what, *remark, f"{costs}{UNKNOWN}"]
 
@@ -225,7 +216,7 @@ def list_shared(situation: Situation) -> Iterator[str]:
         yield f"makes private network {network}, {rented.SUBNET}, in a VPC of its own"
     ports = ", ".join(f"tcp/{port}" for port in list_open_ports(application))
     firewall = build_firewall_name(application.name)
-    for zone in dict.fromkeys(map(situation.inventory.get_zone, situation.inventory.wanted)):
+    for zone in dict.fromkeys(map(situation.inventory.get_place, situation.inventory.wanted)):
         group = f"security group {firewall} in {zone}"
         if zone not in situation.drift:
             yield f"makes {group}, which lets in {ports}"
