@@ -186,11 +186,6 @@ class RentedServers(ABC, Generic[S]):
             if told is failed:
                 raise
             raise told from failed
-        except UNREADABLE as error:
-            reason = f"the answer cannot be read: {type(error).__name__}"
-            raise NvoiError(
-                f"{self.title}: {reason}", hint="this may be a fault of nvoi"
-            ) from error
 
     def _explain(self, error: NvoiError) -> NvoiError:
         """The error as it is told, which may be one of the config."""
@@ -201,6 +196,22 @@ class RentedServers(ABC, Generic[S]):
         with self._lock:
             if self._seen is not None:
                 self._seen = self._seen.replace([changed])
+
+
+@contextmanager
+def reading(cloud: str) -> Iterator[None]:
+    """Have it be told in words that an answer is of another form.
+
+    Only for what reads answers: of all else a fault of nvoi's own would look like the cloud's.
+
+    Raises:
+        NvoiError: it is. Nothing of the answer is shown, which may hold anything.
+    """
+    try:
+        yield
+    except UNREADABLE as error:
+        reason = f"the answer cannot be read: {type(error).__name__}"
+        raise NvoiError(f"{cloud}: {reason}", hint="this may be a fault of nvoi") from error
 
 
 def tell_silence(error: RequestError) -> list[str]:

@@ -162,18 +162,31 @@ class Inventory(Generic[R]):
         ]
 
     def list_doubles(self) -> list[str]:
-        """Those that can be used and have one name: which of them has the data, nobody knows."""
+        """Those that can be used and have one name: which of them has the data, nobody knows.
+
+        Of volumes that the config does not name all stay, or all go.
+        """
+        volumes = list_volume_names(self.wanted)
         named: dict[tuple[Hashable, str], list[R]] = {}
         for one in self.usable:
-            if one.is_server or one.is_data or one.kind in self.single:
+            is_wanted = one.is_data and one.name in volumes
+            if one.is_server or is_wanted or one.kind in self.single:
                 named.setdefault((one.kind, one.name), []).append(one)
         doubles = (those for those in named.values() if len(those) > 1)
-        return [f"{' and '.join(map(str, those))} have one name" for those in doubles]
+        return [f"{' and '.join(tell_apart(those))} have one name" for those in doubles]
 
     def replace(self, changed: Iterable[R]) -> Self:
         """With resources as they are now, and new ones."""
         by_id = {(one.kind, one.id): one for one in (*self.resources, *changed)}
         return replace(self, resources=tuple(by_id.values()))
+
+
+def tell_apart(resources: Sequence[Resource]) -> list[str]:
+    """What people call each; with its id, where that would be the same."""
+    told = [*map(str, resources)]
+    if len({*told}) == len(told):
+        return told
+    return [f"{one} ({one.id})" for one in resources]
 
 
 def find_unnamed(resources: Iterable[R], names: Sequence[str]) -> tuple[R, ...]:

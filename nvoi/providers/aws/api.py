@@ -38,7 +38,7 @@ from nvoi.providers.aws.resources import (
     read_tags,
     spell,
 )
-from nvoi.providers.cloud import log
+from nvoi.providers.cloud import log, reading
 
 T = TypeVar("T")
 
@@ -198,6 +198,7 @@ class EC2:
             if error.code in FORBIDDEN:
                 raise
 
+    @reading("AWS")
     def list_regions(self, home: str) -> dict[str, str]:
         """Whether each region is enabled for the account, as AWS says it, asked at ``home``."""
         found = self.ask(self.clients.get(home), "describe_regions", {"AllRegions": True})
@@ -244,6 +245,7 @@ class EC2:
             else:
                 raise EC2Error(f"AWS: {operation}: the answer cannot be read: it has no {key}")
 
+    @reading("AWS")
     def find(self, kind: str, filters: Mapping[str, Sequence[str]]) -> list[Resource]:
         """All things of a kind that pass the filters, by their ids. The newest may still lack."""
         how = KINDS[kind]

@@ -16,7 +16,7 @@ from nvoi.config.schema import AWSProvider
 from nvoi.errors import NvoiError
 from nvoi.providers.aws.api import EC2
 from nvoi.providers.aws.prices import FEW, Prices, read_prices
-from nvoi.providers.cloud import log
+from nvoi.providers.cloud import log, reading
 from nvoi.providers.provider import ServerType
 from nvoi.providers.rented import NETWORK
 
@@ -101,10 +101,12 @@ class Catalog:
         more = f"; and {rest} more" if rest > 0 else ""
         return f"there are {shown}{more}"
 
+    @reading("AWS")
     def list_types(self, filters: Mapping[str, Sequence[str]]) -> list[InstanceType]:
         found = self._ec2.list_all("describe_instance_types", "InstanceTypes", filters)
         return [one for item in found for one in read_types(item, self._ec2.region)]
 
+    @reading("AWS")
     def list_zones(self, names: Sequence[str]) -> dict[str, set[str]]:
         """The zones of the region that offer each type; of all types where none is named."""
         offers = self._ec2.list_all(

@@ -22,6 +22,7 @@ from nvoi.providers.aws.catalog import (
     read_regions,
 )
 from nvoi.providers.aws.refusals import CREDENTIALS, EC2Error
+from nvoi.providers.cloud import reading
 from nvoi.providers.rented import WantedServer, build_path, list_wanted
 
 ACCOUNT = "application.compute_provider.aws"
@@ -177,6 +178,7 @@ class Offers:
             raise ConfigError("config", faults)
         return zone
 
+    @reading("AWS")
     def _find_image(self) -> tuple[str, str]:
         """The newest image of Ubuntu 24.04, and the name of its disk."""
         owner = CANONICAL.get(self._ec2.find_partition(), CANONICAL["aws"])

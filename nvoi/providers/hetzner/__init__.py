@@ -81,15 +81,15 @@ class Hetzner(RentedServers[Situation]):
         token = get_account(application, HetznerProvider).api_token
         super().__init__(application, routes, API(token, environ, pace or Pace()))
         self._catalog: Catalog | None = None
+        self._made: list[str] = []
 
     def find_faults(self) -> list[Fault]:
         return [*find_limits(self.application), *list_name_faults(self.application)]
 
     def ensure_servers(self) -> tuple[Server, ...]:
-        made: list[str] = []
         seen = self._look()
-        with telling_made(made), self._asking():
-            self._converge(seen, made)
+        with telling_made(self._made), self._asking():
+            self._converge(seen)
         return self.list_servers()
 
     def close_ports(self) -> None:
@@ -193,7 +193,7 @@ class Hetzner(RentedServers[Situation]):
 
     # Changes
 
-    def _converge(self, found: Situation, made: list[str]) -> None:
+    def _converge(self, found: Situation) -> None:
         """Make what lacks, in stages: what one has made, the next one finds."""
         if any(list_busy(found.usable)):
             found = self._settle()
@@ -205,10 +205,10 @@ class Hetzner(RentedServers[Situation]):
             if not works:
                 return
             stage = min(work.stage for work in works)
-            errors = change(self.api, [work for work in works if work.stage == stage], made)
+            errors = change(self.api, [work for work in works if work.stage == stage], self._made)
             tries -= bool(errors)
             if errors and (tries <= 0 or not all(map(may_pass, errors.values()))):
-                raise build_error(errors, is_untouched=not made)
+                raise build_error(errors, is_untouched=not self._made)
             found = self._settle()
         raise NvoiError(
             f"Hetzner takes this and does not do it: {', '.join(map(str, works))}",
@@ -258,7 +258,8 @@ class Hetzner(RentedServers[Situation]):
         if not isinstance(error, RequestError):
             return error
         fault = find_config_fault(error)
-        return ConfigError("config", [fault]) if fault else explain(error, "")
+        is_untouched = not self._made
+        return ConfigError("config", [fault]) if fault and is_untouched else explain(error, "")
 
 
 def list_going(found: Situation, *, with_volumes: bool) -> list[Record]:

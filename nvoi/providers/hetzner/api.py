@@ -24,7 +24,7 @@ from nvoi import parallel
 from nvoi.account import Pace, build_client, get_endpoint
 from nvoi.errors import RequestError
 from nvoi.http import clean_line, list_objects
-from nvoi.providers.cloud import log
+from nvoi.providers.cloud import log, reading
 from nvoi.providers.hetzner.refusals import (
     PASSING,
     SILENCE_HINT,
@@ -191,6 +191,7 @@ class API:
         )
         return answer.read_object() if answer.body else {}
 
+    @reading("Hetzner")
     def look(
         self,
         labels: Mapping[str, str],

@@ -21,6 +21,7 @@ from nvoi.errors import HostsError, NvoiError, RequestError
 from nvoi.parallel import work_on_all
 from nvoi.providers import catalog
 from nvoi.providers.catalog import Offer
+from nvoi.providers.cloud import reading
 from nvoi.providers.hetzner.api import API
 from nvoi.providers.hetzner.refusals import explain, find_config_fault
 from nvoi.providers.provider import ServerType
@@ -42,6 +43,7 @@ class Catalog(catalog.Catalog):
     image: int | None = None
 
 
+@reading("Hetzner")
 def read_catalog(api: API, architecture: str) -> Catalog:
     """Ask for all of it.
 

@@ -16,7 +16,7 @@ from nvoi.account import Pace as CloudPace
 from nvoi.account import build_client, get_endpoint
 from nvoi.errors import RequestError
 from nvoi.http import NO_TEXTS, Answer, list_objects
-from nvoi.providers.cloud import log
+from nvoi.providers.cloud import log, reading
 from nvoi.providers.rented import is_first_disk
 from nvoi.providers.scaleway.refusals import explain, is_lost, is_transient, may_pass
 from nvoi.secret import Secret
@@ -207,6 +207,7 @@ class ScalewayAPI:
                 break
         return entries
 
+    @reading("Scaleway")
     def list_resources(
         self, kind: Kind, place: str, query: Mapping[str, str] = NO_TEXTS
     ) -> list[Resource]:

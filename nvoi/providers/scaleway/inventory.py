@@ -10,6 +10,7 @@ from nvoi.config.schema import Application
 from nvoi.naming import build_firewall_name, build_network_name
 from nvoi.parallel import work_on_all
 from nvoi.providers import inventory
+from nvoi.providers.cloud import reading
 from nvoi.providers.rented import (
     OF_SERVER,
     build_labels,
@@ -174,6 +175,7 @@ def find_region(zone: str) -> str:
     return zone.rpartition("-")[0]
 
 
+@reading("Scaleway")
 def read_resources(
     api: ScalewayAPI, application: Application, places: Sequence[tuple[Kind, str]]
 ) -> Inventory:
@@ -219,6 +221,7 @@ def build_tags(resource: Resource | None, labels: Mapping[str, str]) -> list[str
     return [*others, *(f"{key}={value}" for key, value in labels.items())]
 
 
+@reading("Scaleway")
 def list_private_ips(api: ScalewayAPI, network: Resource) -> dict[str, str]:
     """The IPv4 addresses in a private network, by the ids of the interfaces that have them."""
     found = api.list_all(

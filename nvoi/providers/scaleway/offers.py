@@ -9,6 +9,7 @@ from typing import Any
 from nvoi.config.schema import ScalewayProvider
 from nvoi.parallel import work_on_all
 from nvoi.providers.catalog import Catalog, Offer
+from nvoi.providers.cloud import reading
 from nvoi.providers.provider import ServerType
 from nvoi.providers.scaleway.api import SERVER, Pace, ScalewayAPI
 
@@ -50,6 +51,7 @@ def list_types(account: ScalewayProvider, environ: Mapping[str, str]) -> tuple[S
     return tuple(one for one in types if one.architecture in ARCHITECTURES)
 
 
+@reading("Scaleway")
 def read_catalog(api: ScalewayAPI, zones: Iterable[str]) -> Catalog:
     """What is sold in these zones."""
     places = sorted(set(zones))
@@ -98,6 +100,7 @@ def read_money(found: Mapping[str, Any] | None) -> Decimal:
     return Decimal(money.get("units") or 0) + Decimal(money.get("nanos") or 0) / 10**9
 
 
+@reading("Scaleway")
 def find_image(api: ScalewayAPI, zone: str, architecture: str, type_: str) -> str | None:
     """The id of the image for a server type; None where there is none for it."""
     query = {

@@ -166,6 +166,23 @@ def test_a_wrong_token_is_told_with_the_way_to_a_right_one(cloud: Hetzner) -> No
     assert "made-up-token" not in text
 
 
+class Revoking(Hetzner):
+    """One whose token no longer counts once there is a network."""
+
+    def authorize(self, call: Call) -> None:
+        super().authorize(call)
+        if call.is_reading and self.things[NETWORKS]:
+            raise Refused(401, "unauthorized", "unable to authenticate")
+
+
+def test_a_token_that_ends_meanwhile_is_told_with_what_was_made() -> None:
+    with Revoking() as cloud, pytest.raises(NvoiError, match="unable to authenticate") as caught:
+        build_provider(cloud, build_config()).ensure_servers()
+    # Such a fault would say that nothing was changed.
+    assert not isinstance(caught.value, ConfigError)
+    assert "made so far, which the next run goes on from: network nvoi-shop-" in caught.value.hint
+
+
 def test_a_token_that_may_only_read_is_told_before_anything_is_made(cloud: Hetzner) -> None:
     text = refuse(cloud, token=READING_TOKEN)
     assert text.startswith("config: application.compute_provider.hetzner.api_token: the token may")

@@ -12,8 +12,10 @@ from nvoi.config.schema import Application
 from nvoi.errors import ConfigError, ExtraError, NvoiError
 from nvoi.providers import CLOUDS, get_provider
 from nvoi.providers.cloud_init import generate_host_key
+from nvoi.providers.rented import build_labels
 from tests.fakes.clouds.server import FOREVER, Answer, Fault, Refused
 from tests.integration.clouds.aws_account import build_app
+from tests.integration.clouds.aws_site import AWSSite
 from tests.integration.clouds.conftest import SITES
 from tests.integration.clouds.hetzner_site import HetznerSite, build_config
 from tests.integration.clouds.scaleway_site import ScalewaySite
@@ -120,6 +122,19 @@ def test_volumes_stay_until_their_deletion_is_asked_for(site: Site) -> None:
     assert after.disks == before.disks
     assert [*provider.delete_servers(with_volumes=True)] == []
     assert site.list_all() == {}
+
+
+@pytest.mark.parametrize("kind", [AWSSite, ScalewaySite])
+def test_volumes_of_one_name_that_the_config_does_not_name_hinder_nobody(kind: type[Site]) -> None:
+    with start(kind) as site:
+        for _ in range(2):
+            site.add("volume", "shop-old-data", build_labels(site.read(ONE), "old"))
+        provider = site.begin(site.read(ONE))
+        for with_volumes, verb in ((False, "keeps"), (True, "deletes")):
+            told = provider.describe(with_volumes=with_volumes)
+            assert sum(line.startswith(f"{verb} volume shop-old-data") for line in told) == 2
+        provider.delete_surplus([], with_volumes=True)
+        assert "shop-old-data" not in site.list_all().get("volumes", [])
 
 
 def test_servers_of_another_environment_are_none_of_this_one(

@@ -12,6 +12,7 @@ import trustme
 from pytest_httpserver import HTTPServer
 
 from nvoi.config.schema import AWSProvider
+from nvoi.errors import NvoiError
 from nvoi.providers.aws.api import EC2, Pace
 from nvoi.providers.aws.refusals import EC2Error
 from nvoi.secret import Secret
@@ -84,3 +85,17 @@ def test_a_page_without_a_list_is_empty_and_the_next_one_is_read(
         api.expect_ordered_request("/").respond_with_data(page)
     [found] = ask(api, SSL_CERT_FILE=str(file))
     assert str(found).endswith("(vpc-1)")
+
+
+def test_an_answer_of_another_form_is_told_in_words_that_show_nothing_of_it(
+    api: HTTPServer, authority: trustme.CA, tmp_path: Path
+) -> None:
+    file = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(str(file))
+    api.clear()
+    vpc = "<vpcSet><item><cidrBlock>s3cr3t</cidrBlock></item></vpcSet>"
+    answer = f"<DescribeVpcsResponse>{vpc}</DescribeVpcsResponse>"
+    api.expect_request("/").respond_with_data(answer)
+    with pytest.raises(NvoiError) as raised:
+        ask(api, SSL_CERT_FILE=str(file))
+    assert raised.value.message == "AWS: the answer cannot be read: KeyError"

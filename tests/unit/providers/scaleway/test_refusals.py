@@ -215,8 +215,10 @@ def test_two_that_have_one_name_are_told(cloud: Cloud) -> None:
     """Scaleway lets them; which of them has the data, nvoi does not guess."""
     for _ in range(2):
         add(cloud, SERVERS, "shop-main-1")
-    with pytest.raises(NvoiError, match="and the server shop-main-1 in fr-par-1 have one name"):
+    with pytest.raises(NvoiError, match="have one name") as raised:
         deploy(cloud, read(ONE))
+    for number in cloud.things[SERVERS]:
+        assert f"the server shop-main-1 in fr-par-1 ({number})" in raised.value.message
 
 
 def test_a_network_with_other_addresses_is_told_before_anything_is_made(cloud: Cloud) -> None:
