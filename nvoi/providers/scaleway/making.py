@@ -34,6 +34,7 @@ from nvoi.providers.scaleway.api import (
 from nvoi.providers.scaleway.firewall import ensure_firewall
 from nvoi.providers.scaleway.inventory import (
     Inventory,
+    build_root,
     build_tags,
     find_nic,
     find_public_ip,
@@ -204,9 +205,7 @@ class Maker:
         found = next((one for one in self.inventory.list_roots() if one.id == root), None)
         if found is not None and labels.items() <= found.labels.items():
             return [found]
-        disk = found or Resource(
-            VOLUME, root, f"{server.name}-root", server.place, (), {"id": root}
-        )
+        disk = found or build_root(server, root)
         return [self.api.update(disk, {"name": disk.name, "tags": build_tags(found, labels)})]
 
     def _connect(
