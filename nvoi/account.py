@@ -75,13 +75,14 @@ class Pace:
 
 
 @contextmanager
-def telling_made(made: Sequence[object], words: str = "made so far: {}") -> Iterator[None]:
+def telling_made(made: Sequence[object]) -> Iterator[None]:
     """Have an error name what was made before it, which stays; ``made`` may grow meanwhile."""
     try:
         yield
     except NvoiError as error:
         if made:
-            told = words.format(", ".join(map(str, made)))
+            names = ", ".join(map(str, made))
+            told = f"made so far, which the next run goes on from: {names}"
             error.hint = f"{error.hint}; {told}" if error.hint else told
         raise
 

@@ -38,7 +38,6 @@ log = get_logger("nvoi.domains")
 
 PROVIDER = "application.domain_provider.cloudflare"
 CHANGED = "Cloudflare: changed %s"
-MADE = "made and kept: {}; the next deploy goes on from there"
 #: Seconds until the rules of a tunnel are there once they were taken, and until the connections of
 #: a tunnel that nobody serves any more are gone.
 RULES_SECONDS, CONNECTIONS_SECONDS = 30.0, 90.0
@@ -86,7 +85,7 @@ class Tunnels(Domains):
 
     def connect(self, deploy_id: str) -> Sequence[Manifest]:
         survey, manifests = self._survey or self._look(), list[Manifest]()
-        with telling_made(self._made, MADE):
+        with telling_made(self._made):
             for site in self._sites:
                 tunnel = survey.find_tunnel(site) or self._make_tunnel(survey, site)
                 self._ensure_rules(survey, site, tunnel)
@@ -98,7 +97,7 @@ class Tunnels(Domains):
     def publish(self) -> float:
         survey = self._survey or self._look()
         wanted = survey.list_wanted_records()
-        with telling_made(self._made, MADE):
+        with telling_made(self._made):
             for record in wanted:
                 self._ensure_record(survey, record)
         return 0.0 if all(record.id for record in wanted) else SETTLE_SECONDS

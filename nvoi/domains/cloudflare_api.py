@@ -236,7 +236,7 @@ class Account:
             items, length = self._ask("GET", path, what, query=pages, is_whole=True, read=read_page)
             found += items
             # A page may be shorter than was asked for.
-            if len(items) < length:
+            if not items or len(items) < length:
                 break
         return found
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from threading import Lock
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -13,7 +14,7 @@ from nvoi.config.schema import Application
 from nvoi.errors import HostsError, NvoiError, RequestError
 from nvoi.log.levels import get_logger
 from nvoi.providers import disks
-from nvoi.providers.host_keys import replace_host_key_labels
+from nvoi.providers.cloud_init import replace_host_key_labels
 from nvoi.providers.inventory import Inventory
 from nvoi.providers.provider import Server
 from nvoi.providers.rented import GROUP, WantedServer
@@ -24,6 +25,8 @@ log = get_logger("nvoi.providers")
 
 S = TypeVar("S", bound=Inventory[Any])
 
+#: What reading an answer of another form fails with.
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 #: The first of the statuses by which an API says that the fault is its own.
 FAULT = 500
 
@@ -146,6 +149,19 @@ class RentedServers(ABC, Generic[S]):
         except RequestError as error:
             return tell_silence(error)
 
+    def _check_names(self, seen: S) -> None:
+        """See that what has the app's names may be used, and is one.
+
+        Raises:
+            NvoiError: it is another's, or there are two; it names them.
+        """
+        if clashes := seen.list_clashes():
+            hint = f"rename or delete it {self.console}, or give this app another name"
+            raise NvoiError("\n".join(clashes), hint=hint)
+        if doubles := seen.list_doubles():
+            hint = f"keep the one with your servers or data, and delete the other {self.console}"
+            raise NvoiError("\n".join(doubles), hint=hint)
+
     def _hurry(self) -> None:
         pace: Pace = self.api.pace
         self.api.pace = pace.hurry()
@@ -153,14 +169,49 @@ class RentedServers(ABC, Generic[S]):
     def _look(self) -> S:
         """What this run has seen last."""
         if self._seen is None:
-            self._seen = self._read()
+            with self._asking():
+                self._seen = self._read()
         return self._seen
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Tell of questions that were asked side by side by the first that got no answer.
+
+        All were asked with the same credentials: where these are refused, the config is at fault.
+        """
+        try:
+            yield
+        except (HostsError, RequestError) as failed:
+            told = self._explain(failed.errors[0] if isinstance(failed, HostsError) else failed)
+            if told is failed:
+                raise
+            raise told from failed
+
+    def _explain(self, error: NvoiError) -> NvoiError:
+        """The error as it is told, which may be one of the config."""
+        return error
 
     def _note(self, changed: Any) -> None:
         """Have it be seen as it is now."""
         with self._lock:
             if self._seen is not None:
                 self._seen = self._seen.replace([changed])
+
+
+@contextmanager
+def reading(cloud: str) -> Iterator[None]:
+    """Have it be told in words that an answer is of another form.
+
+    Only for what reads answers: of all else a fault of nvoi's own would look like the cloud's.
+
+    Raises:
+        NvoiError: it is. Nothing of the answer is shown, which may hold anything.
+    """
+    try:
+        yield
+    except UNREADABLE as error:
+        reason = f"the answer cannot be read: {type(error).__name__}"
+        raise NvoiError(f"{cloud}: {reason}", hint="this may be a fault of nvoi") from error
 
 
 def tell_silence(error: RequestError) -> list[str]:

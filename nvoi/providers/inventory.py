@@ -70,6 +70,8 @@ class Inventory(Generic[R]):
 
     #: What the cloud calls a label.
     word: ClassVar[str] = "label"
+    #: The kinds beside servers and volumes of which an app has one of a name.
+    single: ClassVar[frozenset[Hashable]] = frozenset()
     #: GB of the disk that a server starts from, where that has a price of its own.
     root_size: ClassVar[int] = 0
 
@@ -129,6 +131,11 @@ class Inventory(Generic[R]):
     def find_server(self, name: str) -> R | None:
         return next((one for one in self.servers if one.name == name), None)
 
+    def get_place(self, server: WantedServer) -> str:
+        """Where a server is, or is to be."""
+        found = self.find_server(server.name)
+        return found.place if found else server.location or ""
+
     def find_data(self, name: str) -> R | None:
         return next((one for one in self.data if one.name == name), None)
 
@@ -154,10 +161,32 @@ class Inventory(Generic[R]):
             if not self.is_own(one) and (owner := self.find_owner(one)) is not None
         ]
 
+    def list_doubles(self) -> list[str]:
+        """Those that can be used and have one name: which of them has the data, nobody knows.
+
+        Of volumes that the config does not name all stay, or all go.
+        """
+        volumes = list_volume_names(self.wanted)
+        named: dict[tuple[Hashable, str], list[R]] = {}
+        for one in self.usable:
+            is_wanted = one.is_data and one.name in volumes
+            if one.is_server or is_wanted or one.kind in self.single:
+                named.setdefault((one.kind, one.name), []).append(one)
+        doubles = (those for those in named.values() if len(those) > 1)
+        return [f"{' and '.join(tell_apart(those))} have one name" for those in doubles]
+
     def replace(self, changed: Iterable[R]) -> Self:
         """With resources as they are now, and new ones."""
         by_id = {(one.kind, one.id): one for one in (*self.resources, *changed)}
         return replace(self, resources=tuple(by_id.values()))
+
+
+def tell_apart(resources: Sequence[Resource]) -> list[str]:
+    """What people call each; with its id, where that would be the same."""
+    told = [*map(str, resources)]
+    if len({*told}) == len(told):
+        return told
+    return [f"{one} ({one.id})" for one in resources]
 
 
 def find_unnamed(resources: Iterable[R], names: Sequence[str]) -> tuple[R, ...]:

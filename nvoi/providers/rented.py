@@ -31,9 +31,9 @@ from nvoi.naming import (
     build_volume_name,
     build_volume_path,
 )
-from nvoi.providers.host_keys import read_host_keys
+from nvoi.providers.cloud_init import USER, read_host_keys
 from nvoi.providers.provider import Disk, Server
-from nvoi.providers.ssh import get_master_group
+from nvoi.providers.ssh import list_groups
 from nvoi.ssh.host import SSH_PORT
 from nvoi.ssh.routes import Destination, Routes
 
@@ -42,8 +42,6 @@ A = TypeVar("A")
 #: All that nvoi makes in an account bears this label.
 MANAGED_BY = ("managed-by", "nvoi")
 NETWORK, SUBNET = "10.0.0.0/16", "10.0.1.0/24"
-#: Who logs in, made by cloud-init.
-USER = "deploy"
 #: The label with the group of a server or a volume.
 GROUP = "group"
 #: The label of the disk that a server starts from, at Scaleway also of its address: its name.
@@ -99,13 +97,6 @@ def get_account(application: Application, kind: type[A]) -> A:
     return account
 
 
-def get_public_key(application: Application) -> str:
-    """Its kind and the key itself: accounts and servers know it without its comment."""
-    if application.ssh_keys is None:
-        raise AssertionError("a config for rented servers has SSH keys")
-    return " ".join(application.ssh_keys.public_key.split()[:2])
-
-
 def build_path(group: str, key: str) -> str:
     """The place of a group's key in the config."""
     return join_path(join_path("application.servers", group), key)
@@ -115,14 +106,12 @@ def list_wanted(application: Application) -> Iterator[WantedServer]:
     """The servers of the config, the master first."""
     account = application.compute_provider
     section, type_key, place_key = ACCOUNTS.get(type(account), ("", "", ""))
-    master = get_master_group(application)
-    groups = (master, *(group for group in application.servers.values() if group != master))
-    for group in groups:
+    for number, group in enumerate(list_groups(application)):
         for index in range(1, group.count + 1):
             yield WantedServer(
                 name=build_server_name(application.name, group.name, index),
                 group=group.name,
-                is_master=group == master and index == 1,
+                is_master=number == 0 and index == 1,
                 type=str(group.type or getattr(account, type_key, "")),
                 type_path=build_path(group.name, "type") if group.type else section + type_key,
                 location=group.location or getattr(account, place_key, None),

@@ -57,15 +57,14 @@ class OwnServers:
         return []
 
     def list_servers(self) -> tuple[Server, ...]:
-        application = self.application
-        master = get_master_group(application)
-        groups = (master, *(group for group in application.servers.values() if group != master))
-        return tuple(
-            build_server(
-                application, group, index, self.routes, is_master=group == master and index == 1
-            )
-            for group in groups
+        numbered = (
+            (group, index)
+            for group in list_groups(self.application)
             for index in range(1, len(group.hosts) + 1)
+        )
+        return tuple(
+            build_server(self.application, group, index, self.routes, is_master=number == 0)
+            for number, (group, index) in enumerate(numbered)
         )
 
     def ensure_servers(self) -> tuple[Server, ...]:
@@ -120,10 +119,9 @@ def list_make_words(server: Server, folders: Sequence[str]) -> list[str]:
     return [server.notes, OWN_MODE, *(str(word) for pair in pairs for word in pair)]
 
 
-def get_master_group(application: Application) -> ServerGroup:
-    """The group whose first server is the master; a valid config has one."""
-    groups = application.servers.values()
-    return next((group for group in groups if group.master), next(iter(groups)))
+def list_groups(application: Application) -> list[ServerGroup]:
+    """The groups, first that whose first server is the master; a valid config has one."""
+    return sorted(application.servers.values(), key=lambda group: not group.master)
 
 
 def list_destinations(application: Application) -> tuple[Destination, ...]:

@@ -2,21 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from nvoi.config.schema import Application
 from nvoi.errors import Fault, NvoiError
 from nvoi.invocation import name_command
-from nvoi.providers.inventory import Inventory
-from nvoi.providers.provider import ServerType
-from nvoi.providers.rented import WantedServer, WantedVolume, list_wanted
+from nvoi.providers.inventory import Inventory, Resource
+from nvoi.providers.rented import list_wanted
 
 AS_IT_IS_TO_BE = "has all that the config names, as it is to be"
 
 
-S = TypeVar("S", bound=ServerType)
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Tariff:
+    """Prices of a month.
+
+    Attributes:
+        server: of a type, in a place.
+        disk: of a GB, in a place.
+    """
+
+    currency: str
+    server: Callable[[str, str], Decimal]
+    disk: Callable[[str], Decimal]
+
+    def describe_changes(self, seen: Inventory[Any], *, with_volumes: bool) -> str:
+        """What a deploy makes of the costs; volumes that it does not delete stay."""
+        there = (*seen.servers, *seen.disks)
+        going = seen.list_going(with_volumes=with_volumes)
+        new = Decimal()
+        for one in seen.lacking:
+            place = seen.get_place(one)
+            new += self.server(one.type, place) + seen.root_size * self.disk(place)
+        for server, volume in seen.list_volumes():
+            found = seen.find_data(volume.name)
+            growth = volume.size - (found.size if found else 0)
+            new += max(growth, 0) * self.disk(seen.get_place(server))
+        return self.describe(there, (one for one in there if one not in going), new)
+
+    def describe(
+        self, now: Iterable[Resource], afterwards: Iterable[Resource], new: Decimal = Decimal()
+    ) -> str:
+        """What of these costs, which are servers and disks, and what is new beside them."""
+        before, after = self._add(now), self._add(afterwards) + new
+        if before == after:
+            return f"costs {self.currency} {before:.2f} a month, as now"
+        amounts = (f"{self.currency} {one:.2f}" for one in (after, before))
+        return "costs {} a month afterwards, {} now".format(*amounts)
+
+    def _add(self, resources: Iterable[Resource]) -> Decimal:
+        prices = (
+            self.server(one.type, one.place) if one.is_server else one.size * self.disk(one.place)
+            for one in resources
+        )
+        return sum(prices, Decimal())
 
 
 def describe_wanted(application: Application) -> Iterator[str]:
@@ -28,10 +73,31 @@ def describe_wanted(application: Application) -> Iterator[str]:
             yield f"needs volume {volume.name}, {volume.size} GB"
 
 
-def describe_parts(seen: Inventory[Any], get_place: Callable[[WantedServer], str]) -> Iterator[str]:
+def describe_changes(
+    seen: Inventory[Any], shared: Iterable[str], *, with_volumes: bool
+) -> list[str]:
+    """What is made, changed and removed, a line each; ``shared`` is of what all servers have."""
+    lines = [*shared, *describe_parts(seen)]
+    lines += [f"takes over {one}, and labels it" for one in seen.strangers]
+    lines += describe_surplus(seen, with_volumes=with_volumes)
+    return lines or [AS_IT_IS_TO_BE]
+
+
+def describe_deletion(resources: Iterable[Resource], kept: Collection[Resource]) -> list[str]:
+    """What is deleted and what stays, a line each."""
+    lines = []
+    for one in resources:
+        if one.is_data:
+            lines.append(describe_volume(one.name, goes=one not in kept))
+        else:
+            lines.append(f"deletes {one}{f', a {one.type}' if one.is_server else ''}")
+    return lines
+
+
+def describe_parts(seen: Inventory[Any]) -> Iterator[str]:
     """The servers and volumes that are made, and those that grow."""
     for server in seen.wanted:
-        place = get_place(server)
+        place = seen.get_place(server)
         if seen.find_server(server.name) is None:
             yield f"makes server {server.name}, a {server.type} in {place}"
         for volume in server.volumes:
@@ -101,29 +167,13 @@ def build_strangers_error(
     )
 
 
-def list_size_faults(volume: WantedVolume, size: int) -> Iterator[Fault]:
-    """Why a volume that has ``size`` GB cannot be as the config says."""
-    if size > volume.size:
-        message = f"the volume has {size} GB, and none can shrink; give it these"
-        yield Fault(0, 0, f"{volume.path}.size", message)
-
-
-def list_volume_faults(
-    volume: WantedVolume, size: int, place: str, server_place: str, word: str
-) -> Iterator[Fault]:
-    """Why a volume cannot be as the config says that is in ``place``, and has ``size`` GB.
-
-    ``word`` is the cloud's for such a place.
-    """
-    yield from list_size_faults(volume, size)
-    if place != server_place:
-        message = f"the volume is in {place}, and its server in {server_place}"
-        yield Fault(0, 0, volume.path, f"{message}; both must be in one {word}")
-
-
-def find_nearest(wanted: ServerType | None, others: Sequence[S]) -> S | None:
-    """Of ``others``, the cheapest first, the first that is as large; else the largest."""
-    for one in others:
-        if wanted and one.cores >= wanted.cores and one.memory >= wanted.memory:
-            return one
-    return max(others, key=lambda one: (one.cores, one.memory), default=None)
+def list_volume_faults(seen: Inventory[Any], word: str) -> Iterator[Fault]:
+    """Why volumes cannot be as the config says; ``word`` is the cloud's for their places."""
+    for server, volume in seen.list_volumes():
+        found, place = seen.find_data(volume.name), seen.get_place(server)
+        if found is not None and found.size > volume.size:
+            message = f"the volume has {found.size} GB, and none can shrink; give it these"
+            yield Fault(0, 0, f"{volume.path}.size", message)
+        if found is not None and found.place != place:
+            message = f"the volume is in {found.place}, and its server in {place}"
+            yield Fault(0, 0, volume.path, f"{message}; both must be in one {word}")

@@ -7,7 +7,7 @@ import pytest
 from nvoi.config.schema import AWSProvider, Cloudflare
 from nvoi.domains.cloudflare_api import Account
 from nvoi.errors import UsageError
-from nvoi.providers.aws.clients import PACE, Clients
+from nvoi.providers.aws.api import PACE, Clients
 from nvoi.providers.hetzner.api import API
 from nvoi.providers.scaleway.api import Pace, ScalewayAPI
 from nvoi.secret import Secret

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nvoi.config.schema import AWSProvider
 from nvoi.errors import NvoiError
 from nvoi.providers.aws.api import EC2
 from nvoi.providers.aws.prices import FEW, Prices, read_prices
-from nvoi.providers.cloud import log
+from nvoi.providers.cloud import log, reading
 from nvoi.providers.provider import ServerType
 from nvoi.providers.rented import NETWORK
 
@@ -42,27 +42,22 @@ ACCELERATORS = ("GpuInfo", "FpgaInfo", "InferenceAcceleratorInfo", "NeuronInfo")
 
 
 @dataclass(frozen=True)
-class InstanceType:
-    """A type of servers; ``memory`` in MiB."""
+class InstanceType(ServerType):
+    """A server type for one architecture, in a region; prices are of a server with all it needs."""
 
-    name: str
-    cores: int
-    memory: int
-    architectures: tuple[str, ...]
-    has_nvme: bool
+    has_nvme: bool = False
 
-    def describe(self, prices: Prices | None) -> str:
-        """It with its size, and with what a server of it costs where that is known."""
+    def tag(self, prices: Prices | None) -> InstanceType:
+        """It with its price, where that is known."""
         price = prices.find_server(self.name) if prices else None
-        costs = f", {prices.currency} {price:.2f} a month" if prices and price is not None else ""
-        return f"{self.name} ({self.cores} vCPU, {self.memory / 1024:g} GiB{costs})"
+        return replace(self, price=price, currency=prices.currency if prices else "")
 
 
 class Catalog:
     """What is sold in one region.
 
     Args:
-        architecture: in the words of EC2.
+        architecture: in the words of the config.
     """
 
     def __init__(self, ec2: EC2, architecture: str) -> None:
@@ -71,8 +66,8 @@ class Catalog:
     def list_nearest(self, name: str, zone: str) -> str:
         """What to take where a type is sold out in a zone: other zones, then the nearest types."""
         zones = sorted(self.list_zones([name]).get(name, set()) - {zone})
-        found = [one for one in self.list_types({"instance-type": [name]}) if one.name == name]
-        others = self.list_others(name, *found, zone=zone, with_prices=True)
+        found = self.list_types({"instance-type": [name]})
+        others = self.list_others(name, next(iter(found), None), zone=zone, with_prices=True)
         elsewhere = f"{name} may be had in {', '.join(zones)} (location); " if zones else ""
         return f"{elsewhere}{others}"
 
@@ -86,10 +81,13 @@ class Catalog:
     ) -> str:
         """The types of the right architecture that are nearest to one, or to its name."""
         filters = {
-            "processor-info.supported-architecture": [self._architecture],
+            "processor-info.supported-architecture": [ARCHITECTURES[self._architecture][0]],
             "current-generation": ["true"],
         }
-        types = [other for other in self.list_types(filters) if other.name != name]
+        fitting = (
+            one for one in self.list_types(filters) if one.architecture == self._architecture
+        )
+        types = [other for other in fitting if other.name != name]
         if zone is not None:
             here = self.list_zones([])
             types = [other for other in types if zone in here.get(other.name, ())]
@@ -98,15 +96,17 @@ class Catalog:
         types.sort(key=lambda other: (other.name not in close, measure(other, one), other.name))
         nearest = [other.name for other in types[:FEW]]
         prices = find_prices(self._ec2.move(self._ec2.region), nearest) if with_prices else None
-        shown = ", ".join(other.describe(prices) for other in types[:SHOWN_TYPES])
+        shown = "; ".join(other.tag(prices).describe() for other in types[:SHOWN_TYPES])
         rest = len(types) - SHOWN_TYPES
-        more = f", and {rest} more" if rest > 0 else ""
-        return f"with {self._architecture} there are {shown}{more}"
+        more = f"; and {rest} more" if rest > 0 else ""
+        return f"there are {shown}{more}"
 
+    @reading("AWS")
     def list_types(self, filters: Mapping[str, Sequence[str]]) -> list[InstanceType]:
         found = self._ec2.list_all("describe_instance_types", "InstanceTypes", filters)
-        return [*map(read_type, found)]
+        return [one for item in found for one in read_types(item, self._ec2.region)]
 
+    @reading("AWS")
     def list_zones(self, names: Sequence[str]) -> dict[str, set[str]]:
         """The zones of the region that offer each type; of all types where none is named."""
         offers = self._ec2.list_all(
@@ -149,22 +149,10 @@ def list_types(account: AWSProvider, environ: Mapping[str, str]) -> list[ServerT
     asked = [ec2.list_all("describe_instance_types", "InstanceTypes", query) for query in queries]
     usual, named = asked
     plain = [one for one in usual if not any(one.get(key) for key in ACCELERATORS)]
-    types = {one.name: one for one in map(read_type, [*plain, *named])}
-    prices = find_prices(ec2, types)
-    return [
-        ServerType(
-            one.name,
-            account.region,
-            ours,
-            one.cores,
-            one.memory / 1024,
-            prices.find_server(one.name) if prices else None,
-            prices.currency if prices else "",
-        )
-        for one in types.values()
-        for ours, (theirs, _) in ARCHITECTURES.items()
-        if theirs in one.architectures and one.has_nvme
-    ]
+    items = {one["InstanceType"]: one for one in (*plain, *named)}
+    prices = find_prices(ec2, items)
+    types = (one for item in items.values() for one in read_types(item, account.region))
+    return [one.tag(prices) for one in types if one.has_nvme]
 
 
 def find_prices(ec2: EC2, types: Collection[str]) -> Prices | None:
@@ -191,19 +179,23 @@ def check_network_rights(ec2: EC2) -> None:
     ec2.check_right("create_internet_gateway")
 
 
-def read_type(item: Mapping[str, Any]) -> InstanceType:
-    return InstanceType(
-        name=item["InstanceType"],
-        cores=item["VCpuInfo"]["DefaultVCpus"],
-        memory=item["MemoryInfo"]["SizeInMiB"],
-        architectures=tuple(item["ProcessorInfo"]["SupportedArchitectures"]),
-        has_nvme=item.get("EbsInfo", {}).get("NvmeSupport") in {"required", "supported"},
-    )
+def read_types(item: Mapping[str, Any], region: str) -> Iterator[InstanceType]:
+    """The type for each architecture of the config that it has."""
+    for ours, (theirs, _) in ARCHITECTURES.items():
+        if theirs in item["ProcessorInfo"]["SupportedArchitectures"]:
+            yield InstanceType(
+                item["InstanceType"],
+                region,
+                ours,
+                item["VCpuInfo"]["DefaultVCpus"],
+                item["MemoryInfo"]["SizeInMiB"] / 1024,
+                has_nvme=item.get("EbsInfo", {}).get("NvmeSupport") in {"required", "supported"},
+            )
 
 
-def measure(other: InstanceType, one: InstanceType | None) -> float:
+def measure(other: ServerType, one: ServerType | None) -> float:
     """How far a type is from another; from a small server where that is not known."""
-    cores, memory = (one.cores, one.memory) if one else (2, 4096)
+    cores, memory = (one.cores, one.memory) if one else (2, 4.0)
     return abs(other.cores - cores) / cores + abs(other.memory - memory) / memory
 
 

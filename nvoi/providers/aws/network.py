@@ -15,11 +15,12 @@ from nvoi.config.schema import Application
 from nvoi.errors import NvoiError
 from nvoi.naming import build_firewall_name, build_network_name
 from nvoi.providers.aws.api import EC2
-from nvoi.providers.aws.ownership import Owner
+from nvoi.providers.aws.inventory import Owner
 from nvoi.providers.aws.refusals import GONE
 from nvoi.providers.aws.resources import Item, Resource
 from nvoi.providers.cloud import log
 from nvoi.providers.rented import NETWORK, SUBNET, list_former_ports, list_open_ports
+from nvoi.providers.wording import describe_closing
 
 EVERYWHERE = "0.0.0.0/0"
 #: What a firewall says of itself; that of the gem as well.
@@ -133,11 +134,6 @@ class Networks:
         named = self._ec2.find("internet-gateway", {"tag:Name": [f"{self.name}-igw"]})
         return self._owner.choose([one for one in named if not one.item["Attachments"]])
 
-    def find_drift(self, vpc: Resource) -> Drift | None:
-        """How the firewall differs from what it is to be; None where there is none."""
-        firewall = self.find_firewall(vpc)
-        return self._list_drift(firewall) if firewall else None
-
     def _list_drift(self, firewall: Resource) -> Drift:
         inbound = [*split_rules(firewall.item["IpPermissions"])]
         known = {read_rule(one) for one in inbound}
@@ -146,6 +142,30 @@ class Networks:
             others=[one for one in inbound if read_rule(one) not in (*self.rules, *self._former)],
             former=[one for one in inbound if read_rule(one) in self._former],
         )
+
+    def describe_changes(
+        self, vpc: Resource | None, subnet: Resource | None, zone: str
+    ) -> Iterator[str]:
+        """What :meth:`ensure` would do, a line each."""
+        lets_in = f"firewall {self.firewall_name}, which lets in {', '.join(map(str, self.rules))}"
+        if vpc is None:
+            parts = f"a subnet ({SUBNET}), an internet gateway, a route table and {lets_in}"
+            yield f"makes VPC {self.name} ({NETWORK}) with {parts}, in {zone}"
+            return
+        if subnet is None:
+            yield f"makes a subnet {SUBNET} in {zone}"
+        firewall = self.find_firewall(vpc)
+        if firewall is None:
+            yield f"makes {lets_in}"
+            return
+        drift = self._list_drift(firewall)
+        for rule in drift.lacking:
+            yield f"lets in {rule} by firewall {self.firewall_name}"
+        for other in drift.others:
+            yield f"ends that firewall {self.firewall_name} lets in {describe_rule(other)}"
+        if drift.former:
+            ports = [one["FromPort"] for one in drift.former]
+            yield describe_closing(f"firewall {self.firewall_name}", ports)
 
     # What is to be
 

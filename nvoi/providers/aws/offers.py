@@ -22,6 +22,7 @@ from nvoi.providers.aws.catalog import (
     read_regions,
 )
 from nvoi.providers.aws.refusals import CREDENTIALS, EC2Error
+from nvoi.providers.cloud import reading
 from nvoi.providers.rented import WantedServer, build_path, list_wanted
 
 ACCOUNT = "application.compute_provider.aws"
@@ -48,9 +49,8 @@ class Offers:
 
     def __init__(self, ec2: EC2, application: Application, account: AWSProvider) -> None:
         self._ec2, self._account = ec2, account
-        self._architecture, self._image_architecture = ARCHITECTURES[account.architecture]
         self._wanted = [*list_wanted(application)]
-        self.catalog = Catalog(ec2, self._architecture)
+        self.catalog = Catalog(ec2, account.architecture)
 
     def find_faults(self) -> Iterator[Fault]:
         """What the config cannot have anywhere; nobody is asked."""
@@ -122,11 +122,12 @@ class Offers:
             ConfigError: the account cannot have what the config says.
         """
         wanted = {server.type: server for server in reversed(servers)}
-        found = {one.name: one for one in self.catalog.list_types({"instance-type": [*wanted]})}
+        found = self.catalog.list_types({"instance-type": [*wanted]})
         offered = self.catalog.list_zones([*wanted])
         faults = []
         for name, server in wanted.items():
-            message = self._find_type_fault(found.get(name), name, server, offered)
+            types = [one for one in found if one.name == name]
+            message = self._find_type_fault(types, name, server, offered)
             if message:
                 faults.append(build_fault(server.type_path, message))
         if faults:
@@ -135,19 +136,18 @@ class Offers:
 
     def _find_type_fault(
         self,
-        one: InstanceType | None,
+        types: Sequence[InstanceType],
         name: str,
         server: WantedServer,
         offered: Mapping[str, set[str]],
     ) -> str:
-        if one is None or not offered.get(name):
+        if not types or not offered.get(name):
             return f"{self._account.region} has no type `{name}`; {self.catalog.list_others(name)}"
-        if self._architecture not in one.architectures:
-            others = self.catalog.list_others(name, one)
-            has = " and ".join(one.architectures)
-            return f"{name} is {has}, and the config's architecture is another; {others}"
-        if server.volumes and not one.has_nvme:
-            others = self.catalog.list_others(name, one)
+        if self._account.architecture not in {one.architecture for one in types}:
+            others = self.catalog.list_others(name, types[0])
+            return f"{name} is {types[0].architecture}, and `architecture` says another; {others}"
+        if server.volumes and not types[0].has_nvme:
+            others = self.catalog.list_others(name, types[0])
             return f"{name} has no NVMe, by which its volumes are known; {others}"
         return ""
 
@@ -178,15 +178,17 @@ class Offers:
             raise ConfigError("config", faults)
         return zone
 
+    @reading("AWS")
     def _find_image(self) -> tuple[str, str]:
         """The newest image of Ubuntu 24.04, and the name of its disk."""
         owner = CANONICAL.get(self._ec2.find_partition(), CANONICAL["aws"])
+        architecture, name = ARCHITECTURES[self._account.architecture]
         images = self._ec2.list_all(
             "describe_images",
             "Images",
             {
-                "name": [IMAGE.format(self._image_architecture)],
-                "architecture": [self._architecture],
+                "name": [IMAGE.format(name)],
+                "architecture": [architecture],
                 "state": ["available"],
             },
             Owners=[owner],
@@ -194,7 +196,7 @@ class Offers:
         if not images:
             raise NvoiError(
                 f"{self._account.region} has no image of Ubuntu 24.04 by Canonical for "
-                f"{self._architecture}",
+                f"{architecture}",
                 hint="choose another region",
             )
         newest = max(images, key=lambda one: str(one["CreationDate"]))

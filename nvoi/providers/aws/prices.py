@@ -7,7 +7,7 @@ the hour, disks by the GB and month, and public addresses, which belong to VPC, 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -15,6 +15,8 @@ from typing import Any
 from nvoi.errors import NvoiError
 from nvoi.providers.aws.api import EC2
 from nvoi.providers.aws.resources import Item
+from nvoi.providers.cloud import UNREADABLE
+from nvoi.providers.wording import Tariff
 
 #: Where the price list is asked, by what separates AWS from its part in China.
 HOMES = {"aws": "us-east-1", "aws-cn": "cn-northwest-1"}
@@ -36,8 +38,12 @@ DISK = {"productFamily": "Storage", "volumeApiName": "gp3"}
 ADDRESS = {"group": "VPCPublicIPv4Address"}
 #: How the usage of an address begins after the region's own letters; others are for idle ones.
 IN_USE = "PublicIPv4:InUseAddress"
-#: What reading an answer of another form fails with.
-UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+#: Where prices are that the API does not tell.
+PAGES = (
+    "https://aws.amazon.com/ec2/pricing/on-demand/ has those of "
+    "servers, https://aws.amazon.com/ebs/pricing/ those of volumes, and each server's public "
+    "address costs as https://aws.amazon.com/vpc/pricing/ says"
+)
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,15 @@ class Prices:
 class Price:
     currency: str
     amount: Decimal
+
+
+def describe_costs(ec2: EC2, servers: Iterable[Any], tell: Callable[[Tariff], str]) -> str:
+    """What a month costs, where ``servers`` say their types."""
+    try:
+        prices = read_prices(ec2, {one.type for one in servers})
+        return tell(Tariff(prices.currency, prices.get_server, lambda _: prices.disk))
+    except NvoiError as error:
+        return f"costs: {error}; {PAGES}"
 
 
 def read_prices(ec2: EC2, types: Collection[str]) -> Prices:

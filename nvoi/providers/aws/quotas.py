@@ -16,12 +16,12 @@ from nvoi import parallel
 from nvoi.errors import ConfigError, Fault
 from nvoi.http import clean_line
 from nvoi.providers.aws.api import EC2
+from nvoi.providers.aws.inventory import Situation
 from nvoi.providers.aws.offers import ACCOUNT, Offers, build_fault
-from nvoi.providers.aws.prices import ROOT_SIZE, UNREADABLE
+from nvoi.providers.aws.prices import ROOT_SIZE
 from nvoi.providers.aws.refusals import EC2Error
 from nvoi.providers.aws.resources import Resource
-from nvoi.providers.aws.situation import Situation
-from nvoi.providers.cloud import log
+from nvoi.providers.cloud import UNREADABLE, log
 from nvoi.providers.rented import WantedServer, build_path
 
 #: The quotas of vCPUs, each with the letters that its types' names begin with.

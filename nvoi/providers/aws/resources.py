@@ -63,8 +63,9 @@ class Resource:
 
     @property
     def place(self) -> str:
-        # All zones of a region have the same prices.
-        return ""
+        """The zone of a server, a volume or a subnet; a region's zones have the same prices."""
+        placement = self.item.get("Placement", self.item)
+        return str(placement.get("AvailabilityZone", ""))
 
     @property
     def size(self) -> int:

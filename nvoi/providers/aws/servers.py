@@ -13,9 +13,9 @@ from nvoi.config.schema import Application
 from nvoi.errors import NvoiError
 from nvoi.http import clean_line
 from nvoi.providers.aws.api import EC2
+from nvoi.providers.aws.inventory import Owner
 from nvoi.providers.aws.network import Network, build_token
 from nvoi.providers.aws.offers import Choice
-from nvoi.providers.aws.ownership import Owner
 from nvoi.providers.aws.prices import ROOT_SIZE
 from nvoi.providers.aws.refusals import GONE, EC2Error
 from nvoi.providers.aws.resources import Item, Resource, build_tags

@@ -14,8 +14,8 @@ from nvoi import parallel
 from nvoi.errors import NvoiError
 from nvoi.log.rendering import format_count
 from nvoi.providers.aws.api import EC2
+from nvoi.providers.aws.inventory import Owner
 from nvoi.providers.aws.network import build_token
-from nvoi.providers.aws.ownership import Owner
 from nvoi.providers.aws.resources import Resource
 from nvoi.providers.aws.servers import IS_ALIVE, wait, wait_for_all
 from nvoi.providers.rented import GROUP, WantedServer, WantedVolume
@@ -105,7 +105,7 @@ class Volumes:
             lambda: self._find(name),
             "volume",
             self._owner.build_tags(name, labels),
-            AvailabilityZone=get_zone(one.server),
+            AvailabilityZone=one.server.place,
             Size=one.wanted.size,
             VolumeType="gp3",
             ClientToken=build_token(name, one.server.id),
@@ -203,9 +203,3 @@ def list_holders(volume: Resource) -> list[str]:
 def judge_attached(volume: Resource) -> str:
     states = [one["State"] for one in volume.item.get("Attachments", ())]
     return "" if "attached" in states else f"{volume.name} is {(*states, volume.state)[0]}"
-
-
-def get_zone(one: Resource) -> str:
-    """The zone of a server, a volume or a subnet."""
-    placement = one.item.get("Placement", one.item)
-    return str(placement["AvailabilityZone"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import partial
 
 from nvoi import parallel
@@ -12,9 +11,9 @@ from nvoi.config.schema import Application, HetznerProvider
 from nvoi.errors import ConfigError, Fault, NvoiError, RequestError
 from nvoi.naming import build_firewall_name, build_network_name
 from nvoi.providers.cloud import RentedServers, log
-from nvoi.providers.hetzner.api import API, list_actions
-from nvoi.providers.hetzner.description import describe_changes, describe_deletion
-from nvoi.providers.hetzner.inventory import (
+from nvoi.providers.cloud_init import get_public_key
+from nvoi.providers.hetzner.api import (
+    API,
     FIREWALL,
     NETWORK,
     SERVER,
@@ -22,10 +21,18 @@ from nvoi.providers.hetzner.inventory import (
     Record,
     build_record,
     find_address,
+    list_actions,
     list_busy,
 )
 from nvoi.providers.hetzner.offers import Catalog, list_types, read_catalog
-from nvoi.providers.hetzner.plan import Plan, Work, build_fingerprint, plan_removal
+from nvoi.providers.hetzner.plan import (
+    Plan,
+    Work,
+    build_fingerprint,
+    describe_changes,
+    describe_deletion,
+    plan_removal,
+)
 from nvoi.providers.hetzner.refusals import (
     SILENCE_HINT,
     explain,
@@ -41,7 +48,6 @@ from nvoi.providers.rented import (
     build_labels,
     build_server,
     get_account,
-    get_public_key,
     list_name_faults,
     list_volume_names,
     list_wanted,
@@ -53,7 +59,6 @@ __all__ = ["Hetzner", "list_types"]
 
 #: How often what may pass is tried, and stages after which what lacks will never be there.
 TRIES, STAGES = 4, 12
-MADE = "made so far, which the next run goes on from: {}"
 
 
 class Hetzner(RentedServers[Situation]):
@@ -76,15 +81,15 @@ class Hetzner(RentedServers[Situation]):
         token = get_account(application, HetznerProvider).api_token
         super().__init__(application, routes, API(token, environ, pace or Pace()))
         self._catalog: Catalog | None = None
+        self._made: list[str] = []
 
     def find_faults(self) -> list[Fault]:
         return [*find_limits(self.application), *list_name_faults(self.application)]
 
     def ensure_servers(self) -> tuple[Server, ...]:
-        made: list[str] = []
         seen = self._look()
-        with self._tell(made):
-            self._converge(seen, made)
+        with telling_made(self._made), self._asking():
+            self._converge(seen)
         return self.list_servers()
 
     def close_ports(self) -> None:
@@ -92,11 +97,11 @@ class Hetzner(RentedServers[Situation]):
             return Plan(self.application, found.resources, api=self.api).plan_closing()
 
         if any(select(self._look())):
-            with self._tell():
+            with self._asking():
                 self._repeat(select)
 
     def _relabel(self, found: Record, labels: dict[str, str]) -> Record:
-        with self._tell():
+        with self._asking():
             return build_record(SERVER, found.data.update(labels=labels))
 
     def delete_surplus(self, servers: Sequence[Server], *, with_volumes: bool) -> None:
@@ -106,12 +111,12 @@ class Hetzner(RentedServers[Situation]):
             gone = [one for one in found.surplus if one.name in names]
             return plan_removal([*gone, *(found.surplus_data if with_volumes else ())])
 
-        with self._tell():
+        with self._asking():
             self._repeat(select)
 
     def _delete_own(self, seen: Situation, *, with_volumes: bool) -> Sequence[str]:
         del seen
-        with self._tell():
+        with self._asking():
             self._repeat(
                 lambda found: plan_removal(list_going(found, with_volumes=with_volumes)),
                 with_keys=True,
@@ -123,22 +128,18 @@ class Hetzner(RentedServers[Situation]):
 
     def _describe(self, *, with_volumes: bool) -> list[str]:
         seen = self._look()
-        with self._tell():
+        with self._asking():
             plan = self._build_plan(seen)
             catalog = self._get_catalog()
         return describe_changes(plan, catalog, with_volumes=with_volumes)
 
     def _describe_deletion(self, *, with_volumes: bool) -> list[str]:
-        with self._tell():
+        with self._asking():
             seen = self._read(with_keys=True)
             catalog = self._get_catalog()
         return describe_deletion(seen, catalog, list_going(seen, with_volumes=with_volumes))
 
     # What there is
-
-    def _look(self) -> Situation:
-        with self._tell():
-            return super()._look()
 
     def _read(self, *, with_keys: bool = False) -> Situation:
         wanted = list(list_wanted(self.application))
@@ -192,7 +193,7 @@ class Hetzner(RentedServers[Situation]):
 
     # Changes
 
-    def _converge(self, found: Situation, made: list[str]) -> None:
+    def _converge(self, found: Situation) -> None:
         """Make what lacks, in stages: what one has made, the next one finds."""
         if any(list_busy(found.usable)):
             found = self._settle()
@@ -204,10 +205,10 @@ class Hetzner(RentedServers[Situation]):
             if not works:
                 return
             stage = min(work.stage for work in works)
-            errors = change(self.api, [work for work in works if work.stage == stage], made)
+            errors = change(self.api, [work for work in works if work.stage == stage], self._made)
             tries -= bool(errors)
             if errors and (tries <= 0 or not all(map(may_pass, errors.values()))):
-                raise build_error(errors, is_untouched=not made)
+                raise build_error(errors, is_untouched=not self._made)
             found = self._settle()
         raise NvoiError(
             f"Hetzner takes this and does not do it: {', '.join(map(str, works))}",
@@ -218,12 +219,9 @@ class Hetzner(RentedServers[Situation]):
         """What lacks, once it is seen that it can be had."""
         build = partial(Plan, self.application, found.resources, api=self.api)
         plan = build()
-        hindrances = [*plan.list_clashes(), *filter(None, [plan.find_overlap()])]
-        if hindrances:
-            raise NvoiError(
-                "\n".join(hindrances),
-                hint="rename it at Hetzner, or the app in the config",
-            )
+        self._check_names(plan)
+        if overlap := plan.find_overlap():
+            raise NvoiError(overlap, hint="rename it at Hetzner, or the app in the config")
         catalog = self._get_catalog() if plan.needs_catalog else None
         fingerprint = build_fingerprint(get_public_key(self.application))
         plan = build(catalog, self.api.find_key(fingerprint) if plan.lacking else None)
@@ -256,17 +254,12 @@ class Hetzner(RentedServers[Situation]):
                 f"left at Hetzner: {names}\n{reason.message}".rstrip(), hint=reason.hint
             )
 
-    @contextmanager
-    def _tell(self, made: Sequence[str] = ()) -> Iterator[None]:
-        """Word what the API refuses, and name what was made before it did."""
-        with telling_made(made, MADE):
-            try:
-                yield
-            except RequestError as error:
-                fault = find_config_fault(error)
-                if fault is not None and not made:
-                    raise ConfigError("config", [fault]) from error
-                raise explain(error, "") from error
+    def _explain(self, error: NvoiError) -> NvoiError:
+        if not isinstance(error, RequestError):
+            return error
+        fault = find_config_fault(error)
+        is_untouched = not self._made
+        return ConfigError("config", [fault]) if fault and is_untouched else explain(error, "")
 
 
 def list_going(found: Situation, *, with_volumes: bool) -> list[Record]:

@@ -7,20 +7,24 @@ Pure, but for :func:`read_catalog`. Facts are of Hetzner's API reference, "Serve
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from hcloud.deprecation import DeprecationInfo
 from hcloud.server_types import BoundServerType
 
 from nvoi.account import Pace
 from nvoi.config.schema import HetznerProvider
-from nvoi.errors import NvoiError, RequestError
-from nvoi.providers.hetzner.api import API, ask_all
+from nvoi.errors import HostsError, NvoiError, RequestError
+from nvoi.parallel import work_on_all
+from nvoi.providers import catalog
+from nvoi.providers.catalog import Offer
+from nvoi.providers.cloud import reading
+from nvoi.providers.hetzner.api import API
 from nvoi.providers.hetzner.refusals import explain, find_config_fault
 from nvoi.providers.provider import ServerType
-from nvoi.providers.wording import find_nearest
 
 #: Hetzner's words for the architectures of the config.
 ARCHITECTURES = {"x86": "x86", "arm64": "arm"}
@@ -29,70 +33,17 @@ IMAGE = "ubuntu-24.04"
 
 
 @dataclass(frozen=True)
-class Offer(ServerType):
-    """A server type in a location; its price is with VAT, and without an address.
+class Catalog(catalog.Catalog):
+    """Prices are with VAT; regions are network zones.
 
     Attributes:
-        zone: the network zone of the location.
-        is_available: whether there are any now.
-        leaves: when it is no longer sold, where that was announced.
-    """
-
-    zone: str = ""
-    is_available: bool = True
-    leaves: datetime | None = None
-
-    @property
-    def can_be_had(self) -> bool:
-        return self.is_available and self.leaves is None
-
-    def tell(self) -> str:
-        return f"{self.name} in {self.location} for {self.currency} {self.price:.2f} a month"
-
-
-@dataclass(frozen=True)
-class Catalog:
-    """All offers, the network zones of the locations, and what else costs money.
-
-    Attributes:
-        address_prices: of an IPv4 address for a month, by location, with VAT.
-        volume_price: of a GB, likewise.
         image: the newest of Ubuntu for the architecture of the config.
     """
 
-    offers: tuple[Offer, ...]
-    zones: Mapping[str, str]
-    currency: str
-    address_prices: Mapping[str, Decimal]
-    volume_price: Decimal
-    image: int | None
-
-    def find_offer(self, type_: str, location: str) -> Offer | None:
-        fitting = (one for one in self.offers if (one.name, one.location) == (type_, location))
-        return next(fitting, None)
-
-    def get_server_price(self, type_: str, location: str) -> Decimal:
-        """Of a server with its address; 0 where it is not sold and has no price any more."""
-        offer = self.find_offer(type_, location)
-        price = (offer.price if offer else None) or Decimal(0)
-        return price + self.address_prices.get(location, Decimal(0))
-
-    def list_alternatives(self, offer: Offer) -> list[Offer]:
-        """What comes nearest to what cannot be had: another type there, the same type elsewhere."""
-        fitting = [
-            one
-            for one in self.offers
-            if one.can_be_had and one.architecture == offer.architecture and one != offer
-        ]
-        here = [one for one in fitting if one.location == offer.location]
-        nearest = find_nearest(offer, sorted(here, key=lambda one: one.price or 0))
-        elsewhere = sorted(
-            (one for one in fitting if one.name == offer.name),
-            key=lambda one: (one.zone != offer.zone, one.price or 0, one.location),
-        )
-        return [*([nearest] if nearest else []), *elsewhere[:1]]
+    image: int | None = None
 
 
+@reading("Hetzner")
 def read_catalog(api: API, architecture: str) -> Catalog:
     """Ask for all of it.
 
@@ -110,17 +61,16 @@ def read_catalog(api: API, architecture: str) -> Catalog:
             sort=["created:desc"],
         ),
     }
-    found = ask_all(list(asks), lambda name: asks[name]())
+    found = work_on_all(list(asks), lambda name: asks[name]())
     zones = {one.name: one.network_zone for one in found["locations"]}
     prices, currency = found["prices"], found["prices"]["currency"]
+    disk = Decimal(prices["volume"]["price_per_gb_month"]["gross"])
     return Catalog(
-        offers=tuple(
-            offer for one in found["types"] for offer in read_offers(one, zones, currency)
-        ),
-        zones=zones,
-        currency=currency,
-        address_prices=dict(read_address_prices(prices)),
-        volume_price=Decimal(prices["volume"]["price_per_gb_month"]["gross"]),
+        currency,
+        tuple(offer for one in found["types"] for offer in read_offers(one, currency)),
+        zones,
+        disks=dict.fromkeys(zones, disk),
+        addresses=dict(read_address_prices(prices)),
         image=next((one.id for one in found["images"]), None),
     )
 
@@ -133,19 +83,16 @@ def list_types(account: HetznerProvider, environ: Mapping[str, str]) -> tuple[Se
     """
     api = API(account.api_token, environ, Pace().hurry())
     try:
-        catalog = read_catalog(api, "x86")
+        # Before all else: one refusal says more than four.
         api.check_rights()
-    except RequestError as error:
-        fault = find_config_fault(error)
-        raise (NvoiError(fault.message) if fault else explain(error, "")) from error
-    return tuple(
-        replace(one, price=catalog.get_server_price(one.name, one.location))
-        for one in catalog.offers
-        if one.can_be_had
-    )
+        return read_catalog(api, "x86").list_types()
+    except (HostsError, RequestError) as failed:
+        error = failed.errors[0] if isinstance(failed, HostsError) else failed
+        fault = find_config_fault(error) if isinstance(error, RequestError) else None
+        raise (NvoiError(fault.message) if fault else explain(error, "")) from failed
 
 
-def read_offers(type_: BoundServerType, zones: Mapping[str, str], currency: str) -> Iterator[Offer]:
+def read_offers(type_: BoundServerType, currency: str) -> Iterator[Offer]:
     words = {hetzners: ours for ours, hetzners in ARCHITECTURES.items()}
     prices = {one["location"]: one["price_monthly"]["gross"] for one in type_.prices or []}
     architecture = type_.architecture or ""
@@ -159,10 +106,16 @@ def read_offers(type_: BoundServerType, zones: Mapping[str, str], currency: str)
             type_.memory or 0,
             Decimal(prices.get(name, 0)),
             currency,
-            zone=zones.get(name, ""),
-            is_available=bool(place.available),
-            leaves=place.deprecation.unavailable_after if place.deprecation else None,
+            is_out=not place.available,
+            ended=describe_end(place.deprecation),
         )
+
+
+def describe_end(deprecation: DeprecationInfo | None) -> str:
+    end = deprecation.unavailable_after if deprecation else None
+    if end is None:
+        return ""
+    return "is no longer sold" if end <= datetime.now(UTC) else "is deprecated"
 
 
 def read_address_prices(prices: Mapping[str, Any]) -> Iterator[tuple[str, Decimal]]:

@@ -1,4 +1,4 @@
-"""What is to be done at Hetzner so that an app has what its config says: found, compared, planned.
+"""What is to be done at Hetzner so that an app has what its config says: compared, planned, told.
 
 Planning is pure. What a step needs from one before it is found by the next look: so what a broken
 run half made, or what was made though no answer came, is taken up like all else.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64decode
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -22,9 +22,9 @@ from hcloud.servers import CreateServerResponse
 
 from nvoi.errors import NvoiError, RequestError
 from nvoi.naming import build_firewall_name, build_key_name, build_network_name
-from nvoi.providers.cloud_init import prepare_boot
-from nvoi.providers.hetzner.api import API
-from nvoi.providers.hetzner.inventory import (
+from nvoi.providers.cloud_init import get_public_key, prepare_boot
+from nvoi.providers.hetzner.api import (
+    API,
     FIREWALL,
     KEY,
     NETWORK,
@@ -33,8 +33,9 @@ from nvoi.providers.hetzner.inventory import (
     Record,
     read_rule,
 )
+from nvoi.providers.hetzner.offers import Catalog
 from nvoi.providers.hetzner.refusals import SHORTAGES, find_code
-from nvoi.providers.hetzner.situation import Situation, describe_shortage
+from nvoi.providers.hetzner.situation import Situation
 from nvoi.providers.rented import (
     NETWORK as RANGE,
 )
@@ -43,11 +44,16 @@ from nvoi.providers.rented import (
     WantedServer,
     WantedVolume,
     build_labels,
-    get_public_key,
     list_former_ports,
     list_open_ports,
 )
-from nvoi.providers.wording import describe_ports
+from nvoi.providers.wording import (
+    AS_IT_IS_TO_BE,
+    describe_closing,
+    describe_ports,
+    describe_surplus,
+    describe_volume,
+)
 
 EVERYBODY = ["0.0.0.0/0", "::/0"]
 OFF = "off"
@@ -98,7 +104,7 @@ class Plan(Situation):
         network, name = self.network, build_network_name(self.application.name)
         if network is not None and SUBNET in network.subnets:
             return
-        zone = self.catalog.zones[self.get_place(self.wanted[0])] if self.catalog else None
+        zone = self.catalog.regions[self.get_place(self.wanted[0])] if self.catalog else None
         subnet = NetworkSubnet(SUBNET, type=NetworkSubnet.TYPE_CLOUD, network_zone=zone)
         verb, do = (
             "makes",
@@ -181,7 +187,7 @@ class Plan(Situation):
         except RequestError as error:
             offer = self.catalog.find_offer(name, location)
             if find_code(error) in SHORTAGES and offer is not None:
-                raise NvoiError(describe_shortage(offer, self.catalog)) from error
+                raise NvoiError(self.catalog.describe_shortage(offer)) from error
             raise
 
     def plan_volume(self, server: WantedServer, wanted: WantedVolume) -> Iterator[Work]:
@@ -245,3 +251,35 @@ def build_fingerprint(public_key: str) -> str:
     """As Hetzner has it: the MD5 of the key (RFC 4716, 4)."""
     digest = hashlib.md5(b64decode(public_key.split()[1]), usedforsecurity=False).hexdigest()
     return ":".join(digest[i : i + 2] for i in range(0, len(digest), 2))
+
+
+def describe_changes(plan: Plan, catalog: Catalog, *, with_volumes: bool) -> list[str]:
+    """What is made, changed and removed, a line each, and what a month costs."""
+    lines = [
+        *map(str, plan.list_works()),
+        *list_closing(plan),
+        *describe_surplus(plan, with_volumes=with_volumes),
+    ]
+    costs = catalog.build_tariff().describe_changes(plan, with_volumes=with_volumes)
+    return [*plan.list_warnings(), *(lines or [AS_IT_IS_TO_BE]), costs]
+
+
+def list_closing(plan: Plan) -> Iterator[str]:
+    if plan.former_ports:
+        firewall = f"{FIREWALL} {build_firewall_name(plan.application.name)}"
+        yield describe_closing(firewall, plan.former_ports)
+
+
+def describe_deletion(situation: Situation, catalog: Catalog, going: Iterable[Record]) -> list[str]:
+    """What is deleted and what stays, a line each, and what a month costs."""
+    gone, priced = [*going], (*situation.servers, *situation.data)
+    stays = [one for one in priced if one not in gone]
+    return [
+        *map(str, plan_removal(gone)),
+        *(
+            describe_volume(one.name, goes=False)
+            for one in stays
+            if one.is_data and situation.is_own(one)
+        ),
+        catalog.build_tariff().describe(priced, stays),
+    ]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 
 from nvoi.config.schema import Application, HetznerProvider
 from nvoi.errors import Fault
 from nvoi.naming import build_firewall_name, build_network_name
-from nvoi.providers.hetzner.inventory import FIREWALL, NETWORK, Record
-from nvoi.providers.hetzner.offers import IMAGE, Catalog, Offer
+from nvoi.providers.catalog import join
+from nvoi.providers.hetzner.api import FIREWALL, NETWORK, Record
+from nvoi.providers.hetzner.offers import IMAGE, Catalog
 from nvoi.providers.hetzner.refusals import ACCOUNT
 from nvoi.providers.inventory import Inventory
 from nvoi.providers.rented import SUBNET, WantedServer, get_account, list_wanted
@@ -20,8 +20,6 @@ from nvoi.providers.wording import list_volume_faults
 
 #: GB of a volume, and characters of its name: Hetzner's API reference, "Create a Volume".
 SMALLEST, LARGEST, NAME_LENGTH = 10, 10240, 64
-#: Values that a fault names at most.
-SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -49,9 +47,8 @@ class Situation(Inventory[Record]):
         return bool(self.lacking) or self.network is None or SUBNET not in self.network.subnets
 
     def get_place(self, server: WantedServer) -> str:
-        """The location where a server is, or is to be."""
         found = self.find_server(server.name)
-        return found.location if found else get_location(server)
+        return found.place if found else get_location(server)
 
     def list_warnings(self) -> Iterator[str]:
         """What goes on all the same, though not as the config says."""
@@ -65,28 +62,31 @@ class Situation(Inventory[Record]):
 
     def list_faults(self) -> list[Fault]:
         """What of the config the account cannot have."""
-        faults = list(self.list_volume_faults())
+        faults = [*list_volume_faults(self, "location"), *self.list_holder_faults()]
         if self.catalog is not None:
             faults += find_faults(self.application, self.lacking, self.catalog)
             faults += [] if faults else self.list_zone_faults(self.catalog)
         return faults
 
-    def list_volume_faults(self) -> Iterator[Fault]:
+    def list_holder_faults(self) -> Iterator[Fault]:
         for server, volume in self.list_volumes():
             found, holder = self.find_data(volume.name), self.find_server(server.name)
-            if found is None:
-                continue
-            yield from list_volume_faults(
-                volume, found.size, found.location, self.get_place(server), "location"
-            )
-            if found.holder is not None and found.holder != (holder.id if holder else None):
+            if (
+                found
+                and found.holder is not None
+                and found.holder != (holder.id if holder else None)
+            ):
                 message = f"the volume {found.name} is attached to another server; detach it"
                 yield Fault(0, 0, volume.path, message)
 
     def list_zone_faults(self, catalog: Catalog) -> Iterator[Fault]:
         """The network has one subnet, which is in one network zone."""
         subnets = self.network.subnets if self.network else {}
-        zones = {catalog.zones[self.get_place(one)]: one for one in self.wanted}
+        zones = {
+            zone: one
+            for one in self.wanted
+            if (zone := catalog.regions.get(self.get_place(one))) is not None
+        }
         if SUBNET in subnets:
             zones.setdefault(subnets[SUBNET], self.wanted[0])
         if len(zones) > 1:
@@ -143,48 +143,13 @@ def find_faults(
 
 
 def find_fault(application: Application, server: WantedServer, catalog: Catalog) -> Fault | None:
-    name, location = server.type, get_location(server)
     architecture = get_account(application, HetznerProvider).architecture
     if catalog.image is None:
         message = f"there is no image {IMAGE} for {architecture}"
         return Fault(0, 0, f"{ACCOUNT}.architecture", message)
-    sold = [one for one in catalog.offers if one.architecture == architecture and one.can_be_had]
-    if location not in catalog.zones:
-        return Fault(0, 0, server.place_path, f"no location {location}; use {join(catalog.zones)}")
-    here = join(one.name for one in sold if one.location == location)
-    offers = [one for one in catalog.offers if one.name == name]
-    if not offers:
-        return Fault(0, 0, server.type_path, f"no server type {name}; of {location} use {here}")
-    if offers[0].architecture != architecture:
-        message = f"{name} is {offers[0].architecture}; types of {architecture}: {here}"
-        return Fault(0, 0, f"{ACCOUNT}.architecture", message)
-    offer = catalog.find_offer(name, location)
-    if offer is None:
-        places = join(one.location for one in offers if one.can_be_had)
-        message = f"{name} is not sold in {location}; it is in {places}, and there are {here}"
-        return Fault(0, 0, server.type_path, message)
-    return find_shortage(offer, server.type_path, here, catalog)
-
-
-def find_shortage(offer: Offer, path: str, here: str, catalog: Catalog) -> Fault | None:
-    """Why what is sold in principle cannot be had now."""
-    if offer.leaves is not None:
-        verb = "is no longer sold" if offer.leaves <= datetime.now(UTC) else "is deprecated"
-        message = f"{offer.name} {verb} in {offer.location}; use {here}"
-        return Fault(0, 0, path, message)
-    if not offer.is_available:
-        return Fault(0, 0, path, describe_shortage(offer, catalog))
-    return None
-
-
-def describe_shortage(offer: Offer, catalog: Catalog) -> str:
-    nearest = [one.tell() for one in catalog.list_alternatives(offer)]
-    text = f"{offer.name} is out of stock in {offer.location}"
-    return f"{text}; there is {' or '.join(nearest)}" if nearest else text
-
-
-def join(values: Iterable[str]) -> str:
-    """A list for a fault, sorted, each value once."""
-    found = sorted(set(values))
-    shown = ", ".join(found[:SHOWN])
-    return f"{shown}, …" if len(found) > SHOWN else shown or "none"
+    place = get_location(server)
+    if place not in catalog.regions:
+        message = f"there is no location {place}; there are {join(sorted(catalog.regions))}"
+        return Fault(0, 0, server.place_path, message)
+    fault = catalog.find_fault(server.type, place, architecture)
+    return Fault(0, 0, server.type_path, fault) if fault else None

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 
 from nvoi.config.schema import Application, ScalewayProvider
-from nvoi.errors import ConfigError, Fault, HostsError, NvoiError, RequestError
-from nvoi.parallel import work_on_all
+from nvoi.errors import ConfigError, Fault, NvoiError, RequestError
 from nvoi.providers.cloud import RentedServers, log
 from nvoi.providers.provider import Server
 from nvoi.providers.rented import (
@@ -20,7 +18,6 @@ from nvoi.providers.rented import (
     list_wanted,
 )
 from nvoi.providers.scaleway.api import NETWORK, Pace, Resource, ScalewayAPI
-from nvoi.providers.scaleway.description import describe_changes, describe_deletion
 from nvoi.providers.scaleway.firewall import build_rules, set_rules
 from nvoi.providers.scaleway.inventory import (
     Inventory,
@@ -33,17 +30,24 @@ from nvoi.providers.scaleway.inventory import (
     read_traces,
 )
 from nvoi.providers.scaleway.making import Maker
-from nvoi.providers.scaleway.offers import ZONES, list_types, read_shelf
+from nvoi.providers.scaleway.offers import ZONES, list_types, read_catalog
 from nvoi.providers.scaleway.refusals import KEY_PATH, KEY_REFUSALS, find_type
 from nvoi.providers.scaleway.removal import Remover
 from nvoi.providers.scaleway.situation import (
+    UNKNOWN,
     Situation,
+    describe_plan,
     find_overlap,
     list_config_faults,
     list_zones,
     read_situation,
 )
-from nvoi.providers.wording import build_left_error, build_moved_error, describe_ports
+from nvoi.providers.wording import (
+    build_left_error,
+    build_moved_error,
+    describe_deletion,
+    describe_ports,
+)
 from nvoi.ssh.routes import Routes
 
 __all__ = ["Scaleway", "list_types"]
@@ -87,7 +91,7 @@ class Scaleway(RentedServers[Inventory]):
             log.warning(text)
         if situation.remark:
             log.info(situation.remark)
-        maker = Maker(self.api, situation.inventory, self._region)
+        maker = Maker(self.api, situation, self._region)
         self._seen = None
         remover = Remover(self.api, situation.inventory)
         remover.delete_all(situation.lost)
@@ -95,7 +99,7 @@ class Scaleway(RentedServers[Inventory]):
             log.warning(
                 "%s leads nowhere, and goes on costing money: %s", one, remover.reasons[one.id]
             )
-        self._seen = maker.ensure_all(situation.orders)
+        self._seen = maker.ensure_all()
         self._former = maker.former
         return self.list_servers()
 
@@ -143,14 +147,16 @@ class Scaleway(RentedServers[Inventory]):
 
     def _describe(self, *, with_volumes: bool) -> list[str]:
         situation = self._read_situation(with_prices=True)
-        return describe_changes(situation, with_volumes=with_volumes)
+        return describe_plan(situation, with_volumes=with_volumes)
 
     def _describe_deletion(self, *, with_volumes: bool) -> list[str]:
         inventory = self._look_everywhere().drop_strangers()
-        zones = dict.fromkeys(one.place for one in (*inventory.servers, *inventory.disks))
-        with asking():
-            shelves = work_on_all([*zones], lambda zone: read_shelf(self.api, zone))
-        return describe_deletion(inventory, shelves, with_volumes=with_volumes)
+        zones = {one.place for one in (*inventory.servers, *inventory.disks)}
+        with self._asking():
+            tariff = read_catalog(self.api, zones).build_tariff()
+        kept = () if with_volumes else inventory.data
+        costs = tariff.describe((*inventory.servers, *inventory.disks), kept)
+        return [*describe_deletion(inventory.resources, kept), f"{costs}{UNKNOWN}"]
 
     def _read_situation(self, *, with_prices: bool) -> Situation:
         """What there is to be done.
@@ -160,12 +166,12 @@ class Scaleway(RentedServers[Inventory]):
             NvoiError: a name is another's, or the app is in another region.
         """
         inventory = self._look()
-        inventory.check_owners()
+        self._check_names(inventory)
         overlap = find_overlap(inventory)
         if overlap is not None:
             hint = "delete it where nothing uses it, or give this app another name"
             raise NvoiError(overlap, hint=hint)
-        with asking():
+        with self._asking():
             if inventory.find_in(NETWORK, self._region) is None:
                 self._check_regions()
             situation = read_situation(self.api, inventory, with_prices=with_prices)
@@ -173,17 +179,22 @@ class Scaleway(RentedServers[Inventory]):
             raise ConfigError("config", situation.faults)
         return situation
 
+    def _explain(self, error: NvoiError) -> NvoiError:
+        if isinstance(error, RequestError) and find_type(error) in KEY_REFUSALS:
+            fault = Fault(0, 0, KEY_PATH, error.message)
+            return ConfigError("config", [fault], hint=error.hint)
+        return error
+
     def _read(self) -> Inventory:
-        with asking():
-            return read_inventory(self.api, self.application, list_zones(self.application))
+        return read_inventory(self.api, self.application, list_zones(self.application))
 
     def _read_regions(self, regions: Sequence[str]) -> Inventory:
-        with asking():
+        with self._asking():
             return read_regions(self.api, self.application, regions)
 
     def _find_regions(self) -> list[str]:
         """The regions where the app has something, and that of the config."""
-        with asking():
+        with self._asking():
             traces = read_traces(self.api, self.application, list(ZONES))
         return list(dict.fromkeys([self._region, *traces]))
 
@@ -214,22 +225,6 @@ class Scaleway(RentedServers[Inventory]):
                 if one.id in attached
             ],
         )
-
-
-@contextmanager
-def asking() -> Iterator[None]:
-    """Tell of questions that were asked side by side by the first that got no answer.
-
-    All were asked with the same key: where that is refused, it is a fault of the config.
-    """
-    try:
-        yield
-    except (HostsError, RequestError) as failed:
-        error = failed.errors[0] if isinstance(failed, HostsError) else failed
-        if isinstance(error, RequestError) and find_type(error) in KEY_REFUSALS:
-            fault = Fault(0, 0, KEY_PATH, error.message)
-            raise ConfigError("config", [fault], hint=error.hint) from failed
-        raise error from failed
 
 
 def check_left(left: Iterable[Resource], reasons: Mapping[str, NvoiError]) -> None:

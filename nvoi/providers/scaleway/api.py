@@ -16,7 +16,7 @@ from nvoi.account import Pace as CloudPace
 from nvoi.account import build_client, get_endpoint
 from nvoi.errors import RequestError
 from nvoi.http import NO_TEXTS, Answer, list_objects
-from nvoi.providers.cloud import log
+from nvoi.providers.cloud import log, reading
 from nvoi.providers.rented import is_first_disk
 from nvoi.providers.scaleway.refusals import explain, is_lost, is_transient, may_pass
 from nvoi.secret import Secret
@@ -137,7 +137,8 @@ class ScalewayAPI:
         environ: Mapping[str, str],
         pace: Pace,
     ) -> None:
-        self.project, self.pace = project, pace
+        # An id means the same in capital letters, by which nothing would be found.
+        self.project, self.pace = project.lower(), pace
         self.url = get_endpoint(environ, URL_VARIABLE, URL).rstrip("/")
         self._base = urlsplit(self.url).path
         self._client = build_client(
@@ -193,16 +194,20 @@ class ScalewayAPI:
         for page in itertools.count(1):
             paging = {"page": str(page), size: str(PAGE)}
             answer = self.ask("GET", path, what, query={**query, **paging})
-            found = list_objects(answer, key)
+            found, total = list_objects(answer, key), answer.get(TOTAL)
             if isinstance(named := answer.get(key), dict):
                 found = [{**one, "name": name} for name, one in named.items()]
+            elif not isinstance(named, list) and total != 0:
+                # Nothing is taken for gone that was not looked at.
+                message = f"Scaleway cannot {what}: the answer cannot be read: it has no {key}"
+                raise RequestError(message)
             entries += found
             # A page may be shorter than what was asked for; not all lists tell how long they are.
-            total = answer.get(TOTAL)
             if not found or (len(entries) >= total if total else len(found) < PAGE):
                 break
         return entries
 
+    @reading("Scaleway")
     def list_resources(
         self, kind: Kind, place: str, query: Mapping[str, str] = NO_TEXTS
     ) -> list[Resource]:

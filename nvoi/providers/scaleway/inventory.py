@@ -7,11 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from nvoi.config.schema import Application
-from nvoi.errors import NvoiError
 from nvoi.naming import build_firewall_name, build_network_name
 from nvoi.parallel import work_on_all
 from nvoi.providers import inventory
-from nvoi.providers.rented import OF_SERVER, build_labels, list_volume_names, list_wanted
+from nvoi.providers.cloud import reading
+from nvoi.providers.rented import (
+    OF_SERVER,
+    build_labels,
+    list_volume_names,
+    list_wanted,
+)
 from nvoi.providers.scaleway.api import (
     ADDRESS,
     FIREWALL,
@@ -39,22 +44,26 @@ class Inventory(inventory.Inventory[Resource]):
     Attributes:
         private_ips: addresses in the private network, by the ids of servers' interfaces.
         types: how many servers the project has, whosever they are, by their types and zones.
+        unmarked: disks that its servers start from, and that bear nobody's tags yet.
     """
 
     private_ips: Mapping[str, str] = field(default_factory=dict)
     types: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    unmarked: tuple[Resource, ...] = ()
 
     word = "tag"
+    single = frozenset({NETWORK, VPC})
     root_size = ROOT_SIZE
 
     @property
     def disks(self) -> tuple[Resource, ...]:
-        return self.list(VOLUME)
+        roots = {find_root(one) for one in self.servers}
+        return (*self.list(VOLUME), *(one for one in self.unmarked if one.id in roots))
 
     def list_going(self, *, with_volumes: bool) -> tuple[Resource, ...]:
-        names = {one.name for one in self.surplus}
-        roots = (one for one in self.list_roots() if self.get_server_name(one) in names)
-        return (*super().list_going(with_volumes=with_volumes), *roots)
+        roots = {find_root(one) for one in self.surplus}
+        disks = (one for one in self.disks if one.id in roots)
+        return (*super().list_going(with_volumes=with_volumes), *disks)
 
     def list(self, kind: Kind) -> tuple[Resource, ...]:
         return tuple(one for one in self.usable if one.kind is kind)
@@ -113,25 +122,6 @@ class Inventory(inventory.Inventory[Resource]):
             and nics >= set(self.private_ips)
         )
 
-    def check_owners(self) -> None:
-        """See that what has the name of something to be is free to be used, and is one.
-
-        Raises:
-            NvoiError: it is another's, which the error names; or there are two.
-        """
-        for clash in self.list_clashes():
-            raise NvoiError(
-                clash, hint="give this app another name, or that one in Scaleway's console"
-            )
-        named = [one for one in self.resources if one.kind in {SERVER, NETWORK, VPC}]
-        counts = Counter((one.kind.noun, one.name) for one in (*named, *self.data))
-        for (noun, name), count in counts.items():
-            if count > 1:
-                raise NvoiError(
-                    f"{count} {noun}s are called {name}",
-                    hint="keep the one with your data, and delete the other in Scaleway's console",
-                )
-
 
 def read_inventory(api: ScalewayAPI, application: Application, zones: Sequence[str]) -> Inventory:
     """What of the app is in these zones, and in those of their region where something lacks.
@@ -185,6 +175,7 @@ def find_region(zone: str) -> str:
     return zone.rpartition("-")[0]
 
 
+@reading("Scaleway")
 def read_resources(
     api: ScalewayAPI, application: Application, places: Sequence[tuple[Kind, str]]
 ) -> Inventory:
@@ -197,9 +188,10 @@ def read_resources(
         if own.items() <= one.labels.items() or one.name in names[one.kind.noun]
     ]
     servers = [(one.data["commercial_type"], one.place) for one in there if one.is_server]
-    found = Inventory(application, tuple(apps), types=Counter(servers))
+    known, roots = {one.id for one in apps}, {find_root(one) for one in apps if one.is_server}
+    unmarked = tuple(one for one in there if one.id in roots - known)
+    found = Inventory(application, tuple(apps), types=Counter(servers), unmarked=unmarked)
     # Only a server tells which addresses the gem has made for it.
-    known = {one.id for one in apps}
     parts = (part for one in found.strangers if one.is_server for part in list_addresses(one))
     # One of another's stays what it is, whichever server it leads to.
     free = (part for part in parts if found.find_owner(part) is None)
@@ -229,6 +221,7 @@ def build_tags(resource: Resource | None, labels: Mapping[str, str]) -> list[str
     return [*others, *(f"{key}={value}" for key, value in labels.items())]
 
 
+@reading("Scaleway")
 def list_private_ips(api: ScalewayAPI, network: Resource) -> dict[str, str]:
     """The IPv4 addresses in a private network, by the ids of the interfaces that have them."""
     found = api.list_all(
@@ -287,3 +280,8 @@ def find_root(server: Resource) -> str | None:
     """The id of the disk that it starts from, where that is one of block storage."""
     volume = (server.data.get("volumes") or {}).get("0") or {}
     return str(volume["id"]) if volume.get("volume_type") == "sbs_volume" else None
+
+
+def build_root(server: Resource, root: str) -> Resource:
+    """The disk that a server starts from, which nobody has marked yet, as it is to be called."""
+    return Resource(VOLUME, root, f"{server.name}-root", server.place, (), {"id": root})

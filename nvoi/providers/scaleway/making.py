@@ -16,7 +16,7 @@ from nvoi.parallel import work_on_all
 from nvoi.providers import rented
 from nvoi.providers.cloud import log
 from nvoi.providers.cloud_init import prepare_boot
-from nvoi.providers.rented import OF_SERVER, WantedVolume, build_labels
+from nvoi.providers.rented import OF_SERVER, WantedServer, WantedVolume, build_labels
 from nvoi.providers.scaleway.api import (
     ADDRESS,
     FIREWALL,
@@ -34,6 +34,7 @@ from nvoi.providers.scaleway.api import (
 from nvoi.providers.scaleway.firewall import ensure_firewall
 from nvoi.providers.scaleway.inventory import (
     Inventory,
+    build_root,
     build_tags,
     find_nic,
     find_public_ip,
@@ -42,15 +43,17 @@ from nvoi.providers.scaleway.inventory import (
     list_private_ips,
 )
 from nvoi.providers.scaleway.offers import DISK_IOPS, ROOT_SIZE
-from nvoi.providers.scaleway.orders import (
-    Order,
+from nvoi.providers.scaleway.progress import (
+    get_server,
     is_stopped,
     list_unconnected,
     list_unmade,
     list_unready,
+    list_volumes,
 )
 from nvoi.providers.scaleway.refusals import AGAIN, find_type
 from nvoi.providers.scaleway.removal import Remover
+from nvoi.providers.scaleway.situation import Situation
 from nvoi.waiting import NotReadyError
 
 #: The key of the user data that cloud-init reads.
@@ -61,34 +64,31 @@ TEXT = {"Content-Type": "text/plain"}
 class Maker:
     """One run of making. ``inventory`` is what there is as it goes on."""
 
-    def __init__(self, api: ScalewayAPI, inventory: Inventory, region: str) -> None:
-        self.api, self.application = api, inventory.application
-        self.inventory, self.region = inventory, region
+    def __init__(self, api: ScalewayAPI, situation: Situation, region: str) -> None:
+        self.api, self.situation, self.region = api, situation, region
+        self.inventory = situation.inventory
+        self.application = self.inventory.application
         #: The ports that only the release before may need, by the groups that let them in.
         self.former: dict[Resource, list[int]] = {}
         self._made: list[str] = []
 
-    def ensure_all(self, orders: Sequence[Order]) -> Inventory:
-        """What there is once all the orders are fulfilled, and every server runs.
+    def ensure_all(self) -> Inventory:
+        """What there is once every server of the config runs with all that it needs.
 
         Raises:
             NvoiError: something could not be had; it says what was made.
         """
         with telling_made(self._made):
             network = self._ensure_network()
-            zones = list(dict.fromkeys(order.zone for order in orders))
-            firewalls = work_on_all(zones, self._ensure_firewall)
+            zones = dict.fromkeys(map(self.inventory.get_place, self.inventory.wanted))
+            firewalls = work_on_all([*zones], self._ensure_firewall)
             self._note([*firewalls.values(), network])
-            self._do(orders, lambda order: self._ensure_parts(order, firewalls[order.zone]))
-            self._wait(VOLUME, "disks", lambda: list_unmade(self.inventory, orders))
-            self._do(orders, lambda order: self._connect(order, firewalls[order.zone], network))
-            self._wait(
-                SERVER,
-                "disks of servers",
-                lambda: list_unconnected(self.inventory, orders),
-            )
-            self._do(orders, self._start)
-            self._wait(SERVER, "servers", lambda: list_unready(self.inventory, orders, network))
+            self._do(lambda one: self._ensure_parts(one, firewalls[self.inventory.get_place(one)]))
+            self._wait(VOLUME, "disks", lambda: list_unmade(self.inventory))
+            self._do(lambda one: self._connect(one, firewalls, network))
+            self._wait(SERVER, "disks of servers", lambda: list_unconnected(self.inventory))
+            self._do(self._start)
+            self._wait(SERVER, "servers", lambda: list_unready(self.inventory, network))
             return self._add_private_ips(network)
 
     # What servers share
@@ -123,27 +123,27 @@ class Maker:
 
     # A server and its disks
 
-    def _ensure_parts(self, order: Order, firewall: Resource) -> list[Resource]:
+    def _ensure_parts(self, wanted: WantedServer, firewall: Resource) -> list[Resource]:
         """The server, its disks and its address, each by itself; a new server does not run yet.
 
         The address is made last: there is none whose server nobody would see.
         """
-        labels = build_labels(self.application, order.wanted.group)
-        parts = [self._ensure_volume(volume, order, labels) for volume in order.wanted.volumes]
-        server = self.inventory.find_server(order.wanted.name)
-        server = server or self._make_server(order, labels, firewall)
+        labels, zone = build_labels(self.application, wanted.group), firewall.place
+        parts = [self._ensure_volume(volume, zone, labels) for volume in wanted.volumes]
+        server = self.inventory.find_server(wanted.name)
+        server = server or self._make_server(wanted, labels, firewall)
         # Before the server: while that is nobody's, the next run looks for them again.
         marks = {**self.inventory.own, OF_SERVER: server.name}
         parts += [self._label(one, marks) for one in self.inventory.list_free_addresses(server)]
         server = self._label(server, labels)
-        parts += self._ensure_root(order, server)
+        parts += self._ensure_root(server)
         if find_public_ip(server) is None:
             parts.append(self._ensure_address(server))
             server = self.api.find(server) or server
         return [*parts, server]
 
     def _ensure_volume(
-        self, wanted: WantedVolume, order: Order, labels: Mapping[str, str]
+        self, wanted: WantedVolume, zone: str, labels: Mapping[str, str]
     ) -> Resource:
         volume = self.inventory.find_data(wanted.name)
         if volume is None:
@@ -153,7 +153,7 @@ class Maker:
                 "from_empty": {"size": wanted.size * GB},
                 "perf_iops": DISK_IOPS,
             }
-            return self._make(VOLUME, order.zone, body)
+            return self._make(VOLUME, zone, body)
         volume = self._label(volume, labels)
         if volume.data["size"] < wanted.size * GB:
             log.info("%s grows to %d GB", volume, wanted.size)
@@ -174,11 +174,14 @@ class Maker:
             ADDRESS, server.place, body, lambda one: labels.items() <= one.labels.items()
         )
 
-    def _make_server(self, order: Order, labels: Mapping[str, str], firewall: Resource) -> Resource:
+    def _make_server(
+        self, wanted: WantedServer, labels: Mapping[str, str], firewall: Resource
+    ) -> Resource:
+        zone, catalog = firewall.place, self.situation.catalog
         body = {
-            "name": order.wanted.name,
-            "commercial_type": order.type,
-            "image": order.image,
+            "name": wanted.name,
+            "commercial_type": wanted.type,
+            "image": self.situation.images[zone, wanted.type],
             "tags": build_tags(None, labels),
             "security_group": firewall.id,
             "dynamic_ip_required": False,
@@ -186,13 +189,14 @@ class Maker:
             "volumes": {"0": {"volume_type": "sbs_volume", "size": ROOT_SIZE * GB}},
         }
         try:
-            return self._make(SERVER, order.zone, body)
+            return self._make(SERVER, zone, body)
         except RequestError as error:
-            if find_type(error) != "out_of_stock" or not order.shortage:
+            offer = catalog.find_offer(wanted.type, zone)
+            if find_type(error) != "out_of_stock" or offer is None:
                 raise
-            raise NvoiError(order.shortage, hint=AGAIN) from error
+            raise NvoiError(catalog.describe_shortage(offer), hint=AGAIN) from error
 
-    def _ensure_root(self, order: Order, server: Resource) -> list[Resource]:
+    def _ensure_root(self, server: Resource) -> list[Resource]:
         """The disk that the server starts from, marked: it outlives the server."""
         root = find_root(server)
         if root is None:
@@ -201,12 +205,15 @@ class Maker:
         found = next((one for one in self.inventory.list_roots() if one.id == root), None)
         if found is not None and labels.items() <= found.labels.items():
             return [found]
-        disk = found or Resource(VOLUME, root, f"{server.name}-root", order.zone, (), {"id": root})
+        disk = found or build_root(server, root)
         return [self.api.update(disk, {"name": disk.name, "tags": build_tags(found, labels)})]
 
-    def _connect(self, order: Order, firewall: Resource, network: Resource) -> list[Resource]:
+    def _connect(
+        self, wanted: WantedServer, firewalls: Mapping[str, Resource], network: Resource
+    ) -> list[Resource]:
         """Have the server its firewall, its place in the network, and its disks."""
-        server = order.get_server(self.inventory)
+        server = get_server(self.inventory, wanted)
+        firewall = firewalls[server.place]
         changed = []
         if (server.data.get("security_group") or {}).get("id") != firewall.id:
             body = {"security_group": {"id": firewall.id, "name": firewall.name}}
@@ -219,7 +226,7 @@ class Maker:
                 f"join {network} by",
                 lambda now: now is not None and find_nic(now, network) is not None,
             )
-        for volume in order.list_volumes(self.inventory):
+        for volume in list_volumes(self.inventory, wanted):
             if volume.id not in list_attached(server):
                 self._attach(server, volume)
         return changed
@@ -240,9 +247,9 @@ class Maker:
             lambda now: now is not None and volume.id in list_attached(now),
         )
 
-    def _start(self, order: Order) -> list[Resource]:
+    def _start(self, wanted: WantedServer) -> list[Resource]:
         """Start a server that does not run. A new one learns before who may log in."""
-        server = order.get_server(self.inventory)
+        server = get_server(self.inventory, wanted)
         if not is_stopped(server):
             return []
         path = f"{server.path}/user_data"
@@ -306,8 +313,8 @@ class Maker:
 
     # What was made
 
-    def _do(self, orders: Sequence[Order], work: Callable[[Order], list[Resource]]) -> None:
-        for resources in work_on_all(orders, work).values():
+    def _do(self, work: Callable[[WantedServer], list[Resource]]) -> None:
+        for resources in work_on_all(self.inventory.wanted, work).values():
             self._note(resources)
 
     def _note(self, resources: Sequence[Resource]) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
 from nvoi.config.schema import ScalewayProvider
 from nvoi.parallel import work_on_all
+from nvoi.providers.catalog import Catalog, Offer
+from nvoi.providers.cloud import reading
 from nvoi.providers.provider import ServerType
 from nvoi.providers.scaleway.api import SERVER, Pace, ScalewayAPI
-from nvoi.providers.wording import find_nearest
 
 #: Zones with Instances, by their regions (scaleway-sdk-go, ``scw/locality.go``).
 ZONES: Mapping[str, tuple[str, ...]] = {
@@ -36,42 +36,6 @@ CURRENCY = "EUR"
 SHORTAGE = "shortage"
 
 
-@dataclass(frozen=True)
-class Offer(ServerType):
-    """A server type in a zone.
-
-    Attributes:
-        is_ended: whether no new ones are sold.
-        is_out: whether there are none to be had now.
-    """
-
-    is_ended: bool = False
-    is_out: bool = False
-
-
-@dataclass(frozen=True)
-class Shelf:
-    """What is sold in a zone.
-
-    Attributes:
-        offers: by their names.
-        disk: EUR for a GB a month.
-    """
-
-    zone: str
-    offers: Mapping[str, Offer]
-    disk: Decimal
-
-    def list_fitting(self, architecture: str) -> list[Offer]:
-        """What can be had of an architecture, the cheapest first."""
-        fitting = (
-            one
-            for one in self.offers.values()
-            if one.architecture == architecture and not (one.is_ended or one.is_out)
-        )
-        return sorted(fitting, key=lambda one: (one.price or 0, one.name))
-
-
 def list_types(account: ScalewayProvider, environ: Mapping[str, str]) -> tuple[ServerType, ...]:
     """What a project can have now, in all zones; prices are without an address.
 
@@ -83,23 +47,35 @@ def list_types(account: ScalewayProvider, environ: Mapping[str, str]) -> tuple[S
     zones = [zone for group in ZONES.values() for zone in group]
     # What is sold is told to anybody.
     api.list_resources(SERVER, zones[0])
-    shelves = work_on_all(zones, lambda zone: read_shelf(api, zone))
-    fitting = (shelf.list_fitting(ours) for shelf in shelves.values() for ours in ARCHITECTURES)
-    return tuple(one for offers in fitting for one in offers)
+    types = read_catalog(api, zones).list_types()
+    return tuple(one for one in types if one.architecture in ARCHITECTURES)
 
 
-def read_shelf(api: ScalewayAPI, zone: str) -> Shelf:
+@reading("Scaleway")
+def read_catalog(api: ScalewayAPI, zones: Iterable[str]) -> Catalog:
+    """What is sold in these zones."""
+    places = sorted(set(zones))
+    regions = {zone: region for region, group in ZONES.items() for zone in group}
+    offers = work_on_all(places, lambda zone: read_offers(api, zone))
+    disks = work_on_all(places, lambda zone: read_disk_price(api, zone))
+    every = tuple(one for found in offers.values() for one in found)
+    return Catalog(CURRENCY, every, regions, disks)
+
+
+def read_offers(api: ScalewayAPI, zone: str) -> list[Offer]:
     products = f"/instance/v1/zones/{zone}/products/servers"
     what = f"list what is sold in {zone}"
     stock = api.list_all(f"{products}/availability", "servers", what, {})
     out = {one["name"] for one in stock if one.get("availability") == SHORTAGE}
-    offers = [
-        build_offer(zone, one, is_out=one["name"] in out)
-        for one in api.list_all(products, "servers", what, {})
-    ]
-    types = api.list_all(f"/block/v1/zones/{zone}/volume-types", "volume_types", what, {})
+    found = api.list_all(products, "servers", what, {})
+    return [build_offer(zone, one, is_out=one["name"] in out) for one in found]
+
+
+def read_disk_price(api: ScalewayAPI, zone: str) -> Decimal:
+    path, what = f"/block/v1/zones/{zone}/volume-types", f"list the disks sold in {zone}"
+    types = api.list_all(path, "volume_types", what, {})
     prices = [read_money(one.get("pricing")) for one in types if one.get("type") == DISK_TYPE]
-    return Shelf(zone, {one.name: one for one in offers}, sum(prices[:1], Decimal()) * HOURS)
+    return sum(prices[:1], Decimal()) * HOURS
 
 
 def build_offer(zone: str, found: Mapping[str, Any], *, is_out: bool) -> Offer:
@@ -113,8 +89,8 @@ def build_offer(zone: str, found: Mapping[str, Any], *, is_out: bool) -> Offer:
         found["ram"] / 2**30,
         hourly * HOURS if monthly is None else Decimal(str(monthly)),
         CURRENCY,
-        is_ended=bool(found.get("end_of_service")),
         is_out=is_out,
+        ended="is no longer sold" if found.get("end_of_service") else "",
     )
 
 
@@ -124,6 +100,7 @@ def read_money(found: Mapping[str, Any] | None) -> Decimal:
     return Decimal(money.get("units") or 0) + Decimal(money.get("nanos") or 0) / 10**9
 
 
+@reading("Scaleway")
 def find_image(api: ScalewayAPI, zone: str, architecture: str, type_: str) -> str | None:
     """The id of the image for a server type; None where there is none for it."""
     query = {
@@ -137,28 +114,3 @@ def find_image(api: ScalewayAPI, zone: str, architecture: str, type_: str) -> st
         if type_ in image["compatible_commercial_types"]:
             return str(image["id"])
     return None
-
-
-def find_type_fault(shelf: Shelf, type_: str, architecture: str) -> str | None:
-    """Why servers of this type cannot be had in the zone, with those that can."""
-    offer = shelf.offers.get(type_)
-    names = ", ".join(one.name for one in shelf.list_fitting(architecture))
-    can = f"{shelf.zone} has these of {architecture}: {names or 'none'}"
-    if offer is None:
-        return f"there is no server type {type_} in {shelf.zone}; {can}"
-    if offer.architecture != architecture:
-        return f"{type_} is {offer.architecture}, and `architecture` says {architecture}; {can}"
-    if offer.is_ended:
-        return f"{type_} is no longer sold; {can}"
-    return describe_shortage(shelf, type_, architecture) if offer.is_out else None
-
-
-def describe_shortage(shelf: Shelf, type_: str, architecture: str) -> str:
-    """That a type is out of stock, and the nearest that is not: no smaller, if there is one."""
-    text = f"{type_} is out of stock in {shelf.zone}"
-    offer = shelf.offers.get(type_)
-    others = [one for one in shelf.list_fitting(architecture) if one is not offer]
-    nearest = find_nearest(offer, others)
-    if nearest is None:
-        return f"{text}, and so is every other type of {architecture}; try another zone"
-    return f"{text}; the nearest that can be had there is {nearest.describe()}"

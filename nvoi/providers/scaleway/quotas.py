@@ -13,9 +13,9 @@ from nvoi.errors import Fault, HostsError, RequestError
 from nvoi.http import list_objects
 from nvoi.log.rendering import format_count
 from nvoi.parallel import work_on_all
+from nvoi.providers.rented import WantedServer
 from nvoi.providers.scaleway.api import FORBIDDEN, NOT_FOUND, Json, ScalewayAPI
 from nvoi.providers.scaleway.inventory import find_region
-from nvoi.providers.scaleway.orders import Order
 
 #: What the key needs for it beside its other rights, both at the level of the organization.
 QUOTA_RIGHTS = ("ProjectReadOnly", "OrganizationReadOnly")
@@ -27,7 +27,7 @@ REMEDY = (
 
 
 def judge_quotas(
-    api: ScalewayAPI, new: Sequence[Order], there: Mapping[tuple[str, str], int]
+    api: ScalewayAPI, new: Sequence[WantedServer], there: Mapping[tuple[str, str], int]
 ) -> tuple[list[Fault], str]:
     """What of the servers to be made is beyond a quota; why nobody knows, where nobody does.
 
@@ -41,7 +41,7 @@ def judge_quotas(
         return [], ""
     try:
         organization = get_organization(api)
-        types = sorted({order.type for order in new})
+        types = sorted({one.type for one in new})
         quotas = work_on_all(types, lambda type_: read_quota(api, organization, type_))
     except (HostsError, RequestError) as failed:
         error = failed.errors[0] if isinstance(failed, HostsError) else failed
@@ -53,24 +53,24 @@ def judge_quotas(
 
 
 def list_faults(
-    new: Sequence[Order], quotas: Mapping[str, Json], there: Mapping[tuple[str, str], int]
+    new: Sequence[WantedServer], quotas: Mapping[str, Json], there: Mapping[tuple[str, str], int]
 ) -> Iterator[Fault]:
     """What is beyond ``quotas``, by types."""
     for type_, quota in quotas.items():
         for place, limit in list_limits(quota):
-            orders = [one for one in new if one.type == type_ and is_in(one.zone, place)]
+            asked = [one for one in new if one.type == type_ and is_in(one.location or "", place)]
             used = sum(
                 count
                 for (name, zone), count in there.items()
                 if name == type_ and is_in(zone, place)
             )
-            if orders and used + len(orders) > limit:
+            if asked and used + len(asked) > limit:
                 message = (
                     f"the quota {build_quota_name(type_)} allows {format_count(limit, 'server')} "
                     f"in {place or 'the organization'}; the project has {used}, and the config "
-                    f"asks for {len(orders)} more: {REMEDY}"
+                    f"asks for {len(asked)} more: {REMEDY}"
                 )
-                yield Fault(0, 0, orders[0].wanted.type_path, message)
+                yield Fault(0, 0, asked[0].type_path, message)
 
 
 def get_organization(api: ScalewayAPI) -> str:

@@ -28,11 +28,12 @@ from nvoi.providers.scaleway.api import (
 )
 from nvoi.providers.scaleway.inventory import (
     Inventory,
+    build_root,
     build_tags,
     find_root,
     list_attached,
 )
-from nvoi.providers.scaleway.orders import find_lock, is_stopped
+from nvoi.providers.scaleway.progress import find_lock, is_stopped
 from nvoi.providers.scaleway.refusals import find_type, is_lost
 from nvoi.waiting import NotReadyError
 
@@ -82,7 +83,7 @@ class Remover:
             root = find_root(server)
             if root is None or root in known:
                 continue
-            disk = Resource(VOLUME, root, f"{server.name}-root", server.place, (), {"id": root})
+            disk = build_root(server, root)
             tags = build_tags(None, {**self._inventory.own, OF_SERVER: server.name})
             try:
                 self._api.update(disk, {"name": disk.name, "tags": tags})

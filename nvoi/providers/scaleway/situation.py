@@ -1,17 +1,18 @@
-"""What an app's config says put against what there is at Scaleway."""
+"""What an app's config says put against what there is at Scaleway, and how that is told."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from nvoi.config.schema import Application, ScalewayProvider
 from nvoi.errors import Fault
-from nvoi.naming import build_network_name
+from nvoi.naming import build_firewall_name, build_network_name
 from nvoi.parallel import work_on_all
 from nvoi.providers import rented
+from nvoi.providers.catalog import Catalog
 from nvoi.providers.rented import (
     WantedServer,
     get_account,
@@ -28,17 +29,13 @@ from nvoi.providers.scaleway.api import (
 )
 from nvoi.providers.scaleway.firewall import find_drift, find_open, list_rules
 from nvoi.providers.scaleway.inventory import Inventory, find_region
-from nvoi.providers.scaleway.offers import (
-    ZONES,
-    Shelf,
-    describe_shortage,
-    find_image,
-    find_type_fault,
-    read_shelf,
-)
-from nvoi.providers.scaleway.orders import Order
+from nvoi.providers.scaleway.offers import ZONES, find_image, read_catalog
 from nvoi.providers.scaleway.quotas import judge_quotas
-from nvoi.providers.wording import list_volume_faults
+from nvoi.providers.wording import (
+    describe_changes,
+    describe_closing,
+    list_volume_faults,
+)
 
 ACCOUNT = "application.compute_provider.scaleway"
 PROJECT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -52,8 +49,8 @@ class Situation:
     """What a config says, and what there is.
 
     Attributes:
-        shelves: what is sold, by zone; empty where nothing has to be made.
-        orders: the servers of the config, the master first.
+        catalog: what is sold, of zones where something is to be made; with prices of all.
+        images: their ids by zone and server type; None where there is none.
         faults: what of the config the account cannot have.
         drift: what of the security groups that are there is not as it is to be, by zone.
         former: the ports that they have open, and only the release before may need, likewise.
@@ -61,8 +58,8 @@ class Situation:
     """
 
     inventory: Inventory
-    orders: tuple[Order, ...]
-    shelves: Mapping[str, Shelf] = field(default_factory=dict)
+    catalog: Catalog
+    images: Mapping[tuple[str, str], str | None]
     faults: tuple[Fault, ...] = ()
     drift: Mapping[str, Sequence[str]] = field(default_factory=dict)
     former: Mapping[str, Sequence[int]] = field(default_factory=dict)
@@ -72,7 +69,7 @@ class Situation:
     def lost(self) -> tuple[Resource, ...]:
         """The app's addresses that lead nowhere, and that no server of the config takes up."""
         kept = {(one.name, one.place) for one in self.inventory.servers}
-        kept |= {(order.wanted.name, order.zone) for order in self.orders}
+        kept |= {(one.name, self.inventory.get_place(one)) for one in self.inventory.wanted}
         return tuple(
             one
             for one in self.inventory.list(ADDRESS)
@@ -87,11 +84,13 @@ class Situation:
                 f"volume {one.name} is of a server that is gone, and goes on costing money: "
                 "delete it in Scaleway's console where nothing on it is needed"
             )
-        for order in self.orders:
-            wanted = order.wanted
+        for wanted in self.inventory.wanted:
+            found = self.inventory.find_server(wanted.name)
+            if found is None:
+                continue
             for what, there, said in (
-                ("type", order.type, wanted.type),
-                ("zone", order.zone, get_zone(wanted)),
+                ("type", found.type, wanted.type),
+                ("zone", found.place, wanted.location),
             ):
                 if there != said:
                     yield (
@@ -111,22 +110,19 @@ def read_situation(api: ScalewayAPI, inventory: Inventory, *, with_prices: bool)
     """
     application, new = inventory.application, inventory.lacking
     architecture = get_account(application, ScalewayProvider).architecture
-    zones = {get_zone(one) for one in new}
+    zones = {one.location or "" for one in new}
     if with_prices:
         zones |= {one.place for one in (*inventory.servers, *inventory.disks)}
-    shelves = work_on_all(sorted(zones), lambda zone: read_shelf(api, zone))
-    types = dict.fromkeys((get_zone(one), one.type) for one in new)
+    catalog = read_catalog(api, zones)
+    types = dict.fromkeys((one.location or "", one.type) for one in new)
     images = work_on_all([*types], lambda it: find_image(api, it[0], architecture, it[1]))
-    orders = tuple(build_order(inventory, one, shelves, images) for one in inventory.wanted)
-    faults = [*list_disk_faults(inventory, orders)]
-    faults += [
-        fault for one in new if (fault := find_fault(application, one, shelves, images)) is not None
-    ]
+    faults = [*list_volume_faults(inventory, "zone")]
+    faults += filter(None, (find_fault(application, one, catalog, images) for one in new))
     # Only what there is to be had can be counted.
-    lacking = [order for order in orders if order.image]
+    lacking = [one for one in new if images[one.location or "", one.type]]
     beyond, remark = ([], "") if faults else judge_quotas(api, lacking, inventory.types)
     faults = list(dict.fromkeys([*faults, *beyond]))
-    situation = Situation(inventory, orders, shelves, tuple(faults), remark=remark)
+    situation = Situation(inventory, catalog, images, tuple(faults), remark=remark)
     return add_drift(api, situation) if with_prices else situation
 
 
@@ -142,21 +138,6 @@ def add_drift(api: ScalewayAPI, situation: Situation) -> Situation:
         for zone, found in rules.items()
     }
     return replace(situation, drift=drift, former=left)
-
-
-def build_order(
-    inventory: Inventory,
-    wanted: WantedServer,
-    shelves: Mapping[str, Shelf],
-    images: Mapping[tuple[str, str], str | None],
-) -> Order:
-    application = inventory.application
-    if found := inventory.find_server(wanted.name):
-        return Order(wanted, found.place, found.data["commercial_type"])
-    architecture = get_account(application, ScalewayProvider).architecture
-    zone, type_ = get_zone(wanted), wanted.type
-    shortage = describe_shortage(shelves[zone], type_, architecture)
-    return Order(wanted, zone, type_, images[zone, type_], shortage)
 
 
 def list_config_faults(application: Application) -> Iterator[Fault]:
@@ -181,23 +162,16 @@ def list_config_faults(application: Application) -> Iterator[Fault]:
                 yield Fault(0, 0, f"{volume.path}.size", f"a volume has at most {LARGEST} GB")
 
 
-def list_disk_faults(inventory: Inventory, orders: Iterable[Order]) -> Iterator[Fault]:
-    for order in orders:
-        for volume in order.wanted.volumes:
-            if found := inventory.find_data(volume.name):
-                yield from list_volume_faults(volume, found.size, found.place, order.zone, "zone")
-
-
 def find_fault(
     application: Application,
     wanted: WantedServer,
-    shelves: Mapping[str, Shelf],
+    catalog: Catalog,
     images: Mapping[tuple[str, str], str | None],
 ) -> Fault | None:
     """Why a server cannot be made as the config says."""
     architecture = get_account(application, ScalewayProvider).architecture
-    zone, type_ = get_zone(wanted), wanted.type
-    message = find_type_fault(shelves[zone], type_, architecture)
+    zone, type_ = wanted.location or "", wanted.type
+    message = catalog.find_fault(type_, zone, architecture)
     if message is None and images[zone, type_] is None:
         message = f"there is no image of Ubuntu 24.04 for {type_} in {zone}"
     return None if message is None else Fault(0, 0, wanted.type_path, message)
@@ -213,12 +187,40 @@ def find_overlap(inventory: Inventory) -> str | None:
     return f"{network} has {', '.join(map(str, ranges)) or 'no IPv4'}, and not {rented.SUBNET}"
 
 
-def get_zone(server: WantedServer) -> str:
-    return server.location or ""
-
-
 def list_zones(application: Application) -> list[str]:
     """The zones of the config, that of the account first."""
     account = get_account(application, ScalewayProvider)
     places = (group.location for group in application.servers.values())
     return list(dict.fromkeys([account.zone, *filter(None, places)]))
+
+
+#: Scaleway's API tells no prices of addresses.
+UNKNOWN = ", without public addresses"
+
+
+def describe_plan(situation: Situation, *, with_volumes: bool) -> list[str]:
+    """What is made, changed and removed, a line each, and what a month costs."""
+    seen = situation.inventory
+    shared = [*list_shared(situation)]
+    shared += [f"deletes {one}, which leads nowhere" for one in situation.lost]
+    what = describe_changes(seen, shared, with_volumes=with_volumes)
+    costs = situation.catalog.build_tariff().describe_changes(seen, with_volumes=with_volumes)
+    remark = filter(None, [situation.remark])
+    return [*situation.list_differences(), *what, *remark, f"{costs}{UNKNOWN}"]
+
+
+def list_shared(situation: Situation) -> Iterator[str]:
+    application = situation.inventory.application
+    network = build_network_name(application.name)
+    if situation.inventory.find(NETWORK, network) is None:
+        yield f"makes private network {network}, {rented.SUBNET}, in a VPC of its own"
+    ports = ", ".join(f"tcp/{port}" for port in list_open_ports(application))
+    firewall = build_firewall_name(application.name)
+    for zone in dict.fromkeys(map(situation.inventory.get_place, situation.inventory.wanted)):
+        group = f"security group {firewall} in {zone}"
+        if zone not in situation.drift:
+            yield f"makes {group}, which lets in {ports}"
+        elif situation.drift[zone]:
+            yield f"corrects {group}: {', '.join(situation.drift[zone])}"
+        if situation.former.get(zone):
+            yield describe_closing(group, situation.former[zone])

@@ -12,7 +12,7 @@ import pytest
 
 from nvoi.config.schema import Application
 from nvoi.providers.aws import AWS
-from nvoi.providers.aws.clients import Pace
+from nvoi.providers.aws.api import Pace
 from nvoi.ssh.routes import Routes
 from tests.fakes.clouds.aws_proxy import KEY, StrictAWS
 from tests.fakes.clouds.moto import get_moto

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 
 from nvoi.config.schema import Application
 from nvoi.providers import Provider
-from nvoi.providers.aws.clients import Pace
+from nvoi.providers.aws.api import Pace
 from nvoi.providers.aws.resources import KINDS as RESOURCES
 from tests.fakes.clouds.aws_proxy import KEY, StrictAWS, get
 from tests.fakes.clouds.moto import X86, get_moto

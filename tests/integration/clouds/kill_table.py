@@ -156,6 +156,9 @@ def build_row(case: type[Case], operation: str, cells: Sequence[Cell], failed: i
 def main(names: Sequence[str]) -> int:
     """Print the table, or what is wrong with one cell; 0 where all is healed."""
     logging.disable()
+    if "--help" in names:
+        print(__doc__)
+        return 0
     if names[2:] and names[2].isdecimal():
         cloud, operation, number, *fault = names
         told = judge(Cell(cloud.lower(), operation, int(number), " ".join(fault)))

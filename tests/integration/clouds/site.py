@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from nvoi.config.schema import Application, Ingress, Volume
 from nvoi.providers import Provider
-from nvoi.providers.host_keys import generate_host_key
+from nvoi.providers.cloud_init import generate_host_key
 from tests.fakes.clouds.server import FIRST_ADDRESS, Cloud, Json, Project
 
 #: Where the first server is on this machine.

@@ -12,7 +12,7 @@ import pytest
 
 from nvoi.errors import ConfigError, NvoiError
 from nvoi.providers.aws.resources import KINDS, build_pairs
-from nvoi.providers.host_keys import generate_host_key
+from nvoi.providers.cloud_init import generate_host_key
 from tests.fakes.clouds.aws_proxy import StrictAWS
 from tests.fakes.clouds.moto import ARM64, X86
 from tests.fakes.clouds.server import Fault
@@ -273,10 +273,32 @@ def test_two_networks_of_the_app_are_told(aws_cloud: StrictAWS, aws_account: Any
     aws = build_aws(aws_cloud, app)
     aws.ensure_servers()
     make_as_another_run(aws_account, "vpc")
-    with pytest.raises(NvoiError, match="two runs at once may have made them"):
+    with pytest.raises(
+        NvoiError,
+        match=r"VPC nvoi-shop-network \(.*\) and VPC nvoi-shop-network \(.*\) have one name",
+    ):
         build_aws(aws_cloud, app).ensure_servers()
     aws.delete_servers(with_volumes=True)
     assert list_all(aws_account) == {}
+
+
+@pytest.mark.parametrize("tags", [OWN, {}], ids=["own", "nobody's"])
+def test_two_volumes_of_one_name_are_told(
+    aws_cloud: StrictAWS, aws_account: Any, tags: dict[str, str]
+) -> None:
+    """Which of them has the data, nvoi does not guess."""
+    for _ in range(2):
+        add_volume(aws_account, "shop-main-data", tags)
+    aws = build_aws(aws_cloud, build_app(ONE_SERVER))
+    with pytest.raises(
+        NvoiError, match=r"and volume shop-main-data \(.*\) have one name"
+    ) as raised:
+        aws.ensure_servers()
+    assert "keep the one with your servers or data" in raised.value.hint
+    assert list_all(aws_account) == {"volume": ["shop-main-data"] * 2}
+    if tags:
+        aws.delete_servers(with_volumes=True)
+        assert list_all(aws_account) == {}
 
 
 def make_as_another_run(client: Any, kind: str) -> None:
@@ -424,8 +446,8 @@ def test_a_dry_run_reads_the_account_and_says_what_it_costs(aws_cloud: StrictAWS
         f"costs USD {whole:.2f} a month, as now",
     ]
     told = aws.describe_deletion(with_volumes=False)
-    assert [line.partition(" (")[0] for line in told if "volume" in line] == [
-        "keeps volume shop-main-data"
+    assert [line for line in told if "volume" in line] == [
+        "keeps volume shop-main-data; --delete-volumes deletes it"
     ]
     assert told[-1] == f"costs USD 1.00 a month afterwards, USD {whole:.2f} now"
 

@@ -77,11 +77,14 @@ def test_what_no_account_can_have_is_found_before_anybody_is_asked(aws_cloud: St
     [
         (
             build_app(instance_type="t3.smal"),
-            (f"{ACCOUNT}.instance_type: eu-central-1 has no type `t3.smal`", "(2 vCPU, 2 GiB)"),
+            (
+                f"{ACCOUNT}.instance_type: eu-central-1 has no type `t3.smal`",
+                ": 2 cores, 2 GB, x86",
+            ),
         ),
         (
             build_app("servers: {main: {type: t4g.small}}"),
-            ("application.servers.main.type: t4g.small is arm64, and", "with x86_64 there are "),
+            ("application.servers.main.type: t4g.small is arm64, and", "there are t"),
         ),
         (
             build_app(instance_type="t2.micro"),
@@ -111,8 +114,8 @@ def test_a_type_that_is_sold_out_names_the_nearest(aws_cloud: StrictAWS, aws_acc
     assert "InsufficientInstanceCapacity" in told
     assert "t3.small may be had in eu-central-1b, eu-central-1c (location)" in told
     # 0.0216 an hour, with a disk and an address.
-    assert "t3a.small (2 vCPU, 2 GiB, USD 22.42 a month)" in told
-    assert "made so far, and taken up by the next run: VPC nvoi-shop-network" in told
+    assert "t3a.small: 2 cores, 2 GB, x86, USD 22.42 a month" in told
+    assert "made so far, which the next run goes on from: VPC nvoi-shop-network" in told
     aws_cloud.sold_out.clear()
     build_aws(aws_cloud, app).ensure_servers()
     assert list_all(aws_account)["vpc"] == ["nvoi-shop-network"]

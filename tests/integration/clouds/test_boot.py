@@ -12,8 +12,7 @@ import pytest
 from nvoi.command import Command
 from nvoi.config.schema import SSHKeys
 from nvoi.errors import ConnectionFailedError, HostKeyError, NvoiError
-from nvoi.providers.cloud_init import build_user_data
-from nvoi.providers.host_keys import generate_host_key
+from nvoi.providers.cloud_init import build_user_data, generate_host_key
 from nvoi.providers.provider import Server
 from nvoi.ssh.connections import Connections
 from nvoi.targets.cluster import boot

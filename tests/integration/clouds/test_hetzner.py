@@ -12,8 +12,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from nvoi.errors import ConfigError, NvoiError
+from nvoi.providers.cloud_init import decode_host_key
 from nvoi.providers.hetzner import Hetzner as Provider
-from nvoi.providers.host_keys import decode_host_key
 from tests.fakes.clouds.hetzner import (
     FIREWALLS,
     NETWORKS,
@@ -166,6 +166,23 @@ def test_a_wrong_token_is_told_with_the_way_to_a_right_one(cloud: Hetzner) -> No
     assert "made-up-token" not in text
 
 
+class Revoking(Hetzner):
+    """One whose token no longer counts once there is a network."""
+
+    def authorize(self, call: Call) -> None:
+        super().authorize(call)
+        if call.is_reading and self.things[NETWORKS]:
+            raise Refused(401, "unauthorized", "unable to authenticate")
+
+
+def test_a_token_that_ends_meanwhile_is_told_with_what_was_made() -> None:
+    with Revoking() as cloud, pytest.raises(NvoiError, match="unable to authenticate") as caught:
+        build_provider(cloud, build_config()).ensure_servers()
+    # Such a fault would say that nothing was changed.
+    assert not isinstance(caught.value, ConfigError)
+    assert "made so far, which the next run goes on from: network nvoi-shop-" in caught.value.hint
+
+
 def test_a_token_that_may_only_read_is_told_before_anything_is_made(cloud: Hetzner) -> None:
     text = refuse(cloud, token=READING_TOKEN)
     assert text.startswith("config: application.compute_provider.hetzner.api_token: the token may")
@@ -174,24 +191,27 @@ def test_a_token_that_may_only_read_is_told_before_anything_is_made(cloud: Hetzn
 def test_what_is_not_sold_is_told_with_what_is(cloud: Hetzner) -> None:
     path = "application.compute_provider.hetzner"
     text = refuse(cloud, type_="cx22")
-    assert f"{path}.server_type: no server type cx22; of fsn1 use cpx22, cx23, cx33" in text
+    assert f"{path}.server_type: there is no server type cx22; fsn1 has these of x86: cx23" in text
     text = refuse(cloud, location="fsn2")
-    assert f"{path}.server_location: no location fsn2; use ash, fsn1, hel1, nbg1" in text
+    assert (
+        f"{path}.server_location: there is no location fsn2; there are ash, fsn1, hel1, nbg1"
+        in text
+    )
     text = refuse(cloud, type_="cax11")
-    assert f"{path}.architecture: cax11 is arm64; types of x86: cpx22, cx23, cx33" in text
+    assert f"{path}.server_type: cax11 is arm64, and `architecture` says another; fsn1 has" in text
     text = refuse(cloud, location="ash")
-    assert "cx23 is not sold in ash; it is in fsn1, hel1, nbg1, and there are cpx11" in text
+    assert "cx23 is not sold in ash, but in fsn1, hel1, nbg1; ash has these of x86: cpx11" in text
     text = refuse(cloud, "{main: {master: true}, work: {type: cx99, count: 3}}")
-    assert text.count("application.servers.work.type: no server type cx99") == 1
+    assert text.count("application.servers.work.type: there is no server type cx99") == 1
 
 
 def test_what_is_deprecated_is_told_with_what_is_not(cloud: Hetzner) -> None:
     soon = {"announced": "2026-01-01T00:00:00Z", "unavailable_after": "2126-01-01T00:00:00Z"}
     place = cloud.types[0]["locations"][0]
     place["deprecation"] = soon
-    assert "cx23 is deprecated in fsn1; use cpx22, cx33" in refuse(cloud)
+    assert "cx23 is deprecated in fsn1; fsn1 has these of x86: " in refuse(cloud)
     place["deprecation"] = {**soon, "unavailable_after": "2026-02-01T00:00:00Z"}
-    assert "cx23 is no longer sold in fsn1; use cpx22, cx33" in refuse(cloud)
+    assert "cx23 is no longer sold in fsn1; fsn1 has these of x86: " in refuse(cloud)
 
 
 def test_what_is_out_of_stock_is_told_with_the_nearest_and_its_price(cloud: Hetzner) -> None:

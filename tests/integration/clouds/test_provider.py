@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from nvoi.config.schema import Application
 from nvoi.errors import ConfigError, ExtraError, NvoiError
 from nvoi.providers import CLOUDS, get_provider
-from nvoi.providers.host_keys import generate_host_key
-from tests.fakes.clouds.server import FOREVER, Fault, Refused
+from nvoi.providers.cloud_init import generate_host_key
+from nvoi.providers.rented import build_labels
+from tests.fakes.clouds.server import FOREVER, Answer, Fault, Refused
 from tests.integration.clouds.aws_account import build_app
 from tests.integration.clouds.aws_site import AWSSite
 from tests.integration.clouds.conftest import SITES
-from tests.integration.clouds.hetzner_site import build_config
+from tests.integration.clouds.hetzner_site import HetznerSite, build_config
+from tests.integration.clouds.scaleway_site import ScalewaySite
 from tests.integration.clouds.site import Site, deploy_servers, start
 
 ONE = "{main: {master: true}}"
@@ -119,6 +122,19 @@ def test_volumes_stay_until_their_deletion_is_asked_for(site: Site) -> None:
     assert after.disks == before.disks
     assert [*provider.delete_servers(with_volumes=True)] == []
     assert site.list_all() == {}
+
+
+@pytest.mark.parametrize("kind", [AWSSite, ScalewaySite])
+def test_volumes_of_one_name_that_the_config_does_not_name_hinder_nobody(kind: type[Site]) -> None:
+    with start(kind) as site:
+        for _ in range(2):
+            site.add("volume", "shop-old-data", build_labels(site.read(ONE), "old"))
+        provider = site.begin(site.read(ONE))
+        for with_volumes, verb in ((False, "keeps"), (True, "deletes")):
+            told = provider.describe(with_volumes=with_volumes)
+            assert sum(line.startswith(f"{verb} volume shop-old-data") for line in told) == 2
+        provider.delete_surplus([], with_volumes=True)
+        assert "shop-old-data" not in site.list_all().get("volumes", [])
 
 
 def test_servers_of_another_environment_are_none_of_this_one(
@@ -253,3 +269,21 @@ def test_a_plan_fails_where_the_api_refuses_to_say_what_there_is(site: Site) -> 
         provider = site.open(application, in_haste=True)
         with pytest.raises(NvoiError, match="not for you"):
             getattr(provider, describe)(with_volumes=False)
+
+
+@pytest.mark.parametrize("document", [{}, {"servers": None}, {"servers": [{"id": "x"}]}])
+@pytest.mark.parametrize("kind", [HetznerSite, ScalewaySite])
+def test_an_answer_of_another_form_ends_a_run_in_words(
+    kind: type[Site], document: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with start(kind) as site:
+        provider = site.open(site.read(ONE))
+        monkeypatch.setattr(site.cloud, "_answer", lambda _: Answer(200, document))
+        for run in (
+            provider.ensure_servers,
+            partial(provider.delete_servers, with_volumes=True),
+            provider.describe,
+            partial(provider.describe_deletion, with_volumes=True),
+        ):
+            with pytest.raises(NvoiError):
+                run()

@@ -130,7 +130,7 @@ def test_a_record_that_comes_meanwhile_is_not_overwritten(cloudflare: Cloudflare
     before = cloudflare.add_record("www.example.com", "A", "192.0.2.9")
     with pytest.raises(NvoiError, match="already exists") as caught:
         domains.publish()
-    assert "made and kept: the tunnel nvoi-shop-web" in caught.value.hint
+    assert "goes on from: the tunnel nvoi-shop-web" in caught.value.hint
     assert [*cloudflare.all_records.values()] == [before]
 
 
@@ -246,7 +246,7 @@ def test_a_full_zone_is_told(cloudflare: Cloudflare) -> None:
     cloudflare.quota = 0
     with pytest.raises(NvoiError, match=r"the DNS record www.example.com: .*quota") as caught:
         deploy(cloudflare, build_application())
-    assert "made and kept: the tunnel nvoi-shop-web" in caught.value.hint
+    assert "goes on from: the tunnel nvoi-shop-web" in caught.value.hint
     cloudflare.quota = 1
     deploy(cloudflare, build_application())
     assert len(cloudflare.live_tunnels) == 1
@@ -597,3 +597,14 @@ def test_an_answer_of_another_form_ends_a_deploy_in_words(
     assert account is not None
     with pytest.raises(NvoiError, match="the tunnel x"):
         Account(account, {"CLOUDFLARE_BASE_URL": cloudflare.url}).get_token(Tunnel("x", "x"))
+
+
+def test_a_page_that_says_it_has_room_for_nothing_is_the_last(
+    cloudflare: Cloudflare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = Answer(200, {"result": [], "result_info": {"per_page": 0}})
+    answers = [empty, Answer(500)]
+    monkeypatch.setattr(cloudflare, "_answer", lambda _: answers.pop(0))
+    account = build_application().cloudflare
+    assert account is not None
+    assert Account(account, {"CLOUDFLARE_BASE_URL": cloudflare.url}).list_zones() == []

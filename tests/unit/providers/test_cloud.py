@@ -12,7 +12,7 @@ import pytest
 from nvoi import parallel
 from nvoi.errors import NvoiError
 from nvoi.providers.cloud import RentedServers
-from nvoi.providers.host_keys import generate_host_key
+from nvoi.providers.cloud_init import generate_host_key
 from nvoi.providers.inventory import Inventory
 from nvoi.providers.provider import Server
 from nvoi.providers.rented import WantedServer, build_disk, build_labels, build_server
@@ -114,3 +114,17 @@ def test_a_delete_names_what_is_nobodys_also_where_something_is_left() -> None:
     assert left == "left at Cloud: shop-main-2"
     assert "shop-main-1" in nobodys
     assert "no label says whose they are" in nobodys
+
+
+class Faulty(Cloud):
+    """One of which nvoi has a fault of its own."""
+
+    title = "Cloud"
+
+    def _read(self) -> SlowInventory:
+        raise KeyError("nvoi")
+
+
+def test_a_fault_of_nvois_own_is_not_told_as_the_clouds() -> None:
+    with pytest.raises(KeyError, match="nvoi"):
+        Faulty(APP, Routes(), None).list_servers()

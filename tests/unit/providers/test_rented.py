@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from nvoi.providers.cloud_init import LARGEST_USER_DATA, build_user_data
-from nvoi.providers.host_keys import generate_host_key
+from nvoi.providers.cloud_init import LARGEST_USER_DATA, build_user_data, generate_host_key
 from nvoi.providers.rented import (
     LABEL_VALUE,
     build_label_value,

@@ -312,6 +312,17 @@ def test_a_plan_names_what_it_costs(cloud: Cloud) -> None:
     assert told[-1] == costs.format("0.86")
 
 
+def test_a_plan_knows_the_price_of_a_disk_that_nobody_has_marked_yet(cloud: Cloud) -> None:
+    deploy(cloud, read("servers: {main: {master: true}, work: {}}"))
+    told = rent(cloud, read("servers: {main: {}}")).describe()
+    for name in ("shop-main-1", "shop-work-1"):
+        cloud.get(VOLUMES, f"{name}-root").update(name="Ubuntu", tags=[])
+    add(cloud, VOLUMES, "theirs", size=40 * GB)
+    provider = rent(cloud, read("servers: {main: {}}"))
+    assert provider.describe()[-1] == told[-1]
+    assert provider.describe_deletion(with_volumes=False)[-1].startswith("costs EUR 0.00 a month")
+
+
 def test_an_address_that_a_killed_change_left_is_given_back_by_the_next_deploy(
     cloud: Cloud,
 ) -> None:
@@ -405,6 +416,14 @@ def test_pages_that_are_shorter_than_what_was_asked_for_are_all_read(cloud: Clou
     found = rent(cloud, application).list_servers()
     assert [one.name for one in found] == ["shop-main-1", "shop-work-1", "shop-work-2"]
     assert found[0].disks
+    rent(cloud, application).delete_servers(with_volumes=True)
+    assert not any(cloud.show_all().values())
+
+
+def test_a_project_that_is_named_in_capital_letters_is_the_same(cloud: Cloud) -> None:
+    deploy(cloud, read())
+    application = read(project="105BDCE1-64C0-48AB-899D-868455867ECF")
+    assert len(rent(cloud, application).list_servers()) == 3
     rent(cloud, application).delete_servers(with_volumes=True)
     assert not any(cloud.show_all().values())
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from nvoi.providers.aws.api import EC2
-from nvoi.providers.aws.description import describe_costs
+from nvoi.providers.aws.prices import describe_costs
 from nvoi.providers.rented import WantedServer
 from tests.fakes.clouds.aws_prices import build_product
 

@@ -128,7 +128,10 @@ def test_a_right_that_shows_to_lack_later_says_what_was_made(cloud: Cloud) -> No
         "not write compute"
     )
     assert "InstancesFullAccess, BlockStorageFullAccess" in raised.value.hint
-    assert "made so far: the VPC nvoi-shop-network in fr-par, the private" in raised.value.hint
+    assert (
+        "the next run goes on from: the VPC nvoi-shop-network in fr-par, the private"
+        in raised.value.hint
+    )
     deploy(cloud, read(ONE))
     assert cloud.list_names(VPCS) == cloud.list_names(NETWORKS) == ["nvoi-shop-network"]
 
@@ -142,17 +145,17 @@ def test_a_right_that_shows_to_lack_later_says_what_was_made(cloud: Cloud) -> No
         (
             "servers: {main: {type: DEV9-S}}",
             "application.servers.main.type",
-            "there is no server type DEV9-S in fr-par-1; fr-par-1 has these of x86: DEV1-S, PLAY2",
+            "there is no server type DEV9-S; fr-par-1 has these of x86: DEV1-S, PLAY2",
         ),
         (
             "servers: {main: {type: BASIC2-A2C-4G}}",
             "application.servers.main.type",
-            "BASIC2-A2C-4G is arm64, and `architecture` says x86; fr-par-1 has these of x86: ",
+            "BASIC2-A2C-4G is arm64, and `architecture` says another; fr-par-1 has these of x86: ",
         ),
         (
             "servers: {main: {type: VC1S}}",
             "application.servers.main.type",
-            "VC1S is no longer sold; fr-par-1 has these of x86: DEV1-S",
+            "VC1S is no longer sold in fr-par-1; fr-par-1 has these of x86: DEV1-S",
         ),
     ],
 )
@@ -169,12 +172,11 @@ def test_a_type_that_is_out_of_stock_is_told_with_the_nearest_and_its_price(clou
     path, message = find_fault(cloud, read(ONE))
     assert path == f"{ACCOUNT}.server_type"
     assert message == (
-        "DEV1-S is out of stock in fr-par-1; the nearest that can be had there is DEV1-M: "
-        "3 cores, 4 GB, x86, EUR 14.74 a month"
+        "DEV1-S is out of stock in fr-par-1; there is DEV1-M in fr-par-1 for EUR 14.74 a month"
     )
     cloud.shortages = {("fr-par-1", name) for name in cloud.types}
     _, message = find_fault(cloud, read(ONE))
-    assert message.endswith("and so is every other type of x86; try another zone")
+    assert message.endswith("there is nothing like it; try another place")
     # Elsewhere there are some.
     deploy(cloud, read("servers: {main: {location: fr-par-2}}"))
     assert cloud.get(SERVERS, "shop-main-1")["zone"] == "fr-par-2"
@@ -185,8 +187,8 @@ def test_the_last_one_that_another_has_bought_meanwhile_is_told_the_same_way(clo
     cloud.fail_on("POST", "/servers$", Fault(gone))
     with pytest.raises(NvoiError) as raised:
         deploy(cloud, read(ONE))
-    assert raised.value.message.startswith("DEV1-S is out of stock in fr-par-1; the nearest")
-    assert "made so far: the VPC" in raised.value.hint
+    assert raised.value.message.startswith("DEV1-S is out of stock in fr-par-1; there is DEV1-M")
+    assert "goes on from: the VPC" in raised.value.hint
     deploy(cloud, read(ONE))
     assert len(cloud.things[ADDRESSES]) == len(cloud.things[SERVERS]) == 1
 
@@ -199,7 +201,7 @@ def test_a_quota_that_is_reached_is_told_with_what_was_made(cloud: Cloud, kind: 
         deploy(cloud, application)
     assert f"the quota is reached: {kind} (1 of 1)" in raised.value.message
     assert "Organization > Quotas" in raised.value.hint
-    assert "made so far: " in raised.value.hint
+    assert "made so far, " in raised.value.hint
     cloud.limits = {}
     deploy(cloud, application)
     assert cloud.list_names(SERVERS) == ["shop-main-1", "shop-work-1"]
@@ -213,8 +215,10 @@ def test_two_that_have_one_name_are_told(cloud: Cloud) -> None:
     """Scaleway lets them; which of them has the data, nvoi does not guess."""
     for _ in range(2):
         add(cloud, SERVERS, "shop-main-1")
-    with pytest.raises(NvoiError, match="2 servers are called shop-main-1"):
+    with pytest.raises(NvoiError, match="have one name") as raised:
         deploy(cloud, read(ONE))
+    for number in cloud.things[SERVERS]:
+        assert f"the server shop-main-1 in fr-par-1 ({number})" in raised.value.message
 
 
 def test_a_network_with_other_addresses_is_told_before_anything_is_made(cloud: Cloud) -> None:

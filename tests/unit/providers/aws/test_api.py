@@ -1,4 +1,4 @@
-"""Whom nvoi trusts at AWS, and by which proxies it asks: the same as everywhere else."""
+"""Whom nvoi trusts at AWS, by which proxies it asks, and how it reads pages."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import trustme
 from pytest_httpserver import HTTPServer
 
 from nvoi.config.schema import AWSProvider
-from nvoi.providers.aws.api import EC2
-from nvoi.providers.aws.clients import Pace
+from nvoi.errors import NvoiError
+from nvoi.providers.aws.api import EC2, Pace
 from nvoi.providers.aws.refusals import EC2Error
 from nvoi.secret import Secret
 
@@ -70,3 +70,32 @@ def test_only_the_proxies_of_the_environment_that_is_given_count(
     # It would not be asked for this machine's own addresses either.
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     assert ask(api, SSL_CERT_FILE=str(file)) == []
+
+
+def test_a_page_without_a_list_is_empty_and_the_next_one_is_read(
+    api: HTTPServer, authority: trustme.CA, tmp_path: Path
+) -> None:
+    file = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(str(file))
+    api.clear()
+    empty = "<DescribeVpcsResponse><nextToken>more</nextToken></DescribeVpcsResponse>"
+    vpc = "<vpcSet><item><vpcId>vpc-1</vpcId></item></vpcSet>"
+    pages = (empty, f"<DescribeVpcsResponse>{vpc}</DescribeVpcsResponse>")
+    for page in pages:
+        api.expect_ordered_request("/").respond_with_data(page)
+    [found] = ask(api, SSL_CERT_FILE=str(file))
+    assert str(found).endswith("(vpc-1)")
+
+
+def test_an_answer_of_another_form_is_told_in_words_that_show_nothing_of_it(
+    api: HTTPServer, authority: trustme.CA, tmp_path: Path
+) -> None:
+    file = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(str(file))
+    api.clear()
+    vpc = "<vpcSet><item><cidrBlock>s3cr3t</cidrBlock></item></vpcSet>"
+    answer = f"<DescribeVpcsResponse>{vpc}</DescribeVpcsResponse>"
+    api.expect_request("/").respond_with_data(answer)
+    with pytest.raises(NvoiError) as raised:
+        ask(api, SSL_CERT_FILE=str(file))
+    assert raised.value.message == "AWS: the answer cannot be read: KeyError"

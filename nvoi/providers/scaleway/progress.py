@@ -1,9 +1,6 @@
-"""What is ordered of Scaleway: servers with all they are made of, and how far each is. Pure."""
+"""How far the servers of an app at Scaleway are, and their disks. Pure."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 from nvoi.errors import NvoiError
 from nvoi.providers.rented import WantedServer
@@ -14,48 +11,35 @@ from nvoi.providers.scaleway.refusals import AGAIN
 MISSING, AVAILABLE = "not there yet", "available"
 
 
-@dataclass(frozen=True)
-class Order:
-    """A wanted server with what it is made of.
+def get_server(inventory: Inventory, wanted: WantedServer) -> Resource:
+    """The server, which a step before has made.
 
-    Attributes:
-        image: its id; None where the server is there.
-        shortage: what to say where there are none left of its type.
+    Raises:
+        NvoiError: Scaleway has locked it: nothing can be done with it.
     """
-
-    wanted: WantedServer
-    zone: str
-    type: str
-    image: str | None = None
-    shortage: str = ""
-
-    def get_server(self, inventory: Inventory) -> Resource:
-        """The server, which a step before has made.
-
-        Raises:
-            NvoiError: Scaleway has locked it: nothing can be done with it.
-        """
-        server = inventory.find_server(self.wanted.name)
-        if server is None:
-            raise AssertionError(f"there is no server {self.wanted.name}")
-        if lock := find_lock(server):
-            raise lock
-        return server
-
-    def list_volumes(self, inventory: Inventory) -> list[Resource]:
-        names = {volume.name for volume in self.wanted.volumes}
-        return [one for one in inventory.data if one.name in names]
+    server = inventory.find_server(wanted.name)
+    if server is None:
+        raise AssertionError(f"there is no server {wanted.name}")
+    if lock := find_lock(server):
+        raise lock
+    return server
 
 
-def list_unmade(inventory: Inventory, orders: Sequence[Order]) -> list[str]:
+def list_volumes(inventory: Inventory, wanted: WantedServer) -> list[Resource]:
+    """Those that are to be on a server, and are there."""
+    names = {volume.name for volume in wanted.volumes}
+    return [one for one in inventory.data if one.name in names]
+
+
+def list_unmade(inventory: Inventory) -> list[str]:
     """The disks that cannot be attached yet, each with its state.
 
     Raises:
         NvoiError: one never will.
     """
-    sizes = {one.name: one.size * GB for order in orders for one in order.wanted.volumes}
+    sizes = {volume.name: volume.size * GB for _, volume in inventory.list_volumes()}
     pending = []
-    for volume in [one for order in orders for one in order.list_volumes(inventory)]:
+    for volume in [one for one in inventory.data if one.name in sizes]:
         status = volume.data["status"]
         if status == "error":
             raise NvoiError(f"Scaleway has failed to make {volume}", hint=f"delete it; {AGAIN}")
@@ -64,13 +48,13 @@ def list_unmade(inventory: Inventory, orders: Sequence[Order]) -> list[str]:
     return pending
 
 
-def list_unconnected(inventory: Inventory, orders: Sequence[Order]) -> list[str]:
+def list_unconnected(inventory: Inventory) -> list[str]:
     """The servers whose disks are not there yet, each with the state of one."""
     pending = []
-    for order in orders:
-        server = order.get_server(inventory)
+    for wanted in inventory.wanted:
+        server = get_server(inventory, wanted)
         disks = list_attached(server)
-        states = [disks.get(one.id, MISSING) for one in order.list_volumes(inventory)]
+        states = [disks.get(one.id, MISSING) for one in list_volumes(inventory, wanted)]
         waits = [state for state in states if state not in {"", AVAILABLE}]
         if not waits and not server.data.get("allowed_actions", True):
             waits = ["busy"]
@@ -78,11 +62,11 @@ def list_unconnected(inventory: Inventory, orders: Sequence[Order]) -> list[str]
     return pending
 
 
-def list_unready(inventory: Inventory, orders: Sequence[Order], network: Resource) -> list[str]:
+def list_unready(inventory: Inventory, network: Resource) -> list[str]:
     """The servers that do not run yet, or are not in the network, each with its state."""
     pending = []
-    for order in orders:
-        server = order.get_server(inventory)
+    for wanted in inventory.wanted:
+        server = get_server(inventory, wanted)
         state, detail = server.data["state"], server.data.get("state_detail")
         nic = find_nic_state(server, network)
         if state != "running":

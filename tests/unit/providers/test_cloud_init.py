@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from nvoi.config.ssh_keys import load_private, write_public
-from nvoi.providers.host_keys import (
+from nvoi.providers.cloud_init import (
     FIRST_HOST_KEY,
     HOST_KEY,
     build_host_key_labels,

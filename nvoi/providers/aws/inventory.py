@@ -1,16 +1,17 @@
-"""Whose a thing in the account is: by its tags the app's, another's, or nobody's."""
+"""What of an app there is at AWS, whose a thing is by its tags, and what the config wants of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from nvoi.config.schema import Application
 from nvoi.errors import NvoiError
 from nvoi.providers.aws.api import EC2
 from nvoi.providers.aws.resources import Resource, build_pairs
-from nvoi.providers.rented import build_labels, find_other_owner
+from nvoi.providers.inventory import Inventory
+from nvoi.providers.rented import WantedServer, build_labels, find_other_owner
 
 #: What AWS' own services make bears tags like these, such as ``aws:cloudformation:stack-name``.
 RESERVED = "aws:"
@@ -77,6 +78,66 @@ class Owner:
         if lacking:
             self._ec2.call("create_tags", Resources=[one.id], Tags=build_pairs(lacking))
         return replace(one, tags={**one.tags, **wanted})
+
+
+@dataclass(frozen=True)
+class Situation(Inventory[Resource]):
+    """Servers, volumes and the VPC; what else there is of the network is found by that.
+
+    Attributes:
+        zone: where all servers are, or are to be, once that was found.
+    """
+
+    subnet: Resource | None = None
+    zone: str = ""
+
+    word = "tag"
+    single = frozenset({"vpc"})
+
+    @property
+    def vpc(self) -> Resource | None:
+        return next((one for one in self.usable if one.kind == "vpc"), None)
+
+    def get_place(self, server: WantedServer) -> str:
+        del server
+        return self.zone
+
+    def find_owner(self, one: Resource) -> str | None:
+        return find_other(one, self.own)
+
+    def list_clashes(self) -> list[str]:
+        # Many may have one name at AWS: where one of them can be used, it is.
+        names = {(one.kind, one.name) for one in self.usable}
+        others = (one for one in self.resources if (one.kind, one.name) not in names)
+        return Inventory.list_clashes(replace(self, resources=tuple(others)))
+
+    def list_other_types(self) -> Iterator[tuple[Resource, str]]:
+        """The servers that are of another type than the config says, with that."""
+        for one in self.wanted:
+            found = self.find_server(one.name)
+            if found is not None and found.item["InstanceType"] != one.type:
+                yield found, one.type
+
+    def find_zone(self) -> tuple[str | None, str]:
+        """The zone that the servers have to be in, and what is there; None where it is free.
+
+        Raises:
+            NvoiError: what is there is in different zones.
+        """
+        servers = (self.find_server(one.name) for one in self.wanted)
+        volumes = (self.find_data(volume.name) for _, volume in self.list_volumes())
+        there = [*filter(None, (self.subnet, *servers, *volumes))]
+        if not there:
+            return None, ""
+        zone = there[0].place
+        for one in there:
+            if one.place != zone:
+                raise NvoiError(
+                    f"{one} is in {one.place}, and {there[0]} in {zone}",
+                    hint="a volume comes to servers of its own zone alone: make one of a snapshot "
+                    f"of it in {zone}, with its name, and delete it",
+                )
+        return zone, str(there[0])
 
 
 def find_other(one: Resource, own: Mapping[str, str]) -> str | None:
