@@ -16,12 +16,11 @@ from contextvars import ContextVar, copy_context
 from typing import Generic, Protocol, TypeVar
 
 from nvoi.errors import HostsError, NvoiError
+from nvoi.signals import LOOK_SECONDS
 
 T = TypeVar("T")
 H = TypeVar("H")
 
-#: Seconds after which a wait begins anew: a signal that comes just before the wait does not end it.
-LOOK_SECONDS = 0.1
 #: Seconds that cancelled tasks have to end what they run, on other hosts too.
 CANCEL_SECONDS = 10.0
 #: The same for the other tasks where one has failed: one that hangs holds up nobody.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import selectors
 import signal
@@ -13,24 +14,26 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from nvoi import parallel
 from nvoi.errors import CommandError
 from nvoi.log.levels import get_logger
 from nvoi.log.lines import LineCutter
+from nvoi.signals import LOOK_SECONDS, hold
 from nvoi.waiting import Reminder
 
 log = get_logger("nvoi.process")
 
 #: A program and its arguments.
 Words = tuple[str, ...]
+Process = subprocess.Popen[bytes]
+T = TypeVar("T")
 
 #: Bytes that are read at once.
 CHUNK = 1 << 16
-#: Seconds between two looks at whether a command has ended, or shall end.
-LOOK_SECONDS = 0.1
 #: Seconds to read on when a command has ended: what it has left running may print for ever.
 READ_ON_SECONDS = 1.0
 #: Seconds between SIGTERM and SIGKILL.
@@ -43,42 +46,113 @@ PROC = Path("/proc")
 STATE, SESSION, STARTED = 3 - 3, 6 - 3, 22 - 3
 
 
-def ask(
+def start(
+    words: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    folder: Path | None = None,
+    output: IO[bytes] | int | None = subprocess.PIPE,
+    errors: int | None = subprocess.STDOUT,
+) -> Process:
+    """Start a command in a session of its own, without input.
+
+    Inside :func:`nvoi.signals.hold`: an interruption before the process is noted would leave it
+    running.
+
+    Args:
+        environ: the command's whole environment.
+        output: where it prints, as ``errors``, which usually goes there as well.
+
+    Raises:
+        CommandError: it cannot be started.
+    """
+    try:
+        return subprocess.Popen(  # noqa: S603 - the caller's words, no shell
+            words,
+            cwd=folder,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+            start_new_session=True,
+            bufsize=0,
+        )
+    except OSError as error:
+        name = Path(words[0]).name
+        raise CommandError(f"{name} cannot be started: {error.strerror}") from error
+
+
+def work_with(
+    begin: Callable[[], Process], work: Callable[[Process], T], end: Callable[[Process], None]
+) -> T:
+    """Begin a process, and return what ``work`` makes of it; what is raised there ends it."""
+    process: Process | None = None
+    try:
+        with hold():
+            process = begin()
+        return work(process)
+    except BaseException:
+        if process is not None:
+            end(process)
+        raise
+    finally:
+        for stream in (process.stdout, process.stderr) if process is not None else ():
+            if stream is not None:
+                stream.close()
+
+
+def capture(
     words: Sequence[str],
     environ: Mapping[str, str],
     *,
     folder: Path | None = None,
     seconds: float = 60.0,
-) -> str | None:
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a short command to its end, and return what it has printed.
+
+    Raises:
+        CommandError: it cannot be started.
+        subprocess.TimeoutExpired: it took longer than ``seconds``, and was ended.
+        ValueError: a NUL is in an argument.
+    """
+
+    def read(process: Process) -> subprocess.CompletedProcess[bytes]:
+        printed, errors = process.communicate(timeout=seconds)
+        return subprocess.CompletedProcess(words, process.returncode, printed, errors)
+
+    begin = partial(start, words, environ, folder=folder, errors=subprocess.PIPE)
+    return work_with(begin, read, kill_tree)
+
+
+def ask(words: Sequence[str], environ: Mapping[str, str], *, seconds: float = 60.0) -> str | None:
     """What a short command prints; None where it fails, cannot be run, or takes too long."""
     try:
-        done = subprocess.run(  # noqa: S603 - our own words, no shell
-            words,
-            cwd=folder,
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=seconds,
-            check=False,
-        )
-    except (OSError, ValueError, subprocess.TimeoutExpired):
-        # A ValueError is a NUL in an argument.
+        done = capture(words, environ, seconds=seconds)
+    except (CommandError, ValueError, subprocess.TimeoutExpired):
         return None
     return done.stdout.decode(errors="replace") if done.returncode == 0 else None
 
 
-def join(process: subprocess.Popen[bytes]) -> int:
-    """The exit code of a command, however long it takes.
+def join(process: Process, seconds: float = math.inf) -> int:
+    """The exit code of a command, which may take ``seconds``.
 
     Its own wait would not hear of a signal that comes just before it begins.
+
+    Raises:
+        subprocess.TimeoutExpired: it takes longer.
+        CancelledError: the task that waits was cancelled.
     """
+    deadline = time.monotonic() + seconds
     while process.poll() is None:
-        _pause(process, LOOK_SECONDS)
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise subprocess.TimeoutExpired(process.args, seconds)
+        parallel.check()
+        _pause(process, min(left, LOOK_SECONDS))
     return process.returncode
 
 
-def end_tree(process: subprocess.Popen[bytes], what: str = "a command") -> None:
+def end_tree(process: Process, what: str = "a command") -> None:
     """End a command and all below it: SIGTERM to its group, after 5 s SIGKILL to what is left."""
     below = list_descendants(process.pid)
     signal_group(process.pid, signal.SIGTERM)
@@ -89,7 +163,7 @@ def end_tree(process: subprocess.Popen[bytes], what: str = "a command") -> None:
     kill_tree(process, below)
 
 
-def kill_tree(process: subprocess.Popen[bytes], below: Sequence[Descendant] = ()) -> None:
+def kill_tree(process: Process, below: Sequence[Descendant] = ()) -> None:
     """Send SIGKILL to a command's group and to all below it, and wait for their end.
 
     ``below`` is who was below it when it was first signalled: they may have started others.
@@ -112,7 +186,7 @@ def follow(
     *,
     folder: Path | None = None,
     reminder: Reminder | None = None,
-    end: Callable[[subprocess.Popen[bytes]], None] = end_tree,
+    end: Callable[[Process], None] = end_tree,
 ) -> int:
     """Run a command in a session of its own, without input, and tell what it prints.
 
@@ -133,37 +207,15 @@ def follow(
         CancelledError: the task was cancelled.
     """
     parallel.check()
-    with _start(words, environ, folder) as process:
-        try:
-            _read(process, on_line, reminder)
-        except BaseException:
-            end(process)
-            raise
+
+    def read(process: Process) -> int:
+        _read(process, on_line, reminder)
         return process.wait()
 
-
-def _start(
-    words: Sequence[str], environ: Mapping[str, str], folder: Path | None
-) -> subprocess.Popen[bytes]:
-    try:
-        return subprocess.Popen(  # noqa: S603 - the caller's words, no shell
-            words,
-            cwd=folder,
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            bufsize=0,
-        )
-    except OSError as error:
-        name = Path(words[0]).name
-        raise CommandError(f"{name} cannot be started: {error.strerror}") from error
+    return work_with(partial(start, words, environ, folder=folder), read, end)
 
 
-def _read(
-    process: subprocess.Popen[bytes], on_line: Callable[[str], None], reminder: Reminder | None
-) -> None:
+def _read(process: Process, on_line: Callable[[str], None], reminder: Reminder | None) -> None:
     stream = _get_output(process)
     cutter = LineCutter()
 
@@ -195,7 +247,7 @@ def _read(
         tell(cutter.finish())
 
 
-def _get_output(process: subprocess.Popen[bytes]) -> IO[bytes]:
+def _get_output(process: Process) -> IO[bytes]:
     assert process.stdout is not None  # noqa: S101 - a pipe was asked for
     os.set_blocking(process.stdout.fileno(), False)
     return process.stdout
@@ -214,7 +266,7 @@ def _count_waiting(stream: IO[bytes]) -> int:
     return found
 
 
-def _pause(process: subprocess.Popen[bytes], seconds: float) -> None:
+def _pause(process: Process, seconds: float) -> None:
     with suppress(subprocess.TimeoutExpired):
         process.wait(seconds)
 
@@ -273,14 +325,13 @@ def _list_session(pid: int) -> Iterator[Descendant]:
                 yield one
 
 
-def wait_for_end(
-    process: subprocess.Popen[bytes], below: Sequence[Descendant], seconds: float
-) -> bool:
+def wait_for_end(process: Process, below: Sequence[Descendant], seconds: float) -> bool:
     """Wait ``seconds`` at most for a command and ``below`` to end; whether they have.
 
     The output is read away, as a full pipe would hold the command up.
     """
-    stream = _get_output(process) if process.stdout else None
+    is_open = process.stdout is not None and not process.stdout.closed
+    stream = _get_output(process) if is_open else None
     deadline = time.monotonic() + seconds
     while is_left := process.poll() is None or any(one.is_running for one in below):
         if time.monotonic() >= deadline:

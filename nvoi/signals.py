@@ -8,12 +8,14 @@ import threading
 import types
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 #: Ctrl-C; what supervisors and CIs send; a terminal that was closed or an SSH connection that was
 #: lost; Ctrl-\.
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
+#: Seconds after which a wait begins anew: a signal that comes just before the wait does not end it.
+LOOK_SECONDS = 0.1
 
 #: What takes or gives back a lock in the standard library: a lock stays taken for ever where an
 #: exception comes between its own code and the caller's.
@@ -106,6 +108,19 @@ class Signals:
         raise Interruption(self._number)
 
 
+#: Those that are at work, the last one last.
+_active: list[Signals] = []
+
+
+def hold() -> AbstractContextManager[None]:
+    """:meth:`Signals.hold` of those that are at work; other threads than the main one need none.
+
+    What is made inside is known to whoever ends it before a signal can interrupt.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    return _active[-1].hold() if _active and is_main else nullcontext()
+
+
 @contextmanager
 def interruptible(*, second_ends: bool = True) -> Iterator[Signals]:
     """Inside, the signals that end a command are :class:`Signals`'. Afterwards they are ignored.
@@ -116,11 +131,13 @@ def interruptible(*, second_ends: bool = True) -> Iterator[Signals]:
     """
     signals = Signals(second_ends=second_ends)
     wanted = list_wanted()
+    _active.append(signals)
     for number in wanted:
         signal.signal(number, signals.handle)
     try:
         yield signals
     finally:
         signals.settle()
+        _active.remove(signals)
         for number in wanted:
             signal.signal(number, signal.SIG_IGN)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from sqlite3 import Connection
 from urllib.parse import urlsplit
 
+from nvoi import process
 from nvoi.cli import projects as commands
 from nvoi.config.credentials import KEY_VARIABLES
 from nvoi.dashboard import projects
@@ -31,7 +31,7 @@ class OwnDashboard:
         self._key = key
         self._environ = environ
         self._signals = signals
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: process.Process | None = None
         self._log_file = Path()
         #: Keeps others from a server that may end again; one that ran before is everybody's.
         self._trial = ExitStack()
@@ -145,15 +145,12 @@ class OwnDashboard:
         """The URL of a server that goes on when this command has ended."""
         environ = {k: v for k, v in self._environ.items() if k not in KEY_VARIABLES}
         log = os.open(self._log_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(log) as out, self._signals.hold():
-            self._process = subprocess.Popen(  # noqa: S603 - our own words, no shell
+        with os.fdopen(log, "wb") as out, self._signals.hold():
+            self._process = process.start(
                 build_command(["dashboard", "--port", str(port)]),
+                environ,
                 # Where no key is: the app's is that of its own project.
-                cwd=self._log_file.parent,
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
+                folder=self._log_file.parent,
+                output=out,
             )
         return wait_for_dashboard(self._process, self._log_file)

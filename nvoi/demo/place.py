@@ -240,13 +240,11 @@ def start(
     with ExitStack() as stack:
         with place.signals.hold():
             target = stack.enter_context(output.open("wb")) if output else None
-            child = subprocess.Popen(  # noqa: S603 - our own words, no shell
+            child = process.start(
                 build_command(words),
-                env=place.build_environ(**environ),
-                stdin=subprocess.DEVNULL,
-                stdout=target,
-                stderr=subprocess.STDOUT if target else None,
-                start_new_session=True,
+                place.build_environ(**environ),
+                output=target,
+                errors=subprocess.STDOUT if target else None,
             )
             stack.callback(stop, child, place.signals)
         yield child

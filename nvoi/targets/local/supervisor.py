@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from nvoi import process
 from nvoi.errors import NvoiError, ServiceError
 from nvoi.folders import check_way, remove_tree
 from nvoi.log.levels import get_logger
@@ -229,22 +230,15 @@ def launch(state: StateFolder, environment: Mapping[str, str]) -> None:
     words += ["-c", str(state.supervisor / "supervisord.conf")]
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     with os.fdopen(os.open(state.supervisor / "start.log", flags, PRIVATE_FILE), "wb") as output:
+        begin = partial(process.start, words, environment, folder=state.supervisor, output=output)
         try:
-            finished = subprocess.run(  # noqa: S603 - our own words, no shell
-                words,
-                cwd=state.supervisor,
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                timeout=START_SECONDS,
-                check=False,
+            status = process.work_with(
+                begin, partial(process.join, seconds=START_SECONDS), process.kill_tree
             )
         except subprocess.TimeoutExpired as error:
             raise build_start_error(state, f"no answer in {START_SECONDS:.0f} s") from error
-    if finished.returncode != 0:
-        raise build_start_error(state, f"exit status {finished.returncode}")
+    if status != 0:
+        raise build_start_error(state, f"exit status {status}")
 
 
 def build_start_error(state: StateFolder, reason: str) -> NvoiError:
