@@ -15,13 +15,13 @@ import sys
 import sysconfig
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from nvoi.config.environment import build_environment
 from nvoi.config.schema import AppService
 from nvoi.errors import ServiceError
 from nvoi.log.levels import get_logger
-from nvoi.targets.local.client import ENDED, STOPPABLE, Info, Supervisor
 from nvoi.targets.local.context import LocalContext
 from nvoi.targets.local.processes import (
     NOTICE_SECONDS,
@@ -35,8 +35,12 @@ from nvoi.targets.local.processes import (
 from nvoi.targets.local.state import StateFolder, find_size, make_private, read_tail, write_text
 from nvoi.targets.local.supervisor import (
     DAEMON_LOG,
+    ENDED,
+    STOPPABLE,
     TRIAL,
+    Info,
     Program,
+    Supervisor,
     find_supervisor,
     start_supervisor,
     write_conf,
@@ -216,39 +220,39 @@ def stop_programs(state: StateFolder, supervisor: Supervisor, names: Iterable[st
     wanted = frozenset(names)
     groups: set[int] = set()
     log_size = find_size(state.supervisor / DAEMON_LOG)
-
-    def look() -> None:
-        infos = [info for name, info in supervisor.list_infos().items() if name in wanted]
-        for info in infos:
-            if info.pid:
-                groups.add(info.pid)
-            if info.state in STOPPABLE:
-                supervisor.begin_stop(info.name)
-        left = [get_service(info.name) for info in infos if not has_ended(info)]
-        if left or any(map(list_members, groups)):
-            raise NotReadyError(f"{', '.join(left) or 'a process it started'} still runs")
-
-    what = f"{', '.join(sorted(map(get_service, wanted)))} to stop"
+    wait = partial(
+        wait_for,
+        partial(look_for_stop, supervisor, wanted, groups),
+        what=f"{', '.join(sorted(map(get_service, wanted)))} to stop",
+        log=log,
+        longest_pause=LONGEST_PAUSE,
+        first_notice=NOTICE_SECONDS,
+    )
     try:
         # supervisord sends its SIGKILL meanwhile; what it does not know of is ours to end.
-        wait_for(
-            look,
-            what=what,
-            seconds=STOP_SECONDS + 2,
-            log=log,
-            longest_pause=LONGEST_PAUSE,
-            first_notice=NOTICE_SECONDS,
-        )
+        wait(seconds=STOP_SECONDS + 2)
     except NotReadyError:
         tell_killed("a process that a service started")
         kill_groups(groups, state.build_marks())
         try:
-            wait_for(look, what=what, seconds=STOP_SECONDS, log=log)
+            wait(seconds=STOP_SECONDS)
         except NotReadyError as seen:
-            raise ServiceError(f"waited in vain for {what}: {seen}") from seen
+            raise ServiceError(f"services do not stop: {seen}") from seen
     for name in find_killed(state, log_size):
         tell_killed(get_service(name))
     stop_daemons(state, wanted)
+
+
+def look_for_stop(supervisor: Supervisor, wanted: Collection[str], groups: set[int]) -> None:
+    """Ask those of the ``wanted`` that run to stop, and note their process groups."""
+    infos = [info for name, info in supervisor.list_infos().items() if name in wanted]
+    groups.update(info.pid for info in infos if info.pid)
+    for info in infos:
+        if info.state in STOPPABLE:
+            supervisor.begin_stop(info.name)
+    left = [get_service(info.name) for info in infos if not has_ended(info)]
+    if left or any(map(list_members, groups)):
+        raise NotReadyError(f"{', '.join(left) or 'a process that a service started'} still runs")
 
 
 def find_killed(state: StateFolder, log_size: int) -> list[str]:
