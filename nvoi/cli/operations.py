@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nvoi import ci
-from nvoi.cli import job, results
+from nvoi.cli import exits, job
 from nvoi.cli.inputs import Inputs, ask_name, ask_yes, find_home, load_inputs, open_console
 from nvoi.config.schema import LocalProvider, SSHProvider
 from nvoi.config.sensitive import collect_secrets
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         if options.dry_run:
             tell_plan(operation, request)
             if options.log_format == "json":
-                results.write_plan(operation.title, request.config.application.name)
+                exits.write_plan(operation.title, request.config.application.name)
             return 0
         if options.command == "delete" and not confirm_deletion(options, operation, request):
             logger.info("Nothing was deleted")
@@ -82,7 +82,7 @@ def show_outcome(
     page = job.find_page(request.config.callback_url, request.deploy_id)
     job.write_files(outcome, environ, page)
     if options.log_format == "json":
-        results.write_outcome(outcome, request.deploy_id, page)
+        exits.write_outcome(outcome, request.deploy_id, page)
 
 
 def build_request(
