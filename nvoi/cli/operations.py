@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nvoi import ci
 from nvoi.cli import exits, job
@@ -20,15 +20,13 @@ from nvoi.config.sensitive import collect_secrets
 from nvoi.errors import UsageError
 from nvoi.invocation import set_branch
 from nvoi.log.levels import Logger, get_logger
+from nvoi.log.stream import CallbackStream
 from nvoi.naming import check_branch
 from nvoi.operation import KeptRelease, Operation, Report, Request, Target, tell_plan, tell_steps
 from nvoi.operation import run as run_operation
 from nvoi.outcome import LOGGER, Outcome
 from nvoi.signals import interruptible
 from nvoi.targets import get_target
-
-if TYPE_CHECKING:
-    from nvoi.log.stream import CallbackStream
 
 #: Characters of a commit's sha that are shown.
 SHORT_SHA = 7
@@ -185,9 +183,6 @@ def build_stream(
     """The run's stream, not yet started, or None where the config has no ``callback_url``."""
     if not inputs.config.callback_url or inputs.key is None:
         return None
-    # A run without a dashboard begins 60 ms sooner without what sends.
-    from nvoi.log.stream import CallbackStream  # noqa: PLC0415
-
     return CallbackStream(
         logger,
         inputs.config.callback_url,

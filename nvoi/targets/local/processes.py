@@ -6,7 +6,7 @@ import errno
 import os
 import signal
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -25,6 +25,8 @@ log = get_logger(__name__)
 STOP_SECONDS = 10.0
 #: Seconds until the log says what is waited for.
 NOTICE_SECONDS = 2.0
+#: Processes that a line names.
+MOST_NAMED = 5
 
 
 def find_running(pid: int) -> psutil.Process | None:
@@ -103,8 +105,7 @@ def stop_processes(pids: Iterable[int], *, what: str) -> None:
             )
         except NotReadyError:
             left = [process for process in left if is_running(process)]
-    names = ", ".join(str(process.pid) for process in left)
-    raise NvoiError(f"{what} cannot be stopped: pid {names} is still there")
+    raise NvoiError(f"{what} cannot be stopped: {describe_left(left)}")
 
 
 def tell_killed(what: str) -> None:
@@ -112,9 +113,20 @@ def tell_killed(what: str) -> None:
 
 
 def look_for_end(processes: Iterable[psutil.Process]) -> None:
-    running = [str(process.pid) for process in processes if is_running(process)]
+    running = [process for process in processes if is_running(process)]
     if running:
-        raise NotReadyError(f"pid {', '.join(running)} is still there")
+        raise NotReadyError(describe_left(running))
+
+
+def describe_left(processes: Iterable[psutil.Process]) -> str:
+    return f"{name_pids([process.pid for process in processes])} still runs"
+
+
+def name_pids(pids: Sequence[int]) -> str:
+    """``pid 812, 813``; of many the first ones, and how many more there are."""
+    more = len(pids) - MOST_NAMED
+    named = ", ".join(map(str, pids[:MOST_NAMED]))
+    return f"pid {named} and {more} more" if more > 0 else f"pid {named}"
 
 
 def describe_process(pid: int) -> str:

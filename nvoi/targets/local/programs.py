@@ -29,6 +29,7 @@ from nvoi.targets.local.processes import (
     find_marked,
     is_marked,
     list_members,
+    name_pids,
     stop_processes,
     tell_killed,
 )
@@ -284,8 +285,8 @@ def stop_daemons(state: StateFolder, programs: Collection[str]) -> None:
         marks = state.build_marks(program=program)
         pids = [pid for pid in left if is_marked(pid, marks)]
         if pids:
-            service, names = get_service(program), ", ".join(map(str, pids))
-            log.info("%s: stopping processes that it left running: pid %s", service, names)
+            service = get_service(program)
+            log.info("%s: stopping processes that it left running: %s", service, name_pids(pids))
             stop_processes(pids, what=f"what {service} left running")
 
 
@@ -293,6 +294,5 @@ def stop_leftovers(state: StateFolder, release: str | None = None) -> None:
     """Stop what runs without supervisord, of one release or of all: it, or nvoi, was killed."""
     pids = find_marked(state.build_marks(release))
     if pids:
-        names = ", ".join(map(str, pids))
-        log.warning("stopping processes that were left running: pid %s", names)
+        log.warning("stopping processes that were left running: %s", name_pids(pids))
         stop_processes(pids, what="what was left running")
