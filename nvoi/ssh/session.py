@@ -51,7 +51,9 @@ LAST = 20
 SHOWN = 300
 
 PROCESS = "nvoi-process:"
-#: Seconds that sending the signals may take altogether.
+#: Seconds between two looks at whether a command that is to be ended has told its process.
+PAUSE = 0.02
+#: Seconds for which that is looked for, and that sending the signals may take altogether.
 SIGNAL_SECONDS = 5.0
 #: Asks at once, and two seconds later, in the background, does not ask any more. What runs as
 #: root is reached through sudo, where that is allowed.
@@ -157,7 +159,8 @@ class Session:
         """End it from another thread; ``run`` raises there."""
         self._cancelled.set()
         channel = self._channel
-        if channel is not None:
+        # What has not told its process yet could not be ended.
+        if channel is not None and self._process:
             close_channel(channel)
 
     def run(self) -> Result:
@@ -175,6 +178,7 @@ class Session:
                     self._follow(channel)
                 self._check_end(transport, channel)
             except BaseException:
+                self._wait_for_process(channel)
                 close_channel(channel)
                 if self._process and transport.is_usable:
                     end_process_group(transport, self._process)
@@ -182,6 +186,18 @@ class Session:
         text = b"".join(self._stdout).decode("utf-8", errors="replace")
         seconds = time.monotonic() - self._began
         return Result(channel.exit_status, text, tuple(self._stderr), seconds)
+
+    def _wait_for_process(self, channel: paramiko.Channel) -> None:
+        """Hear which process it is, where it was begun and has not told that yet."""
+        deadline = time.monotonic() + SIGNAL_SECONDS
+        while not (self._process or channel.closed or channel.eof_received):
+            if channel.recv_stderr_ready():
+                for line in self._cutters[1].feed(self._receive(channel.recv_stderr)):
+                    self._tells_process(line)
+            elif time.monotonic() < deadline:
+                channel.status_event.wait(PAUSE)
+            else:
+                return
 
     def _start(self, transport: Transport, channel: paramiko.Channel) -> None:
         # paramiko waits for the answer without end.

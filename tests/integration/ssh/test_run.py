@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from nvoi.command import Command, Hidden, Result, build_script, script, sudo
@@ -23,10 +24,11 @@ from nvoi.errors import (
 )
 from nvoi.log.masking import add_secrets
 from nvoi.parallel import CancelledError, Task
+from nvoi.process import find_process
 from nvoi.secret import Secret
 from nvoi.ssh.connections import Connections
 from nvoi.waiting import Reminder
-from tests.integration.ssh.conftest import Connect, StartServer
+from tests.integration.ssh.conftest import Connect, StartRelay, StartServer
 from tests.integration.ssh.server import Server
 from tests.waiting import PATIENCE, wait_until
 
@@ -152,6 +154,32 @@ def test_an_interruption_while_a_host_has_no_room_frees_nobody_s_place(
         second = begin(pool, connections, server, "sleep 1")
         assert connections.run(server.host, Command("echo", "on")).stdout == "on\n"
         second.result()
+
+
+def test_what_is_cancelled_while_it_tells_its_process_is_ended(
+    start_server: StartServer,
+    start_relay: StartRelay,
+    connections: Connections,
+    tmp_path: Path,
+) -> None:
+    pid, go = tmp_path / "pid", tmp_path / "go"
+    wait = f"echo $$ >{pid}; until [ -e {go} ]; do sleep 0.01; done"
+    forced = f"case $SSH_ORIGINAL_COMMAND in *1000*) {wait};; esac; "
+    server = start_server("slow", f'ForceCommand {forced} exec sh -c "$SSH_ORIGINAL_COMMAND"')
+    relay = start_relay(server.host)
+    task = Task(lambda: connections.run(relay.host, script("exec sleep 1000")))
+    task.start()
+    wait_until(lambda: pid.exists() and pid.read_text(), "the command to be begun")
+    relay.stall()
+    go.touch()
+    command = psutil.Process(int(pid.read_text()))
+    wait_until(lambda: command.name() == "sleep", "the command to have told its process")
+    task.cancel()
+    relay.resume()
+    assert task.join(PATIENCE)
+    with pytest.raises(ConnectionLostError, match="it was cancelled"):
+        task.future.result()
+    wait_until(lambda: find_process(command.pid) is None, "the command to end")
 
 
 def test_lines_arrive_while_the_command_runs(server: Server, connections: Connections) -> None:
