@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from nvoi.cli import VERSION
 from nvoi.cli.examples import EXAMPLES
-from nvoi.cli.parser import Parser, add_options, parse_hours
+from nvoi.cli.parser import Parser, add_options, parse_hours, parse_path
 
 SHELLS = ("bash", "zsh", "fish", "powershell")
 
@@ -185,7 +184,7 @@ def add_onboard_options(parser: Parser) -> None:
     parser.add_argument(
         "--from",
         dest="source",
-        type=Path,
+        type=parse_path,
         metavar="FILE",
         help="take what a file of another tool says: compose.yaml, Kamal's config/deploy.yml, "
         "Procfile, fly.toml, app.json",

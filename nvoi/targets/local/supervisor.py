@@ -385,14 +385,14 @@ def shut_down(state: StateFolder) -> bool:
     try:
         pid = supervisor.get_pid()
         # As it is now: soon the number may be another process's.
-        process = find_running(pid)
+        daemon = find_running(pid)
         supervisor.shut_down()
     except EndingError:
         log.debug("supervisord is ending already")
         return find_supervisor(state) is None
     except GoneError:
         return False
-    look = partial(look_for_end, [process] if process else [])
+    look = partial(look_for_end, [daemon] if daemon else [])
     try:
         wait_for(
             look,
