@@ -6,7 +6,6 @@ Importing it configures nothing: it names the levels STEP, OK and SUCCESS, gives
 
 from __future__ import annotations
 
-import importlib
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +49,8 @@ logging.getLogger("nvoi").addHandler(logging.NullHandler())
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib  # noqa: PLC0415 - as late as what it imports
+
     value = getattr(importlib.import_module(_MODULES[name]), name)
     globals()[name] = value
     return value

@@ -9,13 +9,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 from nvoi.config.schema import Config
 from nvoi.errors import NvoiError, UsageError
 from nvoi.log.ending import describe, is_cancelled, set_told
 from nvoi.log.levels import get_logger
-from nvoi.log.stream import CallbackStream
 from nvoi.outcome import (
     Outcome,
     Serving,
@@ -26,6 +25,9 @@ from nvoi.outcome import (
 )
 from nvoi.protocol import Tunnel
 from nvoi.version import __version__
+
+if TYPE_CHECKING:
+    from nvoi.log.stream import CallbackStream
 
 log = get_logger("nvoi.operation")
 

@@ -43,6 +43,10 @@ class CancelScope:
         self._cancelled = threading.Event()
         self._held: set[Cancellable] = set()
 
+    @property
+    def is_cancelled(self) -> bool:
+        return self._cancelled.is_set()
+
     def cancel(self) -> None:
         """End what is held, and let nothing more begin."""
         with self._lock:
@@ -53,7 +57,7 @@ class CancelScope:
 
     def check(self) -> None:
         """Raise :class:`CancelledError` once the scope is cancelled."""
-        if self._cancelled.is_set():
+        if self.is_cancelled:
             raise CancelledError("cancelled, as the run was")
 
     def sleep(self, seconds: float) -> None:
@@ -76,6 +80,11 @@ class CancelScope:
 
 #: What nothing cancels, where no task is worked on.
 _current: ContextVar[CancelScope] = ContextVar("nvoi_cancel_scope", default=CancelScope())  # noqa: B039 - one for all
+
+
+def is_cancelled() -> bool:
+    """Whether the task that this thread works on is cancelled."""
+    return _current.get().is_cancelled
 
 
 def check() -> None:

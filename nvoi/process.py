@@ -110,15 +110,27 @@ def capture(
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a short command to its end, and return what it has printed.
 
+    One that begins once the task is cancelled cleans up, and is not cancelled.
+
     Raises:
         CommandError: it cannot be started.
         subprocess.TimeoutExpired: it took longer than ``seconds``, and was ended.
+        CancelledError: the task was cancelled meanwhile.
         ValueError: a NUL is in an argument.
     """
+    is_cleaning = parallel.is_cancelled()
+    deadline = time.monotonic() + seconds
 
     def read(process: Process) -> subprocess.CompletedProcess[bytes]:
-        printed, errors = process.communicate(timeout=seconds)
-        return subprocess.CompletedProcess(words, process.returncode, printed, errors)
+        while True:
+            try:
+                printed, errors = process.communicate(timeout=LOOK_SECONDS)
+                return subprocess.CompletedProcess(words, process.returncode, printed, errors)
+            except subprocess.TimeoutExpired:
+                if not is_cleaning:
+                    parallel.check()
+                if time.monotonic() >= deadline:
+                    raise subprocess.TimeoutExpired(words, seconds) from None
 
     begin = partial(start, words, environ, folder=folder, errors=subprocess.PIPE)
     return work_with(begin, read, kill_tree)
@@ -144,11 +156,10 @@ def join(process: Process, seconds: float = math.inf) -> int:
     """
     deadline = time.monotonic() + seconds
     while process.poll() is None:
-        left = deadline - time.monotonic()
-        if left <= 0:
+        if time.monotonic() >= deadline:
             raise subprocess.TimeoutExpired(process.args, seconds)
         parallel.check()
-        _pause(process, min(left, LOOK_SECONDS))
+        _pause(process, LOOK_SECONDS)
     return process.returncode
 
 
@@ -330,8 +341,7 @@ def wait_for_end(process: Process, below: Sequence[Descendant], seconds: float) 
 
     The output is read away, as a full pipe would hold the command up.
     """
-    is_open = process.stdout is not None and not process.stdout.closed
-    stream = _get_output(process) if is_open else None
+    stream = None if process.stdout is None or process.stdout.closed else _get_output(process)
     deadline = time.monotonic() + seconds
     while is_left := process.poll() is None or any(one.is_running for one in below):
         if time.monotonic() >= deadline:

@@ -67,14 +67,14 @@ class Signals:
 
     def __init__(self, *, second_ends: bool) -> None:
         self._second_ends = second_ends
-        self._number: int | None = None
+        self._numbers: list[int] = []
         self._holds = 0
         self._settled = False
 
     @property
     def number(self) -> int | None:
         """The first signal that came, None where none has."""
-        return self._number
+        return self._numbers[0] if self._numbers else None
 
     def settle(self) -> None:
         """From now on signals no longer interrupt."""
@@ -95,17 +95,17 @@ class Signals:
             signal.signal(signal.SIGALRM, lambda _, later: self.handle(number, later))
             signal.setitimer(signal.ITIMER_REAL, SOON)
             return
-        if number == signal.SIGINT and self._second_ends and not self._holds:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-        if self._number is None:
-            self._number = number
+        self._numbers.append(number)
         self._interrupt()
 
     def _interrupt(self) -> None:
-        if self._number is None or self._holds or self._settled:
+        if not self._numbers or self._holds:
             return
-        self._settled = True
-        raise Interruption(self._number)
+        if self._second_ends and signal.SIGINT in self._numbers:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if not self._settled:
+            self._settled = True
+            raise Interruption(self._numbers[0])
 
 
 #: Those that are at work, the last one last.

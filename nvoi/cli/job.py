@@ -23,7 +23,6 @@ from nvoi.log import console, levels, masking
 from nvoi.log.console import ConsoleFormatter, Palette
 from nvoi.log.ending import describe
 from nvoi.log.levels import get_logger
-from nvoi.log.secret_forms import SHORTEST_SECRET
 from nvoi.network import strip_auth
 from nvoi.outcome import LOGGER, Outcome, format_seconds
 
@@ -92,6 +91,8 @@ def register_secrets(secrets: Iterable[str], environ: Mapping[str, str]) -> None
     provider, _ = find_ci(environ)
     if provider not in GITHUB or not is_read_by_runner():
         return
+    from nvoi.log.secret_forms import SHORTEST_SECRET  # noqa: PLC0415 - for those alone who mask
+
     known = {line for value in environ.values() for line in value.splitlines()}
     lines = dict.fromkeys(line for secret in secrets for line in secret.splitlines())
     with contextlib.suppress(OSError):

@@ -60,9 +60,9 @@ class Parser(argparse.ArgumentParser):
             self.print_help(sys.stderr)
             self.exit(2, f"\n{self.prog}: error: name one of these commands\n")
         if wants_json(self._words):
-            from nvoi.cli.exits import write_result  # noqa: PLC0415 - takes as long as --help in all
+            from nvoi.cli.results import write  # noqa: PLC0415 - takes as long as --help in all
 
-            write_result("error", message, {"ok": False, "error": message})
+            write("error", message, {"ok": False, "error": message})
         super().error(message)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:

@@ -178,8 +178,7 @@ class Session:
                     self._follow(channel)
                 self._check_end(transport, channel)
             except BaseException:
-                self._wait_for_process(channel)
-                close_channel(channel)
+                self._close(channel)
                 if self._process and transport.is_usable:
                     end_process_group(transport, self._process)
                 raise
@@ -187,17 +186,18 @@ class Session:
         seconds = time.monotonic() - self._began
         return Result(channel.exit_status, text, tuple(self._stderr), seconds)
 
-    def _wait_for_process(self, channel: paramiko.Channel) -> None:
-        """Hear which process it is, where it was begun and has not told that yet."""
+    def _close(self, channel: paramiko.Channel) -> None:
+        """Close it; before that, hear which process runs, where that is not told yet."""
         deadline = time.monotonic() + SIGNAL_SECONDS
-        while not (self._process or channel.closed or channel.eof_received):
+        while not self._process and time.monotonic() < deadline:
             if channel.recv_stderr_ready():
                 for line in self._cutters[1].feed(self._receive(channel.recv_stderr)):
                     self._tells_process(line)
-            elif time.monotonic() < deadline:
-                channel.status_event.wait(PAUSE)
+            elif channel.exit_status_ready():
+                break
             else:
-                return
+                channel.status_event.wait(PAUSE)
+        close_channel(channel)
 
     def _start(self, transport: Transport, channel: paramiko.Channel) -> None:
         # paramiko waits for the answer without end.
@@ -230,7 +230,7 @@ class Session:
         try:
             yield
         except BaseException:
-            close_channel(channel)
+            self._close(channel)
             raise
         finally:
             # Whoever did not read all of it has ended, which ends the writing too.

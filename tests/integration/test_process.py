@@ -31,7 +31,7 @@ from nvoi.process import (
 )
 from nvoi.signals import Interruption, interruptible
 from nvoi.waiting import Reminder
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, wait_until
 
 ENVIRON = {"PATH": os.environ["PATH"]}
 
@@ -121,6 +121,28 @@ def test_an_interruption_at_any_moment_leaves_no_child() -> None:
         with pytest.raises(Interruption):
             start_and_give_up(Moments(wanted))
         assert psutil.Process().children() == before, f"line {wanted} of {moments.seen}"
+
+
+def test_a_cancelled_question_ends_and_what_cleans_up_after_it_does_not(tmp_path: Path) -> None:
+    begun, cleaned = tmp_path / "begun", []
+
+    def work() -> None:
+        try:
+            ask(
+                ("/bin/sh", "-c", f"echo $$ >{begun}.new; mv {begun}.new {begun}; sleep 1000"),
+                ENVIRON,
+            )
+        finally:
+            cleaned.append(ask(("/bin/sh", "-c", "sleep 0.3; echo cleaned"), ENVIRON))
+
+    task = Task(work)
+    task.start()
+    wait_until(begun.exists, "the command to run")
+    task.cancel()
+    with pytest.raises(CancelledError):
+        task.future.result(PATIENCE)
+    assert find_process(int(begun.read_text())) is None
+    assert cleaned == ["cleaned\n"]
 
 
 def test_a_long_silence_is_said(caplog: pytest.LogCaptureFixture) -> None:

@@ -89,6 +89,7 @@ def is_marked(pid: int, marks: Mapping[str, str]) -> bool:
 def stop_processes(pids: Iterable[int], *, what: str) -> None:
     """SIGTERM to each process, and SIGKILL to those that are still there after 10 s."""
     left = [process for pid in pids if (process := find_running(pid))]
+    last = ""
     for number in (signal.SIGTERM, signal.SIGKILL):
         for process in left:
             with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
@@ -103,9 +104,9 @@ def stop_processes(pids: Iterable[int], *, what: str) -> None:
                 log=log,
                 first_notice=NOTICE_SECONDS,
             )
-        except NotReadyError:
-            left = [process for process in left if is_running(process)]
-    raise NvoiError(f"{what} cannot be stopped: {describe_left(left)}")
+        except NotReadyError as seen:
+            last = str(seen)
+    raise NvoiError(f"{what} cannot be stopped: {last}")
 
 
 def tell_killed(what: str) -> None:
@@ -113,13 +114,9 @@ def tell_killed(what: str) -> None:
 
 
 def look_for_end(processes: Iterable[psutil.Process]) -> None:
-    running = [process for process in processes if is_running(process)]
+    running = [process.pid for process in processes if is_running(process)]
     if running:
-        raise NotReadyError(describe_left(running))
-
-
-def describe_left(processes: Iterable[psutil.Process]) -> str:
-    return f"{name_pids([process.pid for process in processes])} still runs"
+        raise NotReadyError(f"{name_pids(running)} still runs")
 
 
 def name_pids(pids: Sequence[int]) -> str:

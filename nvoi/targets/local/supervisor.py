@@ -65,7 +65,6 @@ ALREADY_STARTED = 60
 NOT_RUNNING = 70
 ALREADY_ADDED = 90
 
-
 SERVICE = "service."
 TRIAL = "trial."
 #: Its own log, beside its config.

@@ -10,6 +10,7 @@ import threading
 import traceback
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -19,6 +20,7 @@ from nvoi.command import Command, Hidden, Result, build_script, script, sudo
 from nvoi.errors import (
     ConnectionFailedError,
     ConnectionLostError,
+    NvoiError,
     RemoteError,
     RemoteTimeoutError,
 )
@@ -156,6 +158,16 @@ def test_an_interruption_while_a_host_has_no_room_frees_nobody_s_place(
         second.result()
 
 
+#: What :func:`start_slow_server` is slow with.
+SLEEP = "exec sleep 1000"
+
+
+def start_slow_server(start_server: StartServer, wait: str) -> Server:
+    """A host that runs ``wait`` before :data:`SLEEP` is read."""
+    forced = f"case $SSH_ORIGINAL_COMMAND in *1000*) {wait};; esac; "
+    return start_server("slow", f'ForceCommand {forced} exec sh -c "$SSH_ORIGINAL_COMMAND"')
+
+
 def test_what_is_cancelled_while_it_tells_its_process_is_ended(
     start_server: StartServer,
     start_relay: StartRelay,
@@ -164,10 +176,8 @@ def test_what_is_cancelled_while_it_tells_its_process_is_ended(
 ) -> None:
     pid, go = tmp_path / "pid", tmp_path / "go"
     wait = f"echo $$ >{pid}; until [ -e {go} ]; do sleep 0.01; done"
-    forced = f"case $SSH_ORIGINAL_COMMAND in *1000*) {wait};; esac; "
-    server = start_server("slow", f'ForceCommand {forced} exec sh -c "$SSH_ORIGINAL_COMMAND"')
-    relay = start_relay(server.host)
-    task = Task(lambda: connections.run(relay.host, script("exec sleep 1000")))
+    relay = start_relay(start_slow_server(start_server, wait).host)
+    task = Task(lambda: connections.run(relay.host, script(SLEEP)))
     task.start()
     wait_until(lambda: pid.exists() and pid.read_text(), "the command to be begun")
     relay.stall()
@@ -180,6 +190,36 @@ def test_what_is_cancelled_while_it_tells_its_process_is_ended(
     with pytest.raises(ConnectionLostError, match="it was cancelled"):
         task.future.result()
     wait_until(lambda: find_process(command.pid) is None, "the command to end")
+
+
+@pytest.mark.parametrize("stdin", [None, "input"])
+def test_what_fails_while_it_tells_its_process_is_ended(
+    start_server: StartServer,
+    start_relay: StartRelay,
+    connections: Connections,
+    tmp_path: Path,
+    stdin: str | None,
+) -> None:
+    pid, go, failed = tmp_path / "pid", tmp_path / "go", threading.Event()
+    wait = f"echo $$ >{pid}; echo begun; until [ -e {go} ]; do sleep 0.01; done"
+    relay = start_relay(start_slow_server(start_server, wait).host)
+
+    def fail(line: str) -> None:
+        relay.stall()
+        go.touch()
+        command = psutil.Process(int(pid.read_text()))
+        wait_until(lambda: command.name() == "sleep", "the command to have told its process")
+        failed.set()
+        raise NvoiError(line)
+
+    run = partial(connections.run, relay.host, script(SLEEP), stdin=stdin, on_line=fail)
+    task = Task(run)
+    task.start()
+    assert failed.wait(PATIENCE)
+    relay.resume()
+    with pytest.raises(NvoiError, match="begun"):
+        task.future.result(PATIENCE)
+    wait_until(lambda: find_process(int(pid.read_text())) is None, "the command to end")
 
 
 def test_lines_arrive_while_the_command_runs(server: Server, connections: Connections) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nvoi.cli import exits, job
+from nvoi.cli import job, results
 from nvoi.errors import NvoiError
 from nvoi.log.masking import add_secrets
 from nvoi.outcome import Outcome, Timing
@@ -21,9 +21,9 @@ def write(monkeypatch: pytest.MonkeyPatch, encoding: str, error: NvoiError | Non
     raw = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding=encoding))
     if error:
-        exits.write_error(error)
+        results.write_error(error)
     else:
-        exits.write_outcome(DONE, "d-1", "")
+        results.write_outcome(DONE, "d-1", "")
     return raw.getvalue().decode(encoding)
 
 
@@ -65,7 +65,7 @@ def test_a_reader_that_has_gone_does_not_change_how_a_run_ended(
     os.close(reader)
     with open(writer, "w", encoding="utf-8") as stream:  # noqa: PTH123 - of a number
         monkeypatch.setattr("sys.stdout", stream)
-        exits.write_outcome(DONE, "d-1", "")
+        results.write_outcome(DONE, "d-1", "")
         # As the command does at its end.
         stream.flush()
 
