@@ -38,6 +38,7 @@ from nvoi.targets.local.processes import (
     stop_processes,
 )
 from nvoi.targets.local.state import (
+    OF_MACHINE,
     PRIVATE,
     PRIVATE_FILE,
     StateFolder,
@@ -200,6 +201,8 @@ class Supervisor:
                 hint="end it, then deploy again",
             ) from None
         except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, OSError) and error.errno in OF_MACHINE:
+                raise
             raise GoneError(
                 f"supervisord is not to be reached on {self._path}: {error}",
                 hint="deploy again: it is started anew",
