@@ -107,42 +107,43 @@ def capture(
     *,
     folder: Path | None = None,
     seconds: float = 60.0,
-) -> subprocess.CompletedProcess[bytes]:
+) -> bytes:
     """Run a short command to its end, and return what it has printed.
 
     One that begins once the task is cancelled cleans up, and is not cancelled.
 
     Raises:
-        CommandError: it cannot be started.
-        subprocess.TimeoutExpired: it took longer than ``seconds``, and was ended.
+        CommandError: it cannot be started, failed, or took longer than ``seconds`` and was ended.
         CancelledError: the task was cancelled meanwhile.
         ValueError: a NUL is in an argument.
     """
     is_cleaning = parallel.is_cancelled()
     deadline = time.monotonic() + seconds
 
-    def read(process: Process) -> subprocess.CompletedProcess[bytes]:
+    def read(process: Process) -> tuple[int, bytes, bytes]:
         while True:
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 printed, errors = process.communicate(timeout=LOOK_SECONDS)
-                return subprocess.CompletedProcess(words, process.returncode, printed, errors)
-            except subprocess.TimeoutExpired:
-                if not is_cleaning:
-                    parallel.check()
-                if time.monotonic() >= deadline:
-                    raise subprocess.TimeoutExpired(words, seconds) from None
+                return process.returncode, printed, errors
+            if not is_cleaning:
+                parallel.check()
+            if time.monotonic() >= deadline:
+                raise CommandError(f"{words[0]} did not end within {seconds:g} s")
 
     begin = partial(start, words, environ, folder=folder, errors=subprocess.PIPE)
-    return work_with(begin, read, kill_tree)
+    status, printed, errors = work_with(begin, read, kill_tree)
+    if status != 0:
+        reason = errors.decode(errors="replace").strip().partition("\n")[0]
+        raise CommandError(reason or f"{words[0]} ended with {status}")
+    return printed
 
 
 def ask(words: Sequence[str], environ: Mapping[str, str], *, seconds: float = 60.0) -> str | None:
     """What a short command prints; None where it fails, cannot be run, or takes too long."""
     try:
-        done = capture(words, environ, seconds=seconds)
-    except (CommandError, ValueError, subprocess.TimeoutExpired):
+        return capture(words, environ, seconds=seconds).decode(errors="replace")
+    except (CommandError, ValueError):
         return None
-    return done.stdout.decode(errors="replace") if done.returncode == 0 else None
 
 
 def join(process: Process, seconds: float = math.inf) -> int:

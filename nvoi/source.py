@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import stat
-import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -190,12 +189,11 @@ def list_tracked(directory: Path, environ: Mapping[str, str]) -> list[str] | Non
     """
     try:
         listed = run_git(directory, environ)
-    except (CommandError, subprocess.SubprocessError) as error:
+    except CommandError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             log.warning("git is not installed: files that it ignores are deployed as well")
             return None
-        reason = describe(error)
-        log.warning("git cannot list %s, so ignored files are deployed too: %s", directory, reason)
+        log.warning("git cannot list %s, so ignored files are deployed too: %s", directory, error)
         return None
     names: list[str] = []
     is_behind_link = build_link_test(directory)
@@ -235,28 +233,19 @@ def run_git(directory: Path, environ: Mapping[str, str]) -> list[bytes]:
     """What ``git ls-files`` prints for ``directory``.
 
     Raises:
-        CommandError: git cannot be started.
-        subprocess.SubprocessError: it fails or takes too long.
+        CommandError: git cannot be started, fails or takes too long.
     """
     # A checkout of another user's is fine: the user has named it. GIT_DIR and its like,
     # which a git hook finds in its environment, would name another checkout.
     words = ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", "ls-files", "-z"]
     clean = {name: value for name, value in environ.items() if not name.startswith("GIT_")}
-    finished = capture(
+    listed = capture(
         [*words, "--cached", "--others", "--exclude-standard"],
         clean | {"LC_ALL": "C"},
         folder=directory,
         seconds=GIT_SECONDS,
     )
-    finished.check_returncode()
-    return finished.stdout.split(b"\0")
-
-
-def describe(error: Exception) -> str:
-    """Git's own reason, in one line."""
-    stderr = getattr(error, "stderr", None) or b""
-    lines = stderr.decode("utf-8", "replace").strip().splitlines()
-    return lines[0] if lines else str(error)
+    return listed.split(b"\0")
 
 
 def list_untracked(directory: Path, skipped: Iterable[str]) -> list[str]:

@@ -21,16 +21,15 @@ from nvoi.demo.watcher import start_on_free_port, wait_for_dashboard
 from nvoi.errors import NvoiError, UsageError
 from nvoi.onboarding.prompts import StartedDashboard
 from nvoi.secret import Secret
-from nvoi.signals import Signals
+from nvoi.signals import hold
 
 
 class OwnDashboard:
     """What was started and added so far, so that it can be undone where nothing is saved."""
 
-    def __init__(self, key: Secret, environ: Mapping[str, str], signals: Signals) -> None:
+    def __init__(self, key: Secret, environ: Mapping[str, str]) -> None:
         self._key = key
         self._environ = environ
-        self._signals = signals
         self._process: process.Process | None = None
         self._log_file = Path()
         #: Keeps others from a server that may end again; one that ran before is everybody's.
@@ -145,7 +144,7 @@ class OwnDashboard:
         """The URL of a server that goes on when this command has ended."""
         environ = {k: v for k, v in self._environ.items() if k not in KEY_VARIABLES}
         log = os.open(self._log_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(log, "wb") as out, self._signals.hold():
+        with os.fdopen(log, "wb") as out, hold():
             self._process = process.start(
                 build_command(["dashboard", "--port", str(port)]),
                 environ,

@@ -231,7 +231,7 @@ def build_command(words: Sequence[str]) -> list[str]:
 @contextmanager
 def start(
     place: Place, words: Sequence[str], *, output: Path | None = None, **environ: str
-) -> Iterator[subprocess.Popen[bytes]]:
+) -> Iterator[process.Process]:
     """A command of nvoi's that runs for no longer than the ``with`` block.
 
     It has a session of its own: Ctrl-C in a terminal reaches the demo alone, which ends what it
@@ -250,7 +250,7 @@ def start(
         yield child
 
 
-def stop(child: subprocess.Popen[bytes], signals: Signals) -> None:
+def stop(child: process.Process, signals: Signals) -> None:
     """The signal that ends the demo, or SIGTERM, and SIGKILL to one that does not end."""
     if child.poll() is not None:
         return
