@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -82,70 +81,6 @@ def start(
         raise CommandError(f"{name} cannot be started: {error.strerror}") from error
 
 
-def work_with(
-    begin: Callable[[], Process], work: Callable[[Process], T], end: Callable[[Process], None]
-) -> T:
-    """Begin a process, and return what ``work`` makes of it; what is raised there ends it."""
-    process: Process | None = None
-    try:
-        with hold():
-            process = begin()
-        return work(process)
-    except BaseException:
-        if process is not None:
-            end(process)
-        raise
-    finally:
-        for stream in (process.stdout, process.stderr) if process is not None else ():
-            if stream is not None:
-                stream.close()
-
-
-def capture(
-    words: Sequence[str],
-    environ: Mapping[str, str],
-    *,
-    folder: Path | None = None,
-    seconds: float = 60.0,
-) -> bytes:
-    """Run a short command to its end, and return what it has printed.
-
-    One that begins once the task is cancelled cleans up, and is not cancelled.
-
-    Raises:
-        CommandError: it cannot be started, failed, or took longer than ``seconds`` and was ended.
-        CancelledError: the task was cancelled meanwhile.
-        ValueError: a NUL is in an argument.
-    """
-    is_cleaning = parallel.is_cancelled()
-    deadline = time.monotonic() + seconds
-
-    def read(process: Process) -> tuple[int, bytes, bytes]:
-        while True:
-            with suppress(subprocess.TimeoutExpired):
-                printed, errors = process.communicate(timeout=LOOK_SECONDS)
-                return process.returncode, printed, errors
-            if not is_cleaning:
-                parallel.check()
-            if time.monotonic() >= deadline:
-                raise CommandError(f"{words[0]} did not end within {seconds:g} s")
-
-    begin = partial(start, words, environ, folder=folder, errors=subprocess.PIPE)
-    status, printed, errors = work_with(begin, read, kill_tree)
-    if status != 0:
-        reason = errors.decode(errors="replace").strip().partition("\n")[0]
-        raise CommandError(reason or f"{words[0]} ended with {status}")
-    return printed
-
-
-def ask(words: Sequence[str], environ: Mapping[str, str], *, seconds: float = 60.0) -> str | None:
-    """What a short command prints; None where it fails, cannot be run, or takes too long."""
-    try:
-        return capture(words, environ, seconds=seconds).decode(errors="replace")
-    except (CommandError, ValueError):
-        return None
-
-
 def join(process: Process, seconds: float = math.inf) -> int:
     """The exit code of a command, which may take ``seconds``.
 
@@ -191,6 +126,76 @@ def kill_tree(process: Process, below: Sequence[Descendant] = ()) -> None:
     process.wait()
 
 
+def work_with(
+    words: Sequence[str],
+    environ: Mapping[str, str],
+    work: Callable[[Process], T],
+    *,
+    folder: Path | None = None,
+    output: IO[bytes] | int = subprocess.PIPE,
+    errors: int = subprocess.STDOUT,
+    end: Callable[[Process], None] = kill_tree,
+) -> T:
+    """:func:`start` a command, and return what ``work`` makes of it; what is raised ends it."""
+    process: Process | None = None
+    try:
+        with hold():
+            process = start(words, environ, folder=folder, output=output, errors=errors)
+        return work(process)
+    except BaseException:
+        if process is not None:
+            end(process)
+        raise
+    finally:
+        for stream in (process.stdout, process.stderr) if process is not None else ():
+            if stream is not None:
+                stream.close()
+
+
+def capture(
+    words: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    folder: Path | None = None,
+    seconds: float = 60.0,
+) -> bytes:
+    """Run a short command to its end, and return what it has printed.
+
+    One that begins once the task is cancelled cleans up, and is not cancelled.
+
+    Raises:
+        CommandError: it cannot be started, failed, or took longer than ``seconds`` and was ended.
+        CancelledError: the task was cancelled meanwhile.
+        ValueError: a NUL is in an argument.
+    """
+    is_cleaning = parallel.is_cancelled()
+    deadline = time.monotonic() + seconds
+
+    def read(process: Process) -> tuple[int, bytes, bytes]:
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                printed, errors = process.communicate(timeout=LOOK_SECONDS)
+                return process.returncode, printed, errors
+            if not is_cleaning:
+                parallel.check()
+            if time.monotonic() >= deadline:
+                raise CommandError(f"{words[0]} did not end within {seconds:g} s")
+
+    status, printed, errors = work_with(words, environ, read, folder=folder, errors=subprocess.PIPE)
+    if status != 0:
+        reason = errors.decode(errors="replace").strip().partition("\n")[0]
+        raise CommandError(reason or f"{words[0]} ended with {status}")
+    return printed
+
+
+def ask(words: Sequence[str], environ: Mapping[str, str], *, seconds: float = 60.0) -> str | None:
+    """What a short command prints; None where it fails, cannot be run, or takes too long."""
+    try:
+        return capture(words, environ, seconds=seconds).decode(errors="replace")
+    except (CommandError, ValueError):
+        return None
+
+
 def follow(
     words: Sequence[str],
     environ: Mapping[str, str],
@@ -224,7 +229,7 @@ def follow(
         _read(process, on_line, reminder)
         return process.wait()
 
-    return work_with(partial(start, words, environ, folder=folder), read, end)
+    return work_with(words, environ, read, folder=folder, end=end)
 
 
 def _read(process: Process, on_line: Callable[[str], None], reminder: Reminder | None) -> None:

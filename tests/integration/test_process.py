@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,7 +25,6 @@ from nvoi.process import (
     find_process,
     follow,
     join,
-    start,
     work_with,
 )
 from nvoi.signals import Interruption, interruptible
@@ -102,11 +100,10 @@ def kill(child: process.Process) -> None:
 
 
 def start_and_give_up(moments: Moments) -> None:
-    begin = partial(start, ("/bin/sleep", "1000"), ENVIRON)
     with interruptible(second_ends=False):
         sys.settrace(moments.trace)
         try:
-            work_with(begin, wait_in_vain, kill)
+            work_with(("/bin/sleep", "1000"), ENVIRON, wait_in_vain, end=kill)
         finally:
             sys.settrace(None)
 

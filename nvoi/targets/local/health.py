@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -244,15 +243,14 @@ def look_by_command(startup: Startup, check: Healthcheck) -> None:
         process.kill_tree(child)
         return status
 
-    begin = partial(
-        process.start,
-        ["/bin/sh", "-c", check.command or "false"],
-        startup.environment,
-        folder=startup.state.releases / startup.context.release,
-        output=subprocess.DEVNULL,
-    )
     try:
-        status = process.work_with(begin, wait, process.kill_tree)
+        status = process.work_with(
+            ["/bin/sh", "-c", check.command or "false"],
+            startup.environment,
+            wait,
+            folder=startup.state.releases / startup.context.release,
+            output=subprocess.DEVNULL,
+        )
     except subprocess.TimeoutExpired:
         raise NotReadyError("the check's command did not end in time") from None
     if status != 0:

@@ -360,10 +360,10 @@ def launch(state: StateFolder, environment: Mapping[str, str]) -> None:
     words += ["-c", str(state.supervisor / "supervisord.conf")]
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     with os.fdopen(os.open(state.supervisor / "start.log", flags, PRIVATE_FILE), "wb") as output:
-        begin = partial(process.start, words, environment, folder=state.supervisor, output=output)
+        wait = partial(process.join, seconds=START_SECONDS)
         try:
             status = process.work_with(
-                begin, partial(process.join, seconds=START_SECONDS), process.kill_tree
+                words, environment, wait, folder=state.supervisor, output=output
             )
         except subprocess.TimeoutExpired as error:
             raise build_start_error(state, f"no answer in {START_SECONDS:.0f} s") from error
