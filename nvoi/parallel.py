@@ -16,12 +16,11 @@ from contextvars import ContextVar, copy_context
 from typing import Generic, Protocol, TypeVar
 
 from nvoi.errors import HostsError, NvoiError
+from nvoi.signals import LOOK_SECONDS
 
 T = TypeVar("T")
 H = TypeVar("H")
 
-#: Seconds after which a wait begins anew: a signal that comes just before the wait does not end it.
-LOOK_SECONDS = 0.1
 #: Seconds that cancelled tasks have to end what they run, on other hosts too.
 CANCEL_SECONDS = 10.0
 #: The same for the other tasks where one has failed: one that hangs holds up nobody.
@@ -44,6 +43,10 @@ class CancelScope:
         self._cancelled = threading.Event()
         self._held: set[Cancellable] = set()
 
+    @property
+    def is_cancelled(self) -> bool:
+        return self._cancelled.is_set()
+
     def cancel(self) -> None:
         """End what is held, and let nothing more begin."""
         with self._lock:
@@ -54,7 +57,7 @@ class CancelScope:
 
     def check(self) -> None:
         """Raise :class:`CancelledError` once the scope is cancelled."""
-        if self._cancelled.is_set():
+        if self.is_cancelled:
             raise CancelledError("cancelled, as the run was")
 
     def sleep(self, seconds: float) -> None:
@@ -77,6 +80,11 @@ class CancelScope:
 
 #: What nothing cancels, where no task is worked on.
 _current: ContextVar[CancelScope] = ContextVar("nvoi_cancel_scope", default=CancelScope())  # noqa: B039 - one for all
+
+
+def is_cancelled() -> bool:
+    """Whether the task that this thread works on is cancelled."""
+    return _current.get().is_cancelled
 
 
 def check() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import selectors
 import signal
@@ -14,23 +15,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from nvoi import parallel
 from nvoi.errors import CommandError
 from nvoi.log.levels import get_logger
 from nvoi.log.lines import LineCutter
+from nvoi.signals import LOOK_SECONDS, hold
 from nvoi.waiting import Reminder
 
 log = get_logger("nvoi.process")
 
 #: A program and its arguments.
 Words = tuple[str, ...]
+Process = subprocess.Popen[bytes]
+T = TypeVar("T")
 
 #: Bytes that are read at once.
 CHUNK = 1 << 16
-#: Seconds between two looks at whether a command has ended, or shall end.
-LOOK_SECONDS = 0.1
 #: Seconds to read on when a command has ended: what it has left running may print for ever.
 READ_ON_SECONDS = 1.0
 #: Seconds between SIGTERM and SIGKILL.
@@ -43,42 +45,61 @@ PROC = Path("/proc")
 STATE, SESSION, STARTED = 3 - 3, 6 - 3, 22 - 3
 
 
-def ask(
+def start(
     words: Sequence[str],
     environ: Mapping[str, str],
     *,
     folder: Path | None = None,
-    seconds: float = 60.0,
-) -> str | None:
-    """What a short command prints; None where it fails, cannot be run, or takes too long."""
+    output: IO[bytes] | int | None = subprocess.PIPE,
+    errors: int | None = subprocess.STDOUT,
+) -> Process:
+    """Start a command in a session of its own, without input.
+
+    Inside :func:`nvoi.signals.hold`: an interruption before the process is noted would leave it
+    running.
+
+    Args:
+        environ: the command's whole environment.
+        output: where it prints, as ``errors``, which usually goes there as well.
+
+    Raises:
+        CommandError: it cannot be started.
+    """
     try:
-        done = subprocess.run(  # noqa: S603 - our own words, no shell
+        return subprocess.Popen(  # noqa: S603 - the caller's words, no shell
             words,
             cwd=folder,
             env=dict(environ),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=seconds,
-            check=False,
+            stdout=output,
+            stderr=errors,
+            start_new_session=True,
+            bufsize=0,
         )
-    except (OSError, ValueError, subprocess.TimeoutExpired):
-        # A ValueError is a NUL in an argument.
-        return None
-    return done.stdout.decode(errors="replace") if done.returncode == 0 else None
+    except OSError as error:
+        name = Path(words[0]).name
+        raise CommandError(f"{name} cannot be started: {error.strerror}") from error
 
 
-def join(process: subprocess.Popen[bytes]) -> int:
-    """The exit code of a command, however long it takes.
+def join(process: Process, seconds: float = math.inf) -> int:
+    """The exit code of a command, which may take ``seconds``.
 
     Its own wait would not hear of a signal that comes just before it begins.
+
+    Raises:
+        subprocess.TimeoutExpired: it takes longer.
+        CancelledError: the task that waits was cancelled.
     """
+    deadline = time.monotonic() + seconds
     while process.poll() is None:
+        if time.monotonic() >= deadline:
+            raise subprocess.TimeoutExpired(process.args, seconds)
+        parallel.check()
         _pause(process, LOOK_SECONDS)
     return process.returncode
 
 
-def end_tree(process: subprocess.Popen[bytes], what: str = "a command") -> None:
+def end_tree(process: Process, what: str = "a command") -> None:
     """End a command and all below it: SIGTERM to its group, after 5 s SIGKILL to what is left."""
     below = list_descendants(process.pid)
     signal_group(process.pid, signal.SIGTERM)
@@ -89,7 +110,7 @@ def end_tree(process: subprocess.Popen[bytes], what: str = "a command") -> None:
     kill_tree(process, below)
 
 
-def kill_tree(process: subprocess.Popen[bytes], below: Sequence[Descendant] = ()) -> None:
+def kill_tree(process: Process, below: Sequence[Descendant] = ()) -> None:
     """Send SIGKILL to a command's group and to all below it, and wait for their end.
 
     ``below`` is who was below it when it was first signalled: they may have started others.
@@ -105,6 +126,76 @@ def kill_tree(process: subprocess.Popen[bytes], below: Sequence[Descendant] = ()
     process.wait()
 
 
+def work_with(
+    words: Sequence[str],
+    environ: Mapping[str, str],
+    work: Callable[[Process], T],
+    *,
+    folder: Path | None = None,
+    output: IO[bytes] | int = subprocess.PIPE,
+    errors: int = subprocess.STDOUT,
+    end: Callable[[Process], None] = kill_tree,
+) -> T:
+    """:func:`start` a command, and return what ``work`` makes of it; what is raised ends it."""
+    process: Process | None = None
+    try:
+        with hold():
+            process = start(words, environ, folder=folder, output=output, errors=errors)
+        return work(process)
+    except BaseException:
+        if process is not None:
+            end(process)
+        raise
+    finally:
+        for stream in (process.stdout, process.stderr) if process is not None else ():
+            if stream is not None:
+                stream.close()
+
+
+def capture(
+    words: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    folder: Path | None = None,
+    seconds: float = 60.0,
+) -> bytes:
+    """Run a short command to its end, and return what it has printed.
+
+    One that begins once the task is cancelled cleans up, and is not cancelled.
+
+    Raises:
+        CommandError: it cannot be started, failed, or took longer than ``seconds`` and was ended.
+        CancelledError: the task was cancelled meanwhile.
+        ValueError: a NUL is in an argument.
+    """
+    is_cleaning = parallel.is_cancelled()
+    deadline = time.monotonic() + seconds
+
+    def read(process: Process) -> tuple[int, bytes, bytes]:
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                printed, errors = process.communicate(timeout=LOOK_SECONDS)
+                return process.returncode, printed, errors
+            if not is_cleaning:
+                parallel.check()
+            if time.monotonic() >= deadline:
+                raise CommandError(f"{words[0]} did not end within {seconds:g} s")
+
+    status, printed, errors = work_with(words, environ, read, folder=folder, errors=subprocess.PIPE)
+    if status != 0:
+        reason = errors.decode(errors="replace").strip().partition("\n")[0]
+        raise CommandError(reason or f"{words[0]} ended with {status}")
+    return printed
+
+
+def ask(words: Sequence[str], environ: Mapping[str, str], *, seconds: float = 60.0) -> str | None:
+    """What a short command prints; None where it fails, cannot be run, or takes too long."""
+    try:
+        return capture(words, environ, seconds=seconds).decode(errors="replace")
+    except (CommandError, ValueError):
+        return None
+
+
 def follow(
     words: Sequence[str],
     environ: Mapping[str, str],
@@ -112,7 +203,7 @@ def follow(
     *,
     folder: Path | None = None,
     reminder: Reminder | None = None,
-    end: Callable[[subprocess.Popen[bytes]], None] = end_tree,
+    end: Callable[[Process], None] = end_tree,
 ) -> int:
     """Run a command in a session of its own, without input, and tell what it prints.
 
@@ -133,37 +224,15 @@ def follow(
         CancelledError: the task was cancelled.
     """
     parallel.check()
-    with _start(words, environ, folder) as process:
-        try:
-            _read(process, on_line, reminder)
-        except BaseException:
-            end(process)
-            raise
+
+    def read(process: Process) -> int:
+        _read(process, on_line, reminder)
         return process.wait()
 
-
-def _start(
-    words: Sequence[str], environ: Mapping[str, str], folder: Path | None
-) -> subprocess.Popen[bytes]:
-    try:
-        return subprocess.Popen(  # noqa: S603 - the caller's words, no shell
-            words,
-            cwd=folder,
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            bufsize=0,
-        )
-    except OSError as error:
-        name = Path(words[0]).name
-        raise CommandError(f"{name} cannot be started: {error.strerror}") from error
+    return work_with(words, environ, read, folder=folder, end=end)
 
 
-def _read(
-    process: subprocess.Popen[bytes], on_line: Callable[[str], None], reminder: Reminder | None
-) -> None:
+def _read(process: Process, on_line: Callable[[str], None], reminder: Reminder | None) -> None:
     stream = _get_output(process)
     cutter = LineCutter()
 
@@ -195,7 +264,7 @@ def _read(
         tell(cutter.finish())
 
 
-def _get_output(process: subprocess.Popen[bytes]) -> IO[bytes]:
+def _get_output(process: Process) -> IO[bytes]:
     assert process.stdout is not None  # noqa: S101 - a pipe was asked for
     os.set_blocking(process.stdout.fileno(), False)
     return process.stdout
@@ -214,7 +283,7 @@ def _count_waiting(stream: IO[bytes]) -> int:
     return found
 
 
-def _pause(process: subprocess.Popen[bytes], seconds: float) -> None:
+def _pause(process: Process, seconds: float) -> None:
     with suppress(subprocess.TimeoutExpired):
         process.wait(seconds)
 
@@ -273,14 +342,12 @@ def _list_session(pid: int) -> Iterator[Descendant]:
                 yield one
 
 
-def wait_for_end(
-    process: subprocess.Popen[bytes], below: Sequence[Descendant], seconds: float
-) -> bool:
+def wait_for_end(process: Process, below: Sequence[Descendant], seconds: float) -> bool:
     """Wait ``seconds`` at most for a command and ``below`` to end; whether they have.
 
     The output is read away, as a full pipe would hold the command up.
     """
-    stream = _get_output(process) if process.stdout else None
+    stream = None if process.stdout is None or process.stdout.closed else _get_output(process)
     deadline = time.monotonic() + seconds
     while is_left := process.poll() is None or any(one.is_running for one in below):
         if time.monotonic() >= deadline:

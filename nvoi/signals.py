@@ -8,12 +8,14 @@ import threading
 import types
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 #: Ctrl-C; what supervisors and CIs send; a terminal that was closed or an SSH connection that was
 #: lost; Ctrl-\.
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
+#: Seconds after which a wait begins anew: a signal that comes just before the wait does not end it.
+LOOK_SECONDS = 0.1
 
 #: What takes or gives back a lock in the standard library: a lock stays taken for ever where an
 #: exception comes between its own code and the caller's.
@@ -65,14 +67,14 @@ class Signals:
 
     def __init__(self, *, second_ends: bool) -> None:
         self._second_ends = second_ends
-        self._number: int | None = None
+        self._numbers: list[int] = []
         self._holds = 0
         self._settled = False
 
     @property
     def number(self) -> int | None:
         """The first signal that came, None where none has."""
-        return self._number
+        return self._numbers[0] if self._numbers else None
 
     def settle(self) -> None:
         """From now on signals no longer interrupt."""
@@ -93,17 +95,30 @@ class Signals:
             signal.signal(signal.SIGALRM, lambda _, later: self.handle(number, later))
             signal.setitimer(signal.ITIMER_REAL, SOON)
             return
-        if number == signal.SIGINT and self._second_ends and not self._holds:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-        if self._number is None:
-            self._number = number
+        self._numbers.append(number)
         self._interrupt()
 
     def _interrupt(self) -> None:
-        if self._number is None or self._holds or self._settled:
+        if not self._numbers or self._holds:
             return
-        self._settled = True
-        raise Interruption(self._number)
+        if self._second_ends and signal.SIGINT in self._numbers:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if not self._settled:
+            self._settled = True
+            raise Interruption(self._numbers[0])
+
+
+#: Those that are at work, the last one last.
+_active: list[Signals] = []
+
+
+def hold() -> AbstractContextManager[None]:
+    """:meth:`Signals.hold` of those that are at work; other threads than the main one need none.
+
+    What is made inside is known to whoever ends it before a signal can interrupt.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    return _active[-1].hold() if _active and is_main else nullcontext()
 
 
 @contextmanager
@@ -116,11 +131,13 @@ def interruptible(*, second_ends: bool = True) -> Iterator[Signals]:
     """
     signals = Signals(second_ends=second_ends)
     wanted = list_wanted()
+    _active.append(signals)
     for number in wanted:
         signal.signal(number, signals.handle)
     try:
         yield signals
     finally:
         signals.settle()
+        _active.remove(signals)
         for number in wanted:
             signal.signal(number, signal.SIG_IGN)

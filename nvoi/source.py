@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import stat
-import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,8 +14,9 @@ from pathlib import Path
 
 from nvoi.config.credentials import KEY_NAMES
 from nvoi.config.sealing import KEY_FILE
-from nvoi.errors import NvoiError
+from nvoi.errors import CommandError, NvoiError
 from nvoi.log.levels import get_logger
+from nvoi.process import capture
 
 log = get_logger("nvoi.source")
 
@@ -189,12 +189,11 @@ def list_tracked(directory: Path, environ: Mapping[str, str]) -> list[str] | Non
     """
     try:
         listed = run_git(directory, environ)
-    except FileNotFoundError:
-        log.warning("git is not installed: files that it ignores are deployed as well")
-        return None
-    except (OSError, subprocess.SubprocessError) as error:
-        reason = describe(error)
-        log.warning("git cannot list %s, so ignored files are deployed too: %s", directory, reason)
+    except CommandError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            log.warning("git is not installed: files that it ignores are deployed as well")
+            return None
+        log.warning("git cannot list %s, so ignored files are deployed too: %s", directory, error)
         return None
     names: list[str] = []
     is_behind_link = build_link_test(directory)
@@ -234,29 +233,19 @@ def run_git(directory: Path, environ: Mapping[str, str]) -> list[bytes]:
     """What ``git ls-files`` prints for ``directory``.
 
     Raises:
-        subprocess.SubprocessError: git fails or takes too long.
+        CommandError: git cannot be started, fails or takes too long.
     """
     # A checkout of another user's is fine: the user has named it. GIT_DIR and its like,
     # which a git hook finds in its environment, would name another checkout.
     words = ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", "ls-files", "-z"]
     clean = {name: value for name, value in environ.items() if not name.startswith("GIT_")}
-    finished = subprocess.run(  # noqa: S603 - fixed words, no shell
+    listed = capture(
         [*words, "--cached", "--others", "--exclude-standard"],
-        cwd=directory,
-        env=clean | {"LC_ALL": "C"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=GIT_SECONDS,
-        check=True,
+        clean | {"LC_ALL": "C"},
+        folder=directory,
+        seconds=GIT_SECONDS,
     )
-    return finished.stdout.split(b"\0")
-
-
-def describe(error: Exception) -> str:
-    """Git's own reason, in one line."""
-    stderr = getattr(error, "stderr", None) or b""
-    lines = stderr.decode("utf-8", "replace").strip().splitlines()
-    return lines[0] if lines else str(error)
+    return listed.split(b"\0")
 
 
 def list_untracked(directory: Path, skipped: Iterable[str]) -> list[str]:

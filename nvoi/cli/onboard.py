@@ -79,7 +79,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
                 f"{draft.config_file} is there; --from, --host and --name are for a new config",
                 hint="move it away, or change it without them",
             )
-        dashboard = find_own_dashboard(draft, environ, signals)
+        dashboard = find_own_dashboard(draft, environ)
         meeting = Meeting(options, environ, source, draft, dashboard, signals)
         prompts = open_prompts(environ)
         code = 1
@@ -91,16 +91,14 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         return code
 
 
-def find_own_dashboard(
-    draft: Draft, environ: Mapping[str, str], signals: Signals
-) -> OwnDashboard | None:
+def find_own_dashboard(draft: Draft, environ: Mapping[str, str]) -> OwnDashboard | None:
     """What starts a dashboard for the app; None where its extra or Python's SQLite is missing."""
     (command,) = (command for command in COMMANDS if command.name == "dashboard")
     if not all(importlib.util.find_spec(name) for name in (*command.packages, "_sqlite3")):
         return None
     from nvoi.cli.own_dashboard import OwnDashboard  # noqa: PLC0415 - imports SQLite
 
-    return OwnDashboard(draft.key.value, environ, signals)
+    return OwnDashboard(draft.key.value, environ)
 
 
 @dataclass(frozen=True)

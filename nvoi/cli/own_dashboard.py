@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from sqlite3 import Connection
 from urllib.parse import urlsplit
 
+from nvoi import process
 from nvoi.cli import projects as commands
 from nvoi.config.credentials import KEY_VARIABLES
 from nvoi.dashboard import projects
@@ -22,7 +22,7 @@ from nvoi.errors import NvoiError, UsageError
 from nvoi.log.levels import get_logger
 from nvoi.onboarding.prompts import StartedDashboard
 from nvoi.secret import Secret
-from nvoi.signals import Signals
+from nvoi.signals import hold
 from nvoi.waiting import NotReadyError, wait_for
 
 log = get_logger(__name__)
@@ -31,11 +31,10 @@ log = get_logger(__name__)
 class OwnDashboard:
     """What was started and added so far, so that it can be undone where nothing is saved."""
 
-    def __init__(self, key: Secret, environ: Mapping[str, str], signals: Signals) -> None:
+    def __init__(self, key: Secret, environ: Mapping[str, str]) -> None:
         self._key = key
         self._environ = environ
-        self._signals = signals
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: process.Process | None = None
         self._log_file = Path()
         #: Keeps others from a server that may end again; one that ran before is everybody's.
         self._trial = ExitStack()
@@ -158,15 +157,12 @@ class OwnDashboard:
         """The URL of a server that goes on when this command has ended."""
         environ = {k: v for k, v in self._environ.items() if k not in KEY_VARIABLES}
         descriptor = os.open(self._log_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor) as out, self._signals.hold():
-            self._process = subprocess.Popen(  # noqa: S603 - our own words, no shell
+        with os.fdopen(descriptor, "wb") as out, hold():
+            self._process = process.start(
                 build_command(["dashboard", "--port", str(port)]),
+                environ,
                 # Where no key is: the app's is that of its own project.
-                cwd=self._log_file.parent,
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
+                folder=self._log_file.parent,
+                output=out,
             )
         return wait_for_dashboard(self._process, self._log_file)

@@ -24,6 +24,8 @@ from nvoi.log.transport import Transport
 from nvoi.network import strip_auth
 from nvoi.signals import interruptible
 
+log = get_logger("nvoi.resend")
+
 #: Seconds that one request may take with all its retries.
 REQUEST_SECONDS = 30.0
 
@@ -77,21 +79,10 @@ def resend(
         DeliveryError: some are still to be sent, or were refused; the file says which.
         UsageError: the URL or the file's deploy id cannot be used.
     """
-    logger = get_logger("nvoi.resend")
     masking.add_secrets(key)
     place = strip_auth(protocol.check_url(url))
     before = undelivered.delivered
-    deploy_id = protocol.check_deploy_id(undelivered.deploy_id)
-    delivery = Delivery(
-        Destination(url, key, deploy_id, undelivered.run),
-        Transport(url),
-        Counts(
-            tell=lambda text: logger.warning("Dashboard %s: %s", place, text),
-            numbered=undelivered.logged,
-            delivered=before,
-        ),
-        note_delivered=undelivered.acknowledge,
-    )
+    delivery = build_delivery(undelivered, url, key, place)
     try:
         refused = send_all(undelivered, delivery, place, request_seconds)
     finally:
@@ -102,12 +93,25 @@ def resend(
             hint="all else is delivered; remove the file when it is of no use",
         )
     undelivered.remove()
-    lines, requests = delivery.counts.delivered - before, undelivered.count
-    logger.success(
+    log.success(
         "Delivered %s in %s to %s",
-        format_count(lines, "log line"),
-        format_count(requests, "request"),
+        format_count(delivery.counts.delivered - before, "log line"),
+        format_count(undelivered.count, "request"),
         place,
+    )
+
+
+def build_delivery(undelivered: Undelivered, url: str, key: str, place: str) -> Delivery:
+    deploy_id = protocol.check_deploy_id(undelivered.deploy_id)
+    return Delivery(
+        Destination(url, key, deploy_id, undelivered.run),
+        Transport(url),
+        Counts(
+            tell=lambda text: log.warning("Dashboard %s: %s", place, text),
+            numbered=undelivered.logged,
+            delivered=undelivered.delivered,
+        ),
+        note_delivered=undelivered.acknowledge,
     )
 
 

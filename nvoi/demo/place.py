@@ -231,7 +231,7 @@ def build_command(words: Sequence[str]) -> list[str]:
 @contextmanager
 def start(
     place: Place, words: Sequence[str], *, output: Path | None = None, **environ: str
-) -> Iterator[subprocess.Popen[bytes]]:
+) -> Iterator[process.Process]:
     """A command of nvoi's that runs for no longer than the ``with`` block.
 
     It has a session of its own: Ctrl-C in a terminal reaches the demo alone, which ends what it
@@ -240,19 +240,17 @@ def start(
     with ExitStack() as stack:
         with place.signals.hold():
             target = stack.enter_context(output.open("wb")) if output else None
-            child = subprocess.Popen(  # noqa: S603 - our own words, no shell
+            child = process.start(
                 build_command(words),
-                env=place.build_environ(**environ),
-                stdin=subprocess.DEVNULL,
-                stdout=target,
-                stderr=subprocess.STDOUT if target else None,
-                start_new_session=True,
+                place.build_environ(**environ),
+                output=target,
+                errors=subprocess.STDOUT if target else None,
             )
             stack.callback(stop, child, place.signals)
         yield child
 
 
-def stop(child: subprocess.Popen[bytes], signals: Signals) -> None:
+def stop(child: process.Process, signals: Signals) -> None:
     """The signal that ends the demo, or SIGTERM, and SIGKILL to one that does not end."""
     if child.poll() is not None:
         return

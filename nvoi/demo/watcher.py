@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import urllib3
 from nvoi.demo.place import GREETING, Place, start
 from nvoi.errors import NvoiError, UsageError
 from nvoi.log.levels import get_logger
+from nvoi.process import Process
 from nvoi.targets.local.processes import is_port_free
 from nvoi.waiting import NotReadyError, wait_for
 
@@ -42,7 +42,7 @@ URL = re.compile(r"^(?!nvoi: ).*?(http://127\.0\.0\.1:\d+)", re.MULTILINE)
 class Watcher:
     """The dashboard that runs; ``url`` has no slash at its end."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     url: str
 
     @property
@@ -87,7 +87,7 @@ def start_dashboard(place: Place, stack: ExitStack, port: int) -> Watcher:
     return Watcher(process, wait_for_dashboard(process, output))
 
 
-def wait_for_dashboard(process: subprocess.Popen[bytes], output: Path) -> str:
+def wait_for_dashboard(process: Process, output: Path) -> str:
     """The URL of an ``nvoi dashboard`` that prints to ``output``, once it answers."""
 
     def look() -> str:

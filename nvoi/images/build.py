@@ -25,13 +25,12 @@ from nvoi.images.engines import BuiltImage, Engine, end_command, find_newest, st
 from nvoi.images.registries import NO_LOGINS, Registry, log_in
 from nvoi.log.levels import get_logger
 from nvoi.process import Words, ask, follow
+from nvoi.signals import LOOK_SECONDS
 from nvoi.source import Source
 from nvoi.waiting import Reminder
 
 log = get_logger("nvoi.images")
 
-#: Seconds between two looks at whether the platform is known, or the build done.
-LOOK_SECONDS = 0.1
 #: Seconds that a cancelled build may take to end; more than what its processes are given.
 END_SECONDS = 15.0
 

@@ -15,11 +15,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from nvoi.errors import UsageError
 from nvoi.log.levels import get_logger
 from nvoi.process import (
+    Process,
     Words,
     ask,
     kill_tree,
@@ -28,9 +29,6 @@ from nvoi.process import (
     signal_group,
     wait_for_end,
 )
-
-if TYPE_CHECKING:
-    import subprocess
 
 log = get_logger("nvoi.images")
 
@@ -263,7 +261,7 @@ def _answers(words: Words, environ: Mapping[str, str]) -> bool:
     return ask(words, environ, seconds=ANSWER_SECONDS) is not None
 
 
-def end_command(process: subprocess.Popen[bytes]) -> None:
+def end_command(process: Process) -> None:
     """End an engine's command and all below it, so that it leaves nothing behind.
 
     Podman that is ended itself leaves the containers of a build in its store and, in sessions

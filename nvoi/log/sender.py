@@ -22,6 +22,7 @@ from nvoi.log.lifecycle import this_process
 from nvoi.log.transport import CONNECT_SECONDS, Transport
 from nvoi.log.undelivered import UndeliveredFile
 from nvoi.protocol import LogBatch, Request, StatusEvent
+from nvoi.signals import LOOK_SECONDS
 
 #: The part of the closing budget after which logs are given up; the rest is the terminal status's.
 LOGS_SHARE = 0.7
@@ -30,9 +31,6 @@ FINAL_SHARE = 0.97
 
 #: Seconds for a thread to end that is given up and only busy.
 _GRACE_SECONDS = 0.2
-
-#: Seconds between two looks at whether it has ended.
-_LOOK_SECONDS = 0.1
 
 #: How long the listener leaves callers alone when it has read all that there was.
 _GATHER_SECONDS = 0.01
@@ -149,7 +147,7 @@ class Sender:
         until = read_seconds() + seconds
         while self.running and (left := until - read_seconds()) > 0:
             # Anew now and then: a signal that comes just before a wait does not end it.
-            self._sending.acquire(timeout=min(left, _LOOK_SECONDS))
+            self._sending.acquire(timeout=min(left, LOOK_SECONDS))
         return not self.running
 
     def _stop_listener(self) -> None:

@@ -12,6 +12,7 @@ import paramiko
 from nvoi import parallel
 from nvoi.errors import ConnectionFailedError, ConnectionLostError
 from nvoi.log.levels import get_logger
+from nvoi.signals import LOOK_SECONDS
 from nvoi.ssh.host import Host, Timeouts
 from nvoi.ssh.keys import Identities
 from nvoi.ssh.known_hosts import KnownHosts
@@ -113,7 +114,7 @@ class Connection:
 
     def _wait_for_turn(self) -> None:
         """Wait while the host has no room for another command, unless this work is cancelled."""
-        while not self._room.wait_for(self._has_room, parallel.LOOK_SECONDS):
+        while not self._room.wait_for(self._has_room, LOOK_SECONDS):
             parallel.check()
 
     def _has_room(self) -> bool:

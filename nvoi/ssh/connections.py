@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -14,30 +14,20 @@ import paramiko
 from nvoi import parallel
 from nvoi.command import Command, Result
 from nvoi.config.schema import SSHKeys
-from nvoi.errors import RemoteError
 from nvoi.folders import check_way
-from nvoi.log.levels import get_logger
-from nvoi.log.masking import add_secrets
-from nvoi.secret import Secret
 from nvoi.ssh.connection import Connection
 from nvoi.ssh.forwarding import Forward
 from nvoi.ssh.host import Host, Timeouts
 from nvoi.ssh.keys import Identities
 from nvoi.ssh.known_hosts import KnownHosts
 from nvoi.ssh.routes import Routes, read_routes
-from nvoi.ssh.session import Session, show
+from nvoi.ssh.session import Input, Session
 from nvoi.ssh.transport import close_channel
 from nvoi.waiting import Reminder
-
-log = get_logger("nvoi.ssh")
 
 #: Where ssh(1) keeps the keys of hosts for everyone on a machine.
 SYSTEM_KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
 STORE = "known_hosts"
-#: What sudo says that may not ask for a password: sudo(8), -n.
-NO_SUDO = ("sudo: a password is required", "sudo: a terminal is required")
-
-Input = bytes | str | Iterable[bytes] | None
 
 
 class Connections:
@@ -91,15 +81,9 @@ class Connections:
         """Run ``command`` on the host, and wait for its end.
 
         Args:
-            stdin: what it reads. A ``Secret`` is masked in all that is logged from now on.
-            timeout: seconds it may take; those of ``Timeouts.command`` where left out.
-            idle_timeout: seconds it may be silent; those of ``Timeouts.idle``.
-            on_line: called with each line of its output and errors as it arrives, not masked; but
-                a line of more than 65,536 characters is, and comes in pieces.
-            whole: whether that one too comes as it is: the lines are data.
-            level: the level its lines are logged at as they arrive; None where they are data.
             check: whether an exit code other than 0 is an error.
-            reminder: says now and then that it still runs.
+
+        The others are those of :class:`~nvoi.ssh.session.Session`.
 
         Raises:
             ConnectionFailedError: the host cannot be reached; nothing ran.
@@ -108,24 +92,14 @@ class Connections:
             RemoteError: it ended with another exit code than 0, and ``check`` is set.
             CancelledError: the task that runs it was cancelled before.
         """
-        shown = show(command)
-        add_secrets(*(secret.reveal() for secret in command.secrets))
-        log.debug("%s: $ %s", host.name, shown)
+        connection = self._get_connection(host)
         session = Session(
-            self._get_connection(host),
-            command,
-            shown,
-            stdin=_read_input(stdin),
-            timeout=self._timeouts.command if timeout is None else timeout,
-            idle_timeout=self._timeouts.idle if idle_timeout is None else idle_timeout,
-            on_line=_listen(host, level, on_line),
-            whole=whole,
-            reminder=reminder,
+            connection, command, stdin, timeout, idle_timeout, on_line, whole, level, reminder
         )
         with parallel.hold(session):
             result = session.run()
         if check and not result.is_ok:
-            raise _build_error(host, shown, result, session.last_lines)
+            raise session.build_error(result)
         return result
 
     @contextmanager
@@ -210,37 +184,3 @@ def build_connections(
         KnownHosts(home / STORE, [*files, SYSTEM_KNOWN_HOSTS]),
         routes=routes or read_routes(environ),
     )
-
-
-def _read_input(stdin: Input) -> Iterable[bytes]:
-    if isinstance(stdin, Secret):
-        add_secrets(stdin.reveal())
-        return [stdin.reveal().encode()]
-    if isinstance(stdin, str):
-        stdin = stdin.encode()
-    if isinstance(stdin, bytes):
-        return [stdin] if stdin else []
-    return stdin or []
-
-
-def _listen(
-    host: Host, level: int | None, on_line: Callable[[str], None] | None
-) -> Callable[[str], None] | None:
-    """What is called with each line, to log it and to pass it on; None where nobody listens."""
-    if level is None or not log.isEnabledFor(level):
-        return on_line
-
-    def listen(line: str) -> None:
-        log.log(level, "%s: %s", host.name, line)
-        if on_line is not None:
-            on_line(line)
-
-    return listen
-
-
-def _build_error(host: Host, shown: str, result: Result, output: tuple[str, ...]) -> RemoteError:
-    outcome = f"exit code {result.exit_code}" if result.exit_code >= 0 else "ended by a signal"
-    hint = ""
-    if any(line.startswith(NO_SUDO) for line in output):
-        hint = f"let {host.user} use sudo without a password there: NOPASSWD in sudoers(5)"
-    return RemoteError(str(host), shown, outcome, status=result.exit_code, hint=hint, output=output)

@@ -13,6 +13,7 @@ import paramiko
 
 from nvoi.errors import NvoiError
 from nvoi.log.levels import get_logger
+from nvoi.signals import LOOK_SECONDS
 from nvoi.ssh.transport import BROKEN, close_channel
 
 log = get_logger("nvoi.ssh")
@@ -20,8 +21,6 @@ log = get_logger("nvoi.ssh")
 LOOPBACK = "127.0.0.1"
 #: Bytes that are moved at once: an SSH packet takes 32 KiB, RFC 4253, 6.1.
 CHUNK = 1 << 16
-#: Seconds between two looks at whether the forward shall end.
-LOOK_SECONDS = 0.1
 #: Closing sends a reset: socket(7), SO_LINGER.
 RESET = struct.pack("ii", 1, 0)
 

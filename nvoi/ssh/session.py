@@ -15,14 +15,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from typing import TYPE_CHECKING
 
 from nvoi import parallel
 from nvoi.command import Command, Result, build_script
 from nvoi.errors import ConnectionLostError, RemoteError, RemoteTimeoutError
 from nvoi.log import masking
+from nvoi.log.levels import get_logger
 from nvoi.log.lines import LineCutter
+from nvoi.log.masking import add_secrets
+from nvoi.secret import Secret
 from nvoi.ssh.connection import Connection
 from nvoi.ssh.transport import BROKEN, Transport, close_channel
 from nvoi.waiting import Reminder
@@ -30,6 +33,12 @@ from nvoi.waiting import Reminder
 if TYPE_CHECKING:
     import paramiko
 
+log = get_logger("nvoi.ssh")
+
+Input = bytes | str | Iterable[bytes] | None
+
+#: What sudo says that may not ask for a password: sudo(8), -n.
+NO_SUDO = ("sudo: a password is required", "sudo: a terminal is required")
 #: Bytes that are read or sent at once.
 CHUNK = 1 << 16
 #: Seconds between two looks at the clock, while nothing arrives.
@@ -42,7 +51,9 @@ LAST = 20
 SHOWN = 300
 
 PROCESS = "nvoi-process:"
-#: Seconds that sending the signals may take altogether.
+#: Seconds between two looks at whether a command that is to be ended has told its process.
+PAUSE = 0.02
+#: Seconds for which that is looked for, and that sending the signals may take altogether.
 SIGNAL_SECONDS = 5.0
 #: Asks at once, and two seconds later, in the background, does not ask any more. What runs as
 #: root is reached through sudo, where that is allowed.
@@ -96,20 +107,38 @@ def show(command: Command) -> str:
 
 @dataclass(eq=False)
 class Session:
-    """Runs one command; used once. What it is given means the same as in ``Connections.run``."""
+    """Runs one command; used once.
+
+    Args:
+        stdin: what it reads. A ``Secret`` is masked in all that is logged from now on.
+        timeout: seconds it may take; those of ``Timeouts.command`` where left out.
+        idle_timeout: seconds it may be silent; those of ``Timeouts.idle``.
+        on_line: called with each line of its output and errors as it arrives, not masked; but
+            a line of more than 65,536 characters is, and comes in pieces.
+        whole: whether that one too comes as it is: the lines are data.
+        level: the level its lines are logged at as they arrive; None where they are data.
+        reminder: says now and then that it still runs.
+    """
 
     connection: Connection
     command: Command
-    #: How errors call it.
-    shown: str
-    stdin: Iterable[bytes]
-    timeout: float
-    idle_timeout: float
+    stdin: InitVar[Input]
+    timeout: InitVar[float | None]
+    idle_timeout: InitVar[float | None]
     on_line: Callable[[str], None] | None
     whole: bool
-    reminder: Reminder | None = None
+    level: int | None
+    reminder: Reminder | None
 
-    def __post_init__(self) -> None:
+    def __post_init__(
+        self, stdin: Input, timeout: float | None, idle_timeout: float | None
+    ) -> None:
+        usual = self.connection.timeouts
+        self._timeout = usual.command if timeout is None else timeout
+        self._idle_timeout = usual.idle if idle_timeout is None else idle_timeout
+        self._stdin = _read_input(stdin)
+        self._shown = show(self.command)
+        add_secrets(*(secret.reveal() for secret in self.command.secrets))
         self._began = self._active = time.monotonic()
         self._stdout: list[bytes] = []
         self._stderr: list[str] = []
@@ -130,12 +159,14 @@ class Session:
         """End it from another thread; ``run`` raises there."""
         self._cancelled.set()
         channel = self._channel
-        if channel is not None:
+        # What has not told its process yet could not be ended.
+        if channel is not None and self._process:
             close_channel(channel)
 
     def run(self) -> Result:
         """Run it to its end."""
-        lasts = math.isinf(self.timeout)
+        log.debug("%s: $ %s", self.connection.host.name, self._shown)
+        lasts = math.isinf(self._timeout)
         with self.connection.open_session(lasts=lasts) as (transport, channel):
             self._channel = channel
             # Or what was cancelled while it waited for its turn would be begun.
@@ -147,7 +178,7 @@ class Session:
                     self._follow(channel)
                 self._check_end(transport, channel)
             except BaseException:
-                close_channel(channel)
+                self._close(channel)
                 if self._process and transport.is_usable:
                     end_process_group(transport, self._process)
                 raise
@@ -155,9 +186,22 @@ class Session:
         seconds = time.monotonic() - self._began
         return Result(channel.exit_status, text, tuple(self._stderr), seconds)
 
+    def _close(self, channel: paramiko.Channel) -> None:
+        """Close it; before that, hear which process runs, where that is not told yet."""
+        deadline = time.monotonic() + SIGNAL_SECONDS
+        while not self._process and time.monotonic() < deadline:
+            if channel.recv_stderr_ready():
+                for line in self._cutters[1].feed(self._receive(channel.recv_stderr)):
+                    self._tells_process(line)
+            elif channel.exit_status_ready():
+                break
+            else:
+                channel.status_event.wait(PAUSE)
+        close_channel(channel)
+
     def _start(self, transport: Transport, channel: paramiko.Channel) -> None:
         # paramiko waits for the answer without end.
-        seconds = min(self.timeout, self.connection.timeouts.connect)
+        seconds = min(self._timeout, self.connection.timeouts.connect)
         timer = threading.Timer(seconds, close_channel, [channel])
         timer.daemon = True
         timer.start()
@@ -166,7 +210,7 @@ class Session:
         except BROKEN as error:
             if not transport.is_usable:
                 raise self._lose() from error
-            place, shown = str(self.connection.host), self.shown
+            place, shown = str(self.connection.host), self._shown
             if time.monotonic() - self._began >= seconds:
                 outcome = f"not begun within {seconds:g} s"
                 raise RemoteTimeoutError(place, shown, outcome) from error
@@ -177,7 +221,7 @@ class Session:
     @contextmanager
     def _feed(self, channel: paramiko.Channel) -> Iterator[None]:
         """Give it its input meanwhile, which may take as long as the command."""
-        if not self.stdin:
+        if not self._stdin:
             _end_input(channel)
             yield
             return
@@ -186,7 +230,7 @@ class Session:
         try:
             yield
         except BaseException:
-            close_channel(channel)
+            self._close(channel)
             raise
         finally:
             # Whoever did not read all of it has ended, which ends the writing too.
@@ -196,7 +240,7 @@ class Session:
 
     def _write(self, channel: paramiko.Channel) -> None:
         try:
-            for piece in self.stdin:
+            for piece in self._stdin:
                 for start in range(0, len(piece), CHUNK):
                     if not self._send(channel, piece[start : start + CHUNK]):
                         return
@@ -270,8 +314,10 @@ class Session:
                 lines = [line for line in lines if not self._tells_process(line)]
             self._stderr += lines
         self._last.extend(lines[-LAST:])
-        if self.on_line is not None:
-            for line in lines:
+        for line in lines:
+            if self.level is not None:
+                log.log(self.level, "%s: %s", self.connection.host.name, line)
+            if self.on_line is not None:
                 self.on_line(line)
 
     def _tells_process(self, line: str) -> bool:
@@ -284,14 +330,14 @@ class Session:
             raise self._lose("it was cancelled")
         if self.reminder is not None:
             self.reminder.tell()
-        if time.monotonic() - self._began >= self.timeout:
-            outcome = f"ended after {self.timeout:g} s, its time-out"
-        elif time.monotonic() - self._active >= self.idle_timeout:
-            outcome = f"ended after {self.idle_timeout:g} s of silence"
+        if time.monotonic() - self._began >= self._timeout:
+            outcome = f"ended after {self._timeout:g} s, its time-out"
+        elif time.monotonic() - self._active >= self._idle_timeout:
+            outcome = f"ended after {self._idle_timeout:g} s of silence"
         else:
             return
         raise RemoteTimeoutError(
-            str(self.connection.host), self.shown, outcome, output=self.last_lines
+            str(self.connection.host), self._shown, outcome, output=self.last_lines
         )
 
     def _check_end(self, transport: Transport, channel: paramiko.Channel) -> None:
@@ -304,12 +350,34 @@ class Session:
         if not is_whole or (channel.exit_status == -1 and not transport.is_usable):
             raise self._lose()
 
+    def build_error(self, result: Result) -> RemoteError:
+        """The error of a command that has ended with another exit code than 0."""
+        host, output = self.connection.host, self.last_lines
+        outcome = f"exit code {result.exit_code}" if result.exit_code >= 0 else "ended by a signal"
+        hint = ""
+        if any(line.startswith(NO_SUDO) for line in output):
+            hint = f"let {host.user} use sudo without a password there: NOPASSWD in sudoers(5)"
+        return RemoteError(
+            str(host), self._shown, outcome, status=result.exit_code, hint=hint, output=output
+        )
+
     def _lose(self, reason: str = "the connection was lost") -> ConnectionLostError:
         return ConnectionLostError(
-            f"{self.connection.host}: {self.shown}: {reason}; it may have run to its end or not",
+            f"{self.connection.host}: {self._shown}: {reason}; it may have run to its end or not",
             hint="run the same command again: it goes on from what is there",
             output=self.last_lines,
         )
+
+
+def _read_input(stdin: Input) -> Iterable[bytes]:
+    if isinstance(stdin, Secret):
+        add_secrets(stdin.reveal())
+        return [stdin.reveal().encode()]
+    if isinstance(stdin, str):
+        stdin = stdin.encode()
+    if isinstance(stdin, bytes):
+        return [stdin] if stdin else []
+    return stdin or []
 
 
 def _end_input(channel: paramiko.Channel) -> None:

@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
+import psutil
 import pytest
 
 from nvoi import process
 from nvoi.errors import CommandError
 from nvoi.parallel import CancelledError, Task
-from nvoi.process import Descendant, ask, find_process, follow
+from nvoi.process import (
+    Descendant,
+    ask,
+    find_process,
+    follow,
+    join,
+    work_with,
+)
+from nvoi.signals import Interruption, interruptible
 from nvoi.waiting import Reminder
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, wait_until
 
 ENVIRON = {"PATH": os.environ["PATH"]}
 
@@ -56,6 +70,76 @@ def test_what_goes_on_printing_does_not_hold_up_the_end() -> None:
 def test_a_command_that_closes_its_output_is_waited_for(tmp_path: Path) -> None:
     run_shell("exec >&- 2>&-; sleep 0.5; touch done", folder=tmp_path)
     assert (tmp_path / "done").exists()
+
+
+class Moments:
+    """Sends this process a signal before its ``wanted``th line of what starts a child."""
+
+    def __init__(self, wanted: int = 0) -> None:
+        self.seen = 0
+        self._wanted = wanted
+
+    def trace(self, frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code.co_name == wait_in_vain.__name__:
+            # From here on whoever waits knows the child.
+            sys.settrace(None)
+        elif event == "line":
+            self.seen += 1
+            if self.seen == self._wanted:
+                os.kill(os.getpid(), signal.SIGINT)
+        return self.trace
+
+
+def wait_in_vain(child: process.Process) -> int:
+    return join(child, 0.0)
+
+
+def kill(child: process.Process) -> None:
+    child.kill()
+    child.wait()
+
+
+def start_and_give_up(moments: Moments) -> None:
+    with interruptible(second_ends=False):
+        sys.settrace(moments.trace)
+        try:
+            work_with(("/bin/sleep", "1000"), ENVIRON, wait_in_vain, end=kill)
+        finally:
+            sys.settrace(None)
+
+
+def test_an_interruption_at_any_moment_leaves_no_child() -> None:
+    moments, before = Moments(), psutil.Process().children()
+    with pytest.raises(subprocess.TimeoutExpired):
+        start_and_give_up(moments)
+    assert moments.seen > 50
+    for wanted in range(1, moments.seen + 1):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        with pytest.raises(Interruption):
+            start_and_give_up(Moments(wanted))
+        assert psutil.Process().children() == before, f"line {wanted} of {moments.seen}"
+
+
+def test_a_cancelled_question_ends_and_what_cleans_up_after_it_does_not(tmp_path: Path) -> None:
+    begun, cleaned = tmp_path / "begun", []
+
+    def work() -> None:
+        try:
+            ask(
+                ("/bin/sh", "-c", f"echo $$ >{begun}.new; mv {begun}.new {begun}; sleep 1000"),
+                ENVIRON,
+            )
+        finally:
+            cleaned.append(ask(("/bin/sh", "-c", "sleep 0.3; echo cleaned"), ENVIRON))
+
+    task = Task(work)
+    task.start()
+    wait_until(begun.exists, "the command to run")
+    task.cancel()
+    with pytest.raises(CancelledError):
+        task.future.result(PATIENCE)
+    assert find_process(int(begun.read_text())) is None
+    assert cleaned == ["cleaned\n"]
 
 
 def test_a_long_silence_is_said(caplog: pytest.LogCaptureFixture) -> None:

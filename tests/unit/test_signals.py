@@ -77,6 +77,15 @@ def test_a_second_ctrl_c_has_its_default_effect() -> None:
         assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
 
 
+def test_after_a_ctrl_c_that_was_held_back_a_second_one_has_its_default_effect() -> None:
+    with interruptible() as signals:
+        signals.settle()
+        with signals.hold():
+            send(signal.SIGINT)
+            send(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+
+
 def test_where_a_second_ctrl_c_is_to_change_nothing_it_does_not() -> None:
     with interruptible(second_ends=False) as signals:
         signals.settle()

@@ -27,7 +27,7 @@ from nvoi.onboarding.recipes import Recipe, find_recipe, prepare_app
 from nvoi.onboarding.sources import MOST_SERVICES, check_count, holds_files, read_text
 from nvoi.onboarding.variables import is_secret
 from nvoi.secret import Secret
-from nvoi.targets.local.check import find_overlaps
+from nvoi.targets.local import find_overlaps
 from nvoi.targets.local.programs import build_mount_name
 
 # Stands in a text for a variable that has no value here, between two characters that nobody types.

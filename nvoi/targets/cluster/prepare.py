@@ -36,7 +36,7 @@ from nvoi.log.levels import get_logger
 from nvoi.log.rendering import format_count
 from nvoi.operation import Step
 from nvoi.source import Source
-from nvoi.targets.checkout import read_checkout
+from nvoi.targets import read_checkout
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.domains import set_ingress_up
 from nvoi.targets.cluster.lock import take_lock

@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from nvoi import parallel
+from nvoi import process
 from nvoi.config.schema import AppService, Healthcheck
-from nvoi.process import kill_tree
 from nvoi.targets.local.context import LocalContext
 from nvoi.targets.local.processes import describe_process, is_marked, list_lineage, list_listeners
 from nvoi.targets.local.programs import find_health_port
@@ -34,9 +33,6 @@ HEALTHY = range(200, 400)
 
 #: Bytes of a health page that are read, so that the server can finish its answer in peace.
 PAGE_BYTES = 64 * 1024
-
-#: Seconds between two looks at whether a check's command has ended.
-COMMAND_PAUSE = 0.01
 
 #: What stands for itself in a path and its query (RFC 3986, sections 2.2 and 3.3).
 PATH_MARKS = "/?%:@!$&'()*+,;=~"
@@ -241,22 +237,21 @@ def build_connection_error(error: Exception, port: int) -> NotReadyError:
 
 def look_by_command(startup: Startup, check: Healthcheck) -> None:
     """Healthy where the command exits with 0. Its process group ends with the look."""
-    process = subprocess.Popen(  # noqa: S603 - the user's own command, as configured
-        ["/bin/sh", "-c", check.command or "false"],
-        cwd=startup.state.releases / startup.context.release,
-        env=dict(startup.environment),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + check.timeout
+
+    def wait(child: process.Process) -> int:
+        status = process.join(child, check.timeout)
+        process.kill_tree(child)
+        return status
+
     try:
-        while (status := process.poll()) is None:
-            if time.monotonic() >= deadline:
-                raise NotReadyError("the check's command did not end in time")
-            parallel.sleep(COMMAND_PAUSE)
-    finally:
-        kill_tree(process)
+        status = process.work_with(
+            ["/bin/sh", "-c", check.command or "false"],
+            startup.environment,
+            wait,
+            folder=startup.state.releases / startup.context.release,
+            output=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired:
+        raise NotReadyError("the check's command did not end in time") from None
     if status != 0:
         raise NotReadyError(f"the check's command exited with {status}")

@@ -6,7 +6,7 @@ import errno
 import os
 import signal
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -25,6 +25,8 @@ log = get_logger(__name__)
 STOP_SECONDS = 10.0
 #: Seconds until the log says what is waited for.
 NOTICE_SECONDS = 2.0
+#: Processes that a line names.
+MOST_NAMED = 5
 
 
 def find_running(pid: int) -> psutil.Process | None:
@@ -87,6 +89,7 @@ def is_marked(pid: int, marks: Mapping[str, str]) -> bool:
 def stop_processes(pids: Iterable[int], *, what: str) -> None:
     """SIGTERM to each process, and SIGKILL to those that are still there after 10 s."""
     left = [process for pid in pids if (process := find_running(pid))]
+    last = ""
     for number in (signal.SIGTERM, signal.SIGKILL):
         for process in left:
             with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
@@ -101,10 +104,9 @@ def stop_processes(pids: Iterable[int], *, what: str) -> None:
                 log=log,
                 first_notice=NOTICE_SECONDS,
             )
-        except NotReadyError:
-            left = [process for process in left if is_running(process)]
-    names = ", ".join(str(process.pid) for process in left)
-    raise NvoiError(f"{what} cannot be stopped: pid {names} is still there")
+        except NotReadyError as seen:
+            last = str(seen)
+    raise NvoiError(f"{what} cannot be stopped: {last}")
 
 
 def tell_killed(what: str) -> None:
@@ -112,9 +114,16 @@ def tell_killed(what: str) -> None:
 
 
 def look_for_end(processes: Iterable[psutil.Process]) -> None:
-    running = [str(process.pid) for process in processes if is_running(process)]
+    running = [process.pid for process in processes if is_running(process)]
     if running:
-        raise NotReadyError(f"pid {', '.join(running)} is still there")
+        raise NotReadyError(f"{name_pids(running)} still runs")
+
+
+def name_pids(pids: Sequence[int]) -> str:
+    """``pid 812, 813``; of many the first ones, and how many more there are."""
+    more = len(pids) - MOST_NAMED
+    named = ", ".join(map(str, pids[:MOST_NAMED]))
+    return f"pid {named} and {more} more" if more > 0 else f"pid {named}"
 
 
 def describe_process(pid: int) -> str:

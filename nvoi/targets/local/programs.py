@@ -15,13 +15,13 @@ import sys
 import sysconfig
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from nvoi.config.environment import build_environment
 from nvoi.config.schema import AppService
 from nvoi.errors import ServiceError
 from nvoi.log.levels import get_logger
-from nvoi.targets.local.client import ENDED, STOPPABLE, Info, Supervisor
 from nvoi.targets.local.context import LocalContext
 from nvoi.targets.local.processes import (
     NOTICE_SECONDS,
@@ -29,14 +29,19 @@ from nvoi.targets.local.processes import (
     find_marked,
     is_marked,
     list_members,
+    name_pids,
     stop_processes,
     tell_killed,
 )
 from nvoi.targets.local.state import StateFolder, find_size, make_private, read_tail, write_text
 from nvoi.targets.local.supervisor import (
     DAEMON_LOG,
+    ENDED,
+    STOPPABLE,
     TRIAL,
+    Info,
     Program,
+    Supervisor,
     find_supervisor,
     start_supervisor,
     write_conf,
@@ -216,39 +221,39 @@ def stop_programs(state: StateFolder, supervisor: Supervisor, names: Iterable[st
     wanted = frozenset(names)
     groups: set[int] = set()
     log_size = find_size(state.supervisor / DAEMON_LOG)
-
-    def look() -> None:
-        infos = [info for name, info in supervisor.list_infos().items() if name in wanted]
-        for info in infos:
-            if info.pid:
-                groups.add(info.pid)
-            if info.state in STOPPABLE:
-                supervisor.begin_stop(info.name)
-        left = [get_service(info.name) for info in infos if not has_ended(info)]
-        if left or any(map(list_members, groups)):
-            raise NotReadyError(f"{', '.join(left) or 'a process it started'} still runs")
-
-    what = f"{', '.join(sorted(map(get_service, wanted)))} to stop"
+    wait = partial(
+        wait_for,
+        partial(look_for_stop, supervisor, wanted, groups),
+        what=f"{', '.join(sorted(map(get_service, wanted)))} to stop",
+        log=log,
+        longest_pause=LONGEST_PAUSE,
+        first_notice=NOTICE_SECONDS,
+    )
     try:
         # supervisord sends its SIGKILL meanwhile; what it does not know of is ours to end.
-        wait_for(
-            look,
-            what=what,
-            seconds=STOP_SECONDS + 2,
-            log=log,
-            longest_pause=LONGEST_PAUSE,
-            first_notice=NOTICE_SECONDS,
-        )
+        wait(seconds=STOP_SECONDS + 2)
     except NotReadyError:
         tell_killed("a process that a service started")
         kill_groups(groups, state.build_marks())
         try:
-            wait_for(look, what=what, seconds=STOP_SECONDS, log=log)
+            wait(seconds=STOP_SECONDS)
         except NotReadyError as seen:
-            raise ServiceError(f"waited in vain for {what}: {seen}") from seen
+            raise ServiceError(f"services do not stop: {seen}") from seen
     for name in find_killed(state, log_size):
         tell_killed(get_service(name))
     stop_daemons(state, wanted)
+
+
+def look_for_stop(supervisor: Supervisor, wanted: Collection[str], groups: set[int]) -> None:
+    """Ask those of the ``wanted`` that run to stop, and note their process groups."""
+    infos = [info for name, info in supervisor.list_infos().items() if name in wanted]
+    groups.update(info.pid for info in infos if info.pid)
+    for info in infos:
+        if info.state in STOPPABLE:
+            supervisor.begin_stop(info.name)
+    left = [get_service(info.name) for info in infos if not has_ended(info)]
+    if left or any(map(list_members, groups)):
+        raise NotReadyError(f"{', '.join(left) or 'a process that a service started'} still runs")
 
 
 def find_killed(state: StateFolder, log_size: int) -> list[str]:
@@ -280,8 +285,8 @@ def stop_daemons(state: StateFolder, programs: Collection[str]) -> None:
         marks = state.build_marks(program=program)
         pids = [pid for pid in left if is_marked(pid, marks)]
         if pids:
-            service, names = get_service(program), ", ".join(map(str, pids))
-            log.info("%s: stopping processes that it left running: pid %s", service, names)
+            service = get_service(program)
+            log.info("%s: stopping processes that it left running: %s", service, name_pids(pids))
             stop_processes(pids, what=f"what {service} left running")
 
 
@@ -289,6 +294,5 @@ def stop_leftovers(state: StateFolder, release: str | None = None) -> None:
     """Stop what runs without supervisord, of one release or of all: it, or nvoi, was killed."""
     pids = find_marked(state.build_marks(release))
     if pids:
-        names = ", ".join(map(str, pids))
-        log.warning("stopping processes that were left running: pid %s", names)
+        log.warning("stopping processes that were left running: %s", name_pids(pids))
         stop_processes(pids, what="what was left running")

@@ -14,7 +14,6 @@ from nvoi.folders import remove_tree
 from nvoi.log.levels import get_logger
 from nvoi.operation import PORT_ALONE, Step
 from nvoi.protocol import Tunnel
-from nvoi.targets.local.client import Supervisor
 from nvoi.targets.local.context import LocalContext, build_url
 from nvoi.targets.local.health import STAY_UP_SECONDS, HeldError, Startup, is_held, is_ours, look
 from nvoi.targets.local.processes import (
@@ -31,7 +30,13 @@ from nvoi.targets.local.programs import (
     write_launcher,
 )
 from nvoi.targets.local.state import find_size, read_tail, storage_errors
-from nvoi.targets.local.supervisor import DAEMON_LOG, Program, find_supervisor, get_supervisor
+from nvoi.targets.local.supervisor import (
+    DAEMON_LOG,
+    Program,
+    Supervisor,
+    find_supervisor,
+    get_supervisor,
+)
 from nvoi.waiting import NotReadyError, wait_for
 
 log = get_logger(__name__)

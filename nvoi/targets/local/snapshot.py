@@ -19,7 +19,7 @@ from nvoi.log.rendering import format_count
 from nvoi.operation import Step
 from nvoi.outcome import STAMP_FORMAT
 from nvoi.source import copy_entry
-from nvoi.targets.checkout import read_checkout
+from nvoi.targets import read_checkout
 from nvoi.targets.local.context import LocalContext
 from nvoi.targets.local.programs import build_mount_name, stop_leftovers
 from nvoi.targets.local.state import PRIVATE, StateFolder, find_size, make_private, replace_link

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,10 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 #: What this machine, and not its disk, has no more of: arguments, processes, files that are open,
 #: memory (errno(3)).
 OF_MACHINE = frozenset({errno.E2BIG, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
+#: Bytes of a Unix socket's path: 108 on Linux, 104 on BSD and macOS (unix(7), unix(4)), with
+#: its NUL; supervisord binds a name with its pid behind it first, hence the room.
+LONGEST_SOCKET_PATH = 104 - 1 - len(".4194304")
 
 #: Lines of a log that an error carries.
 LAST_LINES = 20
@@ -59,6 +64,26 @@ class StateFolder:
         self.logs = root / "logs"
         self.supervisor = root / "supervisor"
         self.lock = root / "lock"
+
+    @property
+    def socket(self) -> Path:
+        """Where the app's supervisord listens.
+
+        In this folder; where that path is too long for a socket, in a private folder below
+        ``/tmp``, the one place that is the same whatever the caller's environment.
+        """
+        path = self.supervisor / "supervisor.sock"
+        if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+            return path
+        digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
+        return Path("/tmp") / f"nvoi-{os.getuid()}-{digest}" / "supervisor.sock"  # noqa: S108 - 0700, the way to it is checked
+
+    def remove_socket(self) -> None:
+        folder = self.socket.parent
+        if folder == self.supervisor or not folder.is_dir() or folder.is_symlink():
+            return
+        if folder.lstat().st_uid == os.getuid():
+            remove_tree(folder)
 
     def find_current(self) -> str | None:
         """The name of the release that serves, None where none does or its folder is gone."""

@@ -32,7 +32,7 @@ from nvoi.targets.local.programs import (
     stop_programs,
 )
 from nvoi.targets.local.state import LAST_LINES, list_names
-from nvoi.targets.local.supervisor import SERVICE, find_supervisor, remove_socket, shut_down
+from nvoi.targets.local.supervisor import SERVICE, find_supervisor, shut_down
 from nvoi.waiting import Reminder
 
 log = get_logger(__name__)
@@ -198,7 +198,7 @@ def plan_stop(context: LocalContext) -> Iterator[str]:
 def run_remove(context: LocalContext) -> None:
     """Remove all but volumes; the lock goes last, while it is held."""
     state, names = context.state, list_names(context.state.volumes)
-    remove_socket(state)
+    state.remove_socket()
     state.current.unlink(missing_ok=True)
     for folder in (state.releases, state.run, state.logs, state.supervisor):
         remove_tree(folder)

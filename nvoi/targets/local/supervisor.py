@@ -1,4 +1,7 @@
-"""The app's own supervisord: its config, how it is found, started and shut down.
+"""The app's own supervisord: its config, how it is started, asked and shut down.
+
+It is asked by XML-RPC over its Unix socket; the calls are those of its manual, "XML-RPC API
+Documentation".
 
 All paths in the config are relative to its own folder, where supervisord is started: a path of
 the user's may hold characters that mean something in this format.
@@ -6,21 +9,25 @@ the user's may hold characters that mean something in this format.
 
 from __future__ import annotations
 
-import hashlib
+import http.client
 import os
 import pwd
+import socket
+import struct
 import subprocess
 import sys
+import xmlrpc.client
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from nvoi import process
 from nvoi.errors import NvoiError, ServiceError
-from nvoi.folders import check_way, remove_tree
+from nvoi.folders import check_way
 from nvoi.log.levels import get_logger
-from nvoi.targets.local.client import EndingError, GoneError, Supervisor
 from nvoi.targets.local.processes import (
     NOTICE_SECONDS,
     STOP_SECONDS,
@@ -31,6 +38,7 @@ from nvoi.targets.local.processes import (
     stop_processes,
 )
 from nvoi.targets.local.state import (
+    OF_MACHINE,
     PRIVATE,
     PRIVATE_FILE,
     StateFolder,
@@ -42,6 +50,22 @@ from nvoi.waiting import NotReadyError, wait_for
 
 log = get_logger(__name__)
 
+#: Seconds an answer may take. Every call is answered at once: none of them waits.
+ANSWER_SECONDS = 10.0
+ALIVE = frozenset({"STARTING", "RUNNING"})
+#: supervisord leaves a program in these alone. EXITED is one of them for a trial only: a
+#: service that has exited is about to be started again, as is one in BACKOFF.
+ENDED = frozenset({"STOPPED", "FATAL", "UNKNOWN"})
+STOPPABLE = ALIVE | {"BACKOFF"}
+
+# Fault codes, supervisor.xmlrpc.Faults.
+SHUTTING_DOWN = 6
+BAD_NAME = 10
+SPAWN_ERROR = 50
+ALREADY_STARTED = 60
+NOT_RUNNING = 70
+ALREADY_ADDED = 90
+
 SERVICE = "service."
 TRIAL = "trial."
 #: Its own log, beside its config.
@@ -49,10 +73,6 @@ DAEMON_LOG = "supervisord.log"
 
 #: Seconds supervisord has to come up; it takes about a quarter of one.
 START_SECONDS = 30.0
-
-#: Bytes of a Unix socket's path: 108 on Linux, 104 on BSD and macOS (unix(7), unix(4)), with
-#: its NUL; supervisord binds a name with its pid behind it first, hence the room.
-LONGEST_SOCKET_PATH = 104 - 1 - len(".4194304")
 
 #: A service that ends sooner than this many seconds after its start has not started:
 #: supervisord then waits a little longer before each new try.
@@ -98,6 +118,138 @@ stdout_logfile_backups=3
 """
 
 
+class GoneError(NvoiError):
+    """supervisord is not there."""
+
+
+class EndingError(GoneError):
+    """supervisord is still there, but has been told to shut down."""
+
+
+@dataclass(frozen=True)
+class Info:
+    """A program, and its process; ``pid`` is 0 where it does not run."""
+
+    name: str
+    state: str
+    pid: int
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process runs, as far as supervisord has seen."""
+        return self.state in ALIVE and self.pid > 0
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over the Unix socket at ``path``."""
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        super().__init__("localhost", timeout=seconds)
+        self._path = path
+
+    def connect(self) -> None:
+        check_way(self._path.parent)
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(self.timeout)
+            connection.connect(str(self._path))
+            check_peer(connection, os.getuid())
+        except BaseException:
+            connection.close()
+            raise
+        self.sock = connection
+
+
+def check_peer(connection: socket.socket, user: int) -> None:
+    """Make sure that ``user`` is on the other side, where that is told: SO_PEERCRED, unix(7)."""
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None:
+        return
+    size = struct.calcsize("3i")
+    _, peer, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, option, size))
+    if peer != user:
+        raise NvoiError(
+            f"the supervisord that answers is that of user {peer}, not of user {user}",
+            hint="deploy as that user, or set NVOI_HOME",
+        )
+
+
+class Supervisor:
+    """The supervisord behind the socket at ``path``; an answer may take ``seconds``."""
+
+    def __init__(self, path: Path, seconds: float = ANSWER_SECONDS) -> None:
+        self._path = path
+        self._seconds = seconds
+
+    def call(self, name: str, *args: str | bool, ignore: tuple[int, ...] = ()) -> Any:
+        """Call a method of supervisord's; None for a fault whose code is in ``ignore``."""
+        # A connection of its own for every call, so that threads may call at once.
+        connection = UnixConnection(self._path, self._seconds)
+        body = xmlrpc.client.dumps(args, f"supervisor.{name}").encode()
+        try:
+            connection.request("POST", "/RPC2", body, {"Content-Type": "text/xml"})
+            answer, _ = xmlrpc.client.loads(connection.getresponse().read())
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode in ignore:
+                return None
+            if fault.faultCode == SHUTTING_DOWN:
+                raise EndingError("supervisord is ending", hint="deploy again") from None
+            raise NvoiError(f"supervisord refuses {name}: {fault.faultString}") from None
+        except TimeoutError:
+            raise NvoiError(
+                f"supervisord does not answer on {self._path}",
+                hint="end it, then deploy again",
+            ) from None
+        except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, OSError) and error.errno in OF_MACHINE:
+                raise
+            raise GoneError(
+                f"supervisord is not to be reached on {self._path}: {error}",
+                hint="deploy again: it is started anew",
+            ) from error
+        finally:
+            connection.close()
+        return answer[0]
+
+    def get_pid(self) -> int:
+        pid: int = self.call("getPID")
+        return pid
+
+    def list_infos(self) -> dict[str, Info]:
+        return {raw["name"]: build_info(raw) for raw in self.call("getAllProcessInfo")}
+
+    def get_info(self, program: str) -> Info:
+        return build_info(self.call("getProcessInfo", program))
+
+    def start(self, program: str) -> None:
+        """Start a program; nothing where it runs. That it could not start is seen in its state."""
+        self.call("startProcess", program, False, ignore=(ALREADY_STARTED, SPAWN_ERROR))
+
+    def begin_stop(self, program: str) -> None:
+        """Send SIGTERM to a program; nothing where it does not run."""
+        self.call("stopProcess", program, False, ignore=(NOT_RUNNING, BAD_NAME))
+
+    def reload(self) -> tuple[list[str], list[str], list[str]]:
+        """Read the config again; the programs that are new in it, changed, and gone from it."""
+        [[added, changed, removed]] = self.call("reloadConfig")
+        return added, changed, removed
+
+    def add(self, program: str) -> None:
+        self.call("addProcessGroup", program, ignore=(ALREADY_ADDED,))
+
+    def remove(self, program: str) -> None:
+        """Forget a program that has ended."""
+        self.call("removeProcessGroup", program, ignore=(BAD_NAME,))
+
+    def shut_down(self) -> None:
+        """Stop all programs, then end. Returns at once."""
+        self.call("shutdown", ignore=(SHUTTING_DOWN,))
+
+
+def build_info(raw: dict[str, Any]) -> Info:
+    return Info(raw["name"], raw["statename"], raw["pid"])
+
+
 @dataclass(frozen=True, order=True)
 class Program:
     """One process that supervisord keeps: a service of a release, or a service on trial.
@@ -126,7 +278,7 @@ class Program:
 
 
 def build_conf(state: StateFolder, programs: Iterable[Program]) -> str:
-    socket = get_socket(state)
+    socket = state.socket
     head = HEAD.format(
         identifier=f"nvoi-{state.root.name}",
         socket=socket.name if socket.parent == state.supervisor else socket,
@@ -152,30 +304,9 @@ def write_conf(state: StateFolder, programs: Iterable[Program]) -> None:
     write_text(state.supervisor / "supervisord.conf", build_conf(state, programs))
 
 
-def get_socket(state: StateFolder) -> Path:
-    """Where the app's supervisord listens.
-
-    In the state folder; where that path is too long for a socket, in a private folder below
-    ``/tmp``, the one place that is the same whatever the caller's environment.
-    """
-    path = state.supervisor / "supervisor.sock"
-    if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
-        return path
-    digest = hashlib.sha256(os.fsencode(state.root)).hexdigest()[:16]
-    return Path("/tmp") / f"nvoi-{os.getuid()}-{digest}" / "supervisor.sock"  # noqa: S108 - 0700, the way to it is checked
-
-
-def remove_socket(state: StateFolder) -> None:
-    folder = get_socket(state).parent
-    if folder == state.supervisor or not folder.is_dir() or folder.is_symlink():
-        return
-    if folder.lstat().st_uid == os.getuid():
-        remove_tree(folder)
-
-
 def find_supervisor(state: StateFolder) -> Supervisor | None:
     """The app's supervisord, None where it does not run. One that is ending is waited for."""
-    supervisor = Supervisor(get_socket(state))
+    supervisor = Supervisor(state.socket)
 
     def look() -> Supervisor | None:
         try:
@@ -209,7 +340,7 @@ def get_supervisor(state: StateFolder) -> Supervisor:
 
 def start_supervisor(state: StateFolder, environment: Mapping[str, str]) -> Supervisor:
     """Start the app's supervisord: a daemon in a session of its own, which outlives nvoi."""
-    path = get_socket(state)
+    path = state.socket
     with suppress(FileExistsError):
         path.parent.mkdir(mode=PRIVATE)
     check_way(path.parent)
@@ -229,22 +360,15 @@ def launch(state: StateFolder, environment: Mapping[str, str]) -> None:
     words += ["-c", str(state.supervisor / "supervisord.conf")]
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     with os.fdopen(os.open(state.supervisor / "start.log", flags, PRIVATE_FILE), "wb") as output:
+        wait = partial(process.join, seconds=START_SECONDS)
         try:
-            finished = subprocess.run(  # noqa: S603 - our own words, no shell
-                words,
-                cwd=state.supervisor,
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                timeout=START_SECONDS,
-                check=False,
+            status = process.work_with(
+                words, environment, wait, folder=state.supervisor, output=output
             )
         except subprocess.TimeoutExpired as error:
             raise build_start_error(state, f"no answer in {START_SECONDS:.0f} s") from error
-    if finished.returncode != 0:
-        raise build_start_error(state, f"exit status {finished.returncode}")
+    if status != 0:
+        raise build_start_error(state, f"exit status {status}")
 
 
 def build_start_error(state: StateFolder, reason: str) -> NvoiError:
@@ -258,19 +382,19 @@ def build_start_error(state: StateFolder, reason: str) -> NvoiError:
 
 def shut_down(state: StateFolder) -> bool:
     """Stop supervisord with all it runs, and wait until it has gone; whether it ran."""
-    path = get_socket(state)
+    path = state.socket
     supervisor = Supervisor(path)
     try:
         pid = supervisor.get_pid()
         # As it is now: soon the number may be another process's.
-        process = find_running(pid)
+        daemon = find_running(pid)
         supervisor.shut_down()
     except EndingError:
         log.debug("supervisord is ending already")
         return find_supervisor(state) is None
     except GoneError:
         return False
-    look = partial(look_for_end, [process] if process else [])
+    look = partial(look_for_end, [daemon] if daemon else [])
     try:
         wait_for(
             look,

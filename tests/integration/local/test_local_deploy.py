@@ -11,7 +11,6 @@ import pytest
 
 from nvoi.errors import UsageError
 from nvoi.protocol import Tunnel
-from nvoi.targets.local.supervisor import get_socket
 from tests.integration.local.application import PYTHON, App, is_serving, read_conf
 from tests.ports import find_port
 from tests.waiting import fetch_from, run_program, wait_until
@@ -241,7 +240,7 @@ def test_a_state_folder_with_a_long_path_or_odd_characters_works(app: App) -> No
     port = app.add_server()
     app.deploy()
     assert fetch_from(port, "cwd") == str(app.state.releases / get_release(app))
-    socket = get_socket(app.state)
+    socket = app.state.socket
     assert stat.S_IMODE(socket.parent.stat().st_mode) == 0o700
     app.delete()
     assert not app.state.root.exists()
@@ -252,7 +251,7 @@ def test_a_state_folder_with_a_long_path_or_odd_characters_works(app: App) -> No
 def test_a_socket_folder_of_somebody_else_is_not_used(app: App) -> None:
     app.home = app.home.parent / ("x" * 120)
     app.add_server()
-    folder = get_socket(app.state).parent
+    folder = app.state.socket.parent
     folder.symlink_to(app.directory)
     os.chown(folder, 65534, -1, follow_symlinks=False)
     try:

@@ -13,10 +13,9 @@ from xmlrpc.server import SimpleXMLRPCDispatcher, SimpleXMLRPCRequestHandler
 import pytest
 
 from nvoi.errors import NvoiError, ServiceError
-from nvoi.targets.local.client import GoneError, Supervisor, check_peer
 from nvoi.targets.local.programs import kill_groups
 from nvoi.targets.local.rollout import SWITCH
-from nvoi.targets.local.supervisor import get_socket
+from nvoi.targets.local.supervisor import GoneError, Supervisor, check_peer
 from tests.integration.local.application import App
 from tests.waiting import fetch_from
 
@@ -53,7 +52,7 @@ def test_supervisord_has_none_of_the_callers_keys_and_what_it_refuses_is_told(ap
     path = os.pathsep.join(one for one in folders if one != str(Path(sys.executable).parent))
     assert os.fsencode(path) in environ
     with pytest.raises(NvoiError, match="supervisord refuses getProcessInfo: BAD_NAME"):
-        Supervisor(get_socket(app.state)).get_info("no-such-program")
+        Supervisor(app.state.socket).get_info("no-such-program")
     # A deploy may find it gone before the switch.
     app.delete()
     with pytest.raises(ServiceError, match="has ended in the middle of the deploy"):
@@ -118,7 +117,7 @@ class Answer(SimpleXMLRPCRequestHandler):
 @pytest.fixture
 def bystander(app: App) -> Iterator[subprocess.Popen[bytes]]:
     """A process that is none of the app's, and that an impostor names."""
-    path = get_socket(app.state)
+    path = app.state.socket
     path.parent.mkdir(parents=True, mode=0o700)
     with subprocess.Popen(["sleep", "100"]) as process, Impostor(path, process.pid) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,)).start()

@@ -23,7 +23,6 @@ from nvoi.cli.own_dashboard import OwnDashboard
 from nvoi.config.credentials import get_key
 from nvoi.onboarding.dashboards import call_dashboard
 from nvoi.secret import Secret
-from nvoi.signals import Signals
 from tests.fakes.behaviours import Answer
 from tests.fakes.protocol import find_signature_faults
 from tests.fakes.receiver import Receiver
@@ -224,8 +223,7 @@ def test_a_dashboard_that_another_onboard_tries_out_is_neither_taken_nor_ended(
 ) -> None:
     environ = build_environment(tmp_path) | {"NVOI_HOME": str(tmp_path / "home")}
     keys = {name: Secret(secrets.token_hex(32)) for name in ("shop", "blog")}
-    signals = Signals(second_ends=True)
-    onboards = {name: OwnDashboard(key, environ, signals) for name, key in keys.items()}
+    onboards = {name: OwnDashboard(key, environ) for name, key in keys.items()}
     with ExitStack() as stack, ThreadPoolExecutor(2) as pool:
         for onboard in onboards.values():
             stack.callback(onboard.undo)

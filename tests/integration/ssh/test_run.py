@@ -10,23 +10,27 @@ import threading
 import traceback
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from nvoi.command import Command, Hidden, Result, build_script, script, sudo
 from nvoi.errors import (
     ConnectionFailedError,
     ConnectionLostError,
+    NvoiError,
     RemoteError,
     RemoteTimeoutError,
 )
 from nvoi.log.masking import add_secrets
 from nvoi.parallel import CancelledError, Task
+from nvoi.process import find_process
 from nvoi.secret import Secret
 from nvoi.ssh.connections import Connections
 from nvoi.waiting import Reminder
-from tests.integration.ssh.conftest import Connect, StartServer
+from tests.integration.ssh.conftest import Connect, StartRelay, StartServer
 from tests.integration.ssh.server import Server
 from tests.waiting import PATIENCE, wait_until
 
@@ -152,6 +156,70 @@ def test_an_interruption_while_a_host_has_no_room_frees_nobody_s_place(
         second = begin(pool, connections, server, "sleep 1")
         assert connections.run(server.host, Command("echo", "on")).stdout == "on\n"
         second.result()
+
+
+#: What :func:`start_slow_server` is slow with.
+SLEEP = "exec sleep 1000"
+
+
+def start_slow_server(start_server: StartServer, wait: str) -> Server:
+    """A host that runs ``wait`` before :data:`SLEEP` is read."""
+    forced = f"case $SSH_ORIGINAL_COMMAND in *1000*) {wait};; esac; "
+    return start_server("slow", f'ForceCommand {forced} exec sh -c "$SSH_ORIGINAL_COMMAND"')
+
+
+def test_what_is_cancelled_while_it_tells_its_process_is_ended(
+    start_server: StartServer,
+    start_relay: StartRelay,
+    connections: Connections,
+    tmp_path: Path,
+) -> None:
+    pid, go = tmp_path / "pid", tmp_path / "go"
+    wait = f"echo $$ >{pid}; until [ -e {go} ]; do sleep 0.01; done"
+    relay = start_relay(start_slow_server(start_server, wait).host)
+    task = Task(lambda: connections.run(relay.host, script(SLEEP)))
+    task.start()
+    wait_until(lambda: pid.exists() and pid.read_text(), "the command to be begun")
+    relay.stall()
+    go.touch()
+    command = psutil.Process(int(pid.read_text()))
+    wait_until(lambda: command.name() == "sleep", "the command to have told its process")
+    task.cancel()
+    relay.resume()
+    assert task.join(PATIENCE)
+    with pytest.raises(ConnectionLostError, match="it was cancelled"):
+        task.future.result()
+    wait_until(lambda: find_process(command.pid) is None, "the command to end")
+
+
+@pytest.mark.parametrize("stdin", [None, "input"])
+def test_what_fails_while_it_tells_its_process_is_ended(
+    start_server: StartServer,
+    start_relay: StartRelay,
+    connections: Connections,
+    tmp_path: Path,
+    stdin: str | None,
+) -> None:
+    pid, go, failed = tmp_path / "pid", tmp_path / "go", threading.Event()
+    wait = f"echo $$ >{pid}; echo begun; until [ -e {go} ]; do sleep 0.01; done"
+    relay = start_relay(start_slow_server(start_server, wait).host)
+
+    def fail(line: str) -> None:
+        relay.stall()
+        go.touch()
+        command = psutil.Process(int(pid.read_text()))
+        wait_until(lambda: command.name() == "sleep", "the command to have told its process")
+        failed.set()
+        raise NvoiError(line)
+
+    run = partial(connections.run, relay.host, script(SLEEP), stdin=stdin, on_line=fail)
+    task = Task(run)
+    task.start()
+    assert failed.wait(PATIENCE)
+    relay.resume()
+    with pytest.raises(NvoiError, match="begun"):
+        task.future.result(PATIENCE)
+    wait_until(lambda: find_process(int(pid.read_text())) is None, "the command to end")
 
 
 def test_lines_arrive_while_the_command_runs(server: Server, connections: Connections) -> None:

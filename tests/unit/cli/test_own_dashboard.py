@@ -22,11 +22,8 @@ from nvoi.dashboard.projects import add_project, list_projects, remove_project
 from nvoi.dashboard.schema import hold_lock, lock_database
 from nvoi.errors import UsageError
 from nvoi.secret import Secret
-from nvoi.signals import Signals
+from nvoi.signals import Interruption, interruptible
 from tests.waiting import PATIENCE, wait_until
-
-#: None comes.
-SIGNALS = Signals(second_ends=True)
 
 
 @pytest.fixture
@@ -40,8 +37,8 @@ def list_names(environ: dict[str, str]) -> list[str]:
         return [project.name for project in list_projects(connection)]
 
 
-def build_own(environ: dict[str, str], signals: Signals = SIGNALS) -> OwnDashboard:
-    return OwnDashboard(Secret(secrets.token_hex(32)), environ, signals)
+def build_own(environ: dict[str, str]) -> OwnDashboard:
+    return OwnDashboard(Secret(secrets.token_hex(32)), environ)
 
 
 def test_another_apps_project_of_the_same_name_is_left_alone(environ: dict[str, str]) -> None:
@@ -163,26 +160,25 @@ def test_none_is_offered_where_what_it_needs_is_missing(
     environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, module: str
 ) -> None:
     draft = Draft(Path(), Path(), DeployKey(Secret(secrets.token_hex(32)), "a test"))
-    assert find_own_dashboard(draft, environ, SIGNALS)
+    assert find_own_dashboard(draft, environ)
     monkeypatch.setitem(sys.modules, module, None)
-    assert find_own_dashboard(draft, environ, SIGNALS) is None
+    assert find_own_dashboard(draft, environ) is None
 
 
 def test_a_server_that_a_signal_finds_at_its_start_is_ended_with_the_rest(
     environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    signals = Signals(second_ends=True)
     started: list[subprocess.Popen[bytes]] = []
 
     class Interrupted(subprocess.Popen[bytes]):
         def __init__(self, *words: Any, **options: Any) -> None:
             super().__init__(*words, **options)
             started.append(self)
-            signals.handle(signal.SIGINT, None)
+            signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(subprocess, "Popen", Interrupted)
-    dashboard = build_own(environ, signals)
-    with pytest.raises(KeyboardInterrupt):
+    dashboard = build_own(environ)
+    with pytest.raises(Interruption), interruptible():
         dashboard.start("shop")
     dashboard.undo()
     (server,) = started

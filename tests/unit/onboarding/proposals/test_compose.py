@@ -8,7 +8,7 @@ from nvoi.cli import main
 from nvoi.config.environment import build_environment
 from nvoi.config.schema import Healthcheck, Resources
 from nvoi.errors import ConfigError
-from nvoi.targets.local.check import find_faults
+from nvoi.targets.local import find_faults
 from tests.unit.onboarding.proposals.reading import check_told, read, read_compose, reveal, write
 
 SHOP = """\

@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -17,8 +17,11 @@ from nvoi.targets.local.processes import (
     list_lineage,
     list_listeners,
     look_for_end,
+    name_pids,
     stop_processes,
 )
+
+PIDS = "pid 0, 1, 2, 3, 4 and 395 more"
 
 
 @pytest.fixture
@@ -40,6 +43,14 @@ def test_who_listens_is_found_also_where_only_root_is_told_of_all(
         monkeypatch.setattr(psutil, "net_connections", refuse)
     assert list_listeners(port) == [os.getpid()]
     assert not is_port_free(port)
+
+
+@pytest.mark.parametrize(
+    ("pids", "named"),
+    [([812], "pid 812"), ([1, 2, 3, 4, 5], "pid 1, 2, 3, 4, 5"), (range(400), PIDS)],
+)
+def test_of_many_processes_the_first_are_named(pids: Sequence[int], named: str) -> None:
+    assert name_pids(pids) == named
 
 
 def test_a_process_that_has_gone_is_named_by_its_number() -> None:

@@ -15,7 +15,7 @@ from nvoi.config.schema import (
 from nvoi.errors import ConfigError
 from nvoi.operation import Request
 from nvoi.secret import Secret
-from nvoi.targets.local.check import check
+from nvoi.targets.local import check
 
 
 def run(*services: AppService, **settings: object) -> None:
