@@ -65,8 +65,8 @@ class Delivery:
         self._destination = destination
         self._transport = transport
         self._note_delivered = note_delivered
-        # Released once closing begins, which ends a pause. An Event would do, but for Ctrl-C,
-        # which may cut in two what it does with its own lock.
+        # Released once closing begins, which ends a pause. An Event would do, but for a signal:
+        # what it makes end the pause may be called in the middle of that, under an Event's lock.
         self._hurry = threading.Lock()
         self._hurry.acquire()
         self._closing = False

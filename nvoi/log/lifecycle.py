@@ -1,4 +1,4 @@
-"""What forks of the process and its end mean for handlers, streams and what they have to send."""
+"""What signals, forks and the end of the process mean for handlers and what they have to send."""
 
 from __future__ import annotations
 
@@ -8,12 +8,21 @@ import os
 import signal
 import sys
 import threading
+import types
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from nvoi.log import masking
 from nvoi.log.clock import read_seconds
+from nvoi.signals import ENDING
+
+#: The signals whose handlers programs let raise: those that end them, and a timer's.
+_RAISING = (*ENDING, signal.SIGALRM)
+
+#: The name of each thread that waits for the end of the process.
+_END = "nvoi-callback-end"
 
 #: What faulthandler writes begins with this.
 _TERMINATED = b"S"
@@ -133,9 +142,7 @@ class ThisProcess:
         reading, writing = self._pipe = os.pipe()
         # A signal that comes when nobody reads any more must not wait.
         os.set_blocking(writing, False)
-        thread = threading.Thread(
-            target=self._terminate, args=(reading,), name="nvoi-callback-end", daemon=True
-        )
+        thread = threading.Thread(target=self._terminate, args=(reading,), name=_END, daemon=True)
         try:
             thread.start()
         except RuntimeError:
@@ -184,6 +191,52 @@ class ThisProcess:
         finally:
             faulthandler.unregister(signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Shield:
+    """Inside, no signal cuts anything in two: what its handler raises, as for Ctrl-C, has to wait.
+
+    Handlers are called as ever. Python calls them on the main thread alone: on others there is
+    nothing to hold back.
+    """
+
+    def __init__(self) -> None:
+        #: Called once one has raised.
+        self.note: Callable[[], object] = lambda: None
+        self._handlers: dict[int, Any] = {}
+        # Not while it is set up or taken down: a handler that is left then is as its program's.
+        self._is_up = False
+        #: What was held back.
+        self.raised: list[BaseException] = []
+
+    def __enter__(self) -> Self:
+        if threading.get_ident() == threading.main_thread().ident:
+            for number in _RAISING:
+                if callable(handler := signal.getsignal(number)):
+                    self._handlers[number] = handler
+                    # Another interpreter of the process has no signals.
+                    with suppress(ValueError):
+                        signal.signal(number, self._handle)
+        self._is_up = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_up = False
+        for number, handler in self._handlers.items():
+            # One that was set inside stays.
+            if signal.getsignal(number) == self._handle:
+                signal.signal(number, handler)
+        if self.raised:
+            raise self.raised[0]
+
+    def _handle(self, number: int, frame: types.FrameType | None) -> None:
+        try:
+            self._handlers[number](number, frame)
+        except BaseException as error:
+            if not self._is_up:
+                raise
+            self.raised.append(error)
+            self.note()
 
 
 def is_child() -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from logging.handlers import QueueListener
 from queue import Empty, SimpleQueue
@@ -18,7 +18,7 @@ from nvoi.log.buffer import Barrier, Buffer, End
 from nvoi.log.clock import read_seconds
 from nvoi.log.counts import SENDER, Counts, marked_as_sender
 from nvoi.log.delivery import Delivery, Destination
-from nvoi.log.lifecycle import this_process
+from nvoi.log.lifecycle import Shield, this_process
 from nvoi.log.transport import CONNECT_SECONDS, Transport
 from nvoi.log.undelivered import UndeliveredFile
 from nvoi.protocol import LogBatch, Request, StatusEvent
@@ -32,7 +32,7 @@ FINAL_SHARE = 0.97
 _GRACE_SECONDS = 0.2
 
 #: Seconds between two looks at whether it has ended.
-_LOOK_SECONDS = 0.1
+LOOK_SECONDS = 0.01
 
 #: How long the listener leaves callers alone when it has read all that there was.
 _GATHER_SECONDS = 0.01
@@ -82,17 +82,12 @@ class Sender:
         transport = Transport(destination.url, connect_seconds=connect_seconds)
         self._delivery = Delivery(destination, transport, counts)
         self._buffer = Buffer(counts, capacity)
-        self._listener = GatheringListener(queue, self)  # type: ignore[arg-type]  # asked to handle() alone
-        # The first of these is the thread that sends; None is whoever closes before there is one.
-        # A list and no lock: nothing that Ctrl-C may cut in two.
-        self._candidates: list[threading.Thread | None] = []
-        self._is_started = self._is_listening = self._is_ended = False
-        self._stopping = threading.Lock()
-        # Held until the thread that sends has ended. Its own join() would not do: where Ctrl-C cuts
-        # that short, Python 3.11 and 3.12 take the thread for ended.
-        self._sending = threading.Lock()
-        self._sending.acquire()
-        self._left: threading.Thread | None = None
+        #: The first of these is who sends: a thread, or None for whoever closes. A list and no
+        #: lock, as a log call may come here at any moment, on any thread.
+        self._senders: list[threading.Thread | None] = []
+        self._is_starting = False
+        #: The listener as long as nobody has stopped it.
+        self._listeners: list[GatheringListener] = []
         #: Whether it is being closed, so that no thread is started any more; and whether nothing
         #: of it waits any more.
         self.is_closing = self.closed = False
@@ -102,54 +97,45 @@ class Sender:
     @property
     def running(self) -> bool:
         """Whether a thread sends, or will in a moment."""
-        return not self._is_ended and (
-            self._candidates[0] is not None if self._candidates else self._is_started
-        )
+        return self._senders[0] is not None if self._senders else self._is_starting
 
     def start(self) -> None:
-        """Start both threads, once; where no thread is to be had, the next call tries again.
-
-        The caller starts the thread that sends, which starts the listener's: Python runs signal
-        handlers on the main thread alone, so an exception out of one can interrupt no more than the
-        first of the two steps.
-        """
-        if self._is_started or self._candidates:
+        """Start both threads, once; where no thread is to be had, the next call tries again."""
+        if self._is_starting or self._senders:
             return
-        # Noted first: starting a thread may log, and so come here again.
-        self._is_started = True
-        try:
-            threading.Thread(target=self._run, name=SENDER, daemon=True).start()
-        except BaseException as error:
-            # If the thread is there all the same, it is the first, and the next ends at once.
-            self._is_started = False
-            if not isinstance(error, RuntimeError):
-                raise
+        with Shield():
+            # Noted first: starting a thread may log, and so come here again.
+            self._is_starting = True
+            try:
+                threading.Thread(target=self._run, name=SENDER, daemon=True).start()
+            except RuntimeError:
+                self._is_starting = False
 
     def _run(self) -> None:
-        self._candidates.append(threading.current_thread())
-        if self._candidates[0] is not threading.current_thread():
+        thread = threading.current_thread()
+        self._senders.append(thread)
+        # Whoever closes, or another thread, may have come first.
+        if self._senders[0] is not thread:
             return
+        listener = GatheringListener(self._queue, self)  # type: ignore[arg-type]  # asked to handle() alone
         try:
-            self._listener.start()
+            listener.start()
         except RuntimeError:
-            self._is_started = False
-            del self._candidates[0]
+            self._is_starting = False
+            self._senders.remove(thread)
             return
-        self._is_listening = True
+        self._listeners.append(listener)
         try:
             with marked_as_sender():
                 self._send_all()
         finally:
             self._stop_listener()
-            self._is_ended = True
-            self._sending.release()
+            self._senders.insert(0, None)
 
-    def _join(self, seconds: float) -> bool:
-        """Wait for the thread that sends, which ends the listener's; False where it still runs."""
-        until = read_seconds() + seconds
-        while self.running and (left := until - read_seconds()) > 0:
-            # Anew now and then: a signal that comes just before a wait does not end it.
-            self._sending.acquire(timeout=min(left, _LOOK_SECONDS))
+    def _join(self, until: float, interrupted: Sequence[object] = ()) -> bool:
+        """Wait for the thread that sends, unless ``interrupted``; False where it still does."""
+        while self.running and read_seconds() < until and not interrupted:
+            time.sleep(LOOK_SECONDS)
         return not self.running
 
     def _stop_listener(self) -> None:
@@ -157,8 +143,8 @@ class Sender:
 
         Once: a second sign to stop would end the next listener of the same queue.
         """
-        if self._is_listening and self._stopping.acquire(blocking=False):
-            self._listener.stop()
+        with suppress(IndexError):
+            self._listeners.pop().stop()
 
     # -- what they do ----------------------------------------------------------------------
 
@@ -185,28 +171,26 @@ class Sender:
         while not isinstance(request := self._buffer.take(), End):
             if isinstance(request, Barrier):
                 request.set()
-            else:
-                self._send(request)
+                continue
+            given_up = self._send(request)
+            if self.running:
+                self._keep(given_up)
+            # Else this thread was left, and whoever closed has kept what it had in hand.
         self._delivery.close()
         this_process.forget(self)
 
-    def _send(self, request: Request) -> None:
-        """Deliver ``request``, or keep what of it was given up."""
+    def _send(self, request: Request) -> Iterable[Request]:
+        """Deliver ``request``; returns what of it was given up."""
         if not self._numbered and isinstance(request, LogBatch):
             request.first = 0
+        if self._delivery.stopped:
+            # The receiver refuses all, or a thread that was left has the delivery still.
+            return [request]
         try:
-            # Stopped: the receiver refuses all, or a thread that was left has the delivery still.
-            given_up = [request] if self._delivery.stopped else self._delivery.deliver(request)
+            return self._delivery.deliver(request)
         except Exception as error:  # noqa: BLE001 - a deploy outlives any fault in its callback
             self._note_fault(error)
-            given_up = list(self._delivery.pending)
-        except BaseException:
-            # Ctrl-C, where it is the main thread that sends.
-            self._keep(self._delivery.pending)
-            raise
-        # What a thread had that was left, whoever closed has kept.
-        if threading.current_thread() is not self._left:
-            self._keep(given_up)
+            return list(self._delivery.pending)
 
     def _keep(self, requests: Iterable[Request]) -> None:
         counts = self._counts
@@ -238,38 +222,44 @@ class Sender:
         """Wait until all that was queued before is delivered or kept; False where it is not."""
         if not self.running:
             return True
-        barrier = Barrier()
-        self._queue.put(barrier)
-        return barrier.wait(min(seconds, threading.TIMEOUT_MAX))
+        until, barrier = read_seconds() + seconds, Barrier()
+        with Shield() as shield:
+            self._queue.put(barrier)
+            while not (barrier.wait(LOOK_SECONDS) or read_seconds() >= until or shield.raised):
+                pass
+        return barrier.is_set()
 
-    def close(self, end: End | None = None) -> None:
+    def close(self) -> None:
+        """Close within the budget, which runs since the process began to end, or from now on."""
+        with Shield() as shield:
+            self.close_by(End(this_process.ending_since or read_seconds(), self._budget), shield)
+
+    def close_by(self, end: End, shield: Shield) -> None:
         """Deliver what can be delivered until ``end``, and keep the rest.
 
-        Where left out, the budget runs since the process began to end, or from now on.
+        What the ``shield`` holds back, such as Ctrl-C, ends the waiting: all is kept at once.
         """
-        if end is None:
-            end = End(this_process.ending_since or read_seconds(), self._budget)
+        shield.note = self._give_up
         self.is_closing = True
-        self._candidates.append(None)
-        ended = not self.running
-        try:
-            if not ended:
-                self._queue.put(end)
-                ended = self._join(end.began + end.budget - read_seconds())
-        finally:
-            # Whatever ended the wait, a second Ctrl-C perhaps, nothing is lost by it.
-            if not ended:
+        self._senders.append(None)
+        if self.running:
+            self._queue.put(end)
+            if not self._join(end.began + end.budget, shield.raised):
                 self._abandon(end)
-            self._send_rest(end)
+        self._send_rest(end)
         this_process.forget(self)
+
+    def _give_up(self) -> None:
+        self._delivery.stopped = "the run has ended"
+        self._delivery.end_by(0, 0)
 
     def _abandon(self, end: End) -> None:
         """Have a busy thread end after its request; leave one that no deadline reaches."""
-        self._delivery.stopped = "the run has ended"
+        self._give_up()
         self._buffer.stop(end)
-        if not self._join(_GRACE_SECONDS):
+        if not self._join(read_seconds() + _GRACE_SECONDS):
             # It waits for a name look-up.
-            self._left = self._candidates[0]
+            self._senders.insert(0, None)
             self._keep(list(self._delivery.pending))
             self._stop_listener()
 
@@ -284,5 +274,5 @@ class Sender:
                     (self._queue.put if item is None else self.handle)(item)
             self._end_by(end)
             for request in self._buffer.drain():
-                self._send(request)
+                self._keep(self._send(request))
         self.closed = True

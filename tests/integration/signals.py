@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import types
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,6 +25,9 @@ log = get_logger("nvoi.signals")
 
 #: Far beyond what any of the calls below has.
 MOST_STEPS = 5_000
+
+#: What a program has until its end.
+kept: list[object] = []
 
 
 def interrupt(call: Callable[[], object], step: int, answer: Callable[[], object]) -> bool:
@@ -46,7 +50,7 @@ def interrupt(call: Callable[[], object], step: int, answer: Callable[[], object
 
 
 def press_ctrl_c() -> None:
-    raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
 
 
 def build_handler(url: str, folder: Path, budget: float, state: str) -> nvoi.SignedHTTPHandler:
@@ -79,6 +83,7 @@ def log_in_the_first_call(url: str, folder: Path, state: str) -> None:
 def press_ctrl_c_in_the_first_call(url: str, folder: Path, state: str) -> None:
     for step in range(1, MOST_STEPS):
         handler = build_handler(url, folder, 10.0, state)
+        kept.append(handler)
         try:
             passed = interrupt(lambda: log.error("first"), step, press_ctrl_c)
         except KeyboardInterrupt:
@@ -91,13 +96,36 @@ def press_ctrl_c_in_the_first_call(url: str, folder: Path, state: str) -> None:
             return
 
 
+def press_ctrl_c_while_flushing(url: str, folder: Path) -> None:
+    for step in range(1, MOST_STEPS):
+        handler = build_handler(url, folder, 10.0, "new")
+        log.error("first %d", step)
+        try:
+            passed = interrupt(handler.flush, step, press_ctrl_c)
+        except KeyboardInterrupt:
+            passed = True
+        log.error("second %d", step)
+        handler.close()
+        if not passed:
+            print(step)
+            return
+
+
+def refuse(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 def press_ctrl_c_while_closing(url: str, folder: Path, state: str) -> None:
     """What a cut close leaves is the exit hook's; one handler is ended by it at each step."""
-    kept = []
+    budget = 0.05
+    if state == "without threads":
+        threading.Thread.start = refuse  # type: ignore[assignment, method-assign]  # as one that has all it may
+        budget = 0.0
     for step in range(1, MOST_STEPS):
-        handler = build_handler(url, folder, 0.05, state)
+        handler = build_handler(url, folder, budget, state)
         kept.append(handler)
         log.error("line %d", step)
+        log.error("next %d", step)
         try:
             passed = interrupt(handler.close, step, press_ctrl_c)
         except KeyboardInterrupt:

@@ -47,14 +47,24 @@ def test_ctrl_c_at_any_step_of_a_log_call_costs_no_later_record(tmp_path: Path, 
     assert count(messages, "second") == list(range(1, steps + 1))
 
 
-@pytest.mark.parametrize("state", STATES)
+def test_ctrl_c_at_any_step_of_a_flush_costs_no_record(tmp_path: Path) -> None:
+    with Receiver(KEY, whole_runs=False) as receiver:
+        (steps,) = run(signals.press_ctrl_c_while_flushing, receiver, tmp_path)
+        messages = receiver.messages
+    assert steps > 20
+    for word in ("first", "second"):
+        assert count(messages, word) == list(range(1, steps + 1))
+
+
+@pytest.mark.parametrize("state", [*STATES, "without threads"])
 def test_ctrl_c_at_any_step_of_closing_keeps_what_was_logged(tmp_path: Path, state: str) -> None:
     with Receiver(KEY, whole_runs=False) as receiver:
         receiver.pause()
         (steps,) = run(signals.press_ctrl_c_while_closing, receiver, tmp_path, state)
     assert steps > 20
     kept = [record for file in tmp_path.glob("*.jsonl") for record in read_records(file)]
-    assert count(get_messages(kept), "line") == list(range(1, steps + 1))
+    for word in ("line", "next"):
+        assert count(get_messages(kept), word) == list(range(1, steps + 1))
 
 
 def test_ctrl_c_while_a_request_is_waited_for_keeps_that_too(tmp_path: Path) -> None:
