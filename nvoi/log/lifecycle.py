@@ -57,6 +57,8 @@ class ThisProcess:
         # What closes all handlers at the end of a child of multiprocessing.
         self._finalizer: Any = None
         self._pipe: tuple[int, int] | None = None
+        self._main_thread = threading.main_thread()
+        self._is_followed = False
         #: When the process began to end, in seconds of :mod:`nvoi.log.clock`, or None.
         self.ending_since: float | None = None
 
@@ -101,11 +103,30 @@ class ThisProcess:
         handlers = self._list_handlers()
         self._open.clear()
         self.ending_since = self._finalizer = None
+        self._is_followed = False
         self._forget_termination()
         masking.masker.reset_lock()
         for handler in handlers:
             handler.reset_after_fork()
         self._close_at_child_end()
+
+    def follow_main_thread(self) -> None:
+        """Close all when the main thread ends, where this is a child that another thread forked.
+
+        That one is the main thread here, and at its end Python calls no exit hook: the process goes
+        on for as long as any thread does, such as those that send.
+        """
+        if self._is_followed or threading.main_thread() is self._main_thread:
+            return
+        self._is_followed = True
+        with suppress(RuntimeError):
+            threading.Thread(target=self._close_last, name=_END, daemon=True).start()
+
+    def _close_last(self) -> None:
+        # One that no Thread stands for cannot be waited for.
+        with suppress(RuntimeError, AssertionError):
+            threading.main_thread().join()
+            self.close_all()
 
     def _close_at_child_end(self) -> None:
         """Close all handlers where this is a child of multiprocessing, or becomes one, and ends.

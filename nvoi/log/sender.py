@@ -125,6 +125,7 @@ class Sender:
             self._senders.remove(thread)
             return
         self._listeners.append(listener)
+        this_process.follow_main_thread()
         try:
             with marked_as_sender():
                 self._send_all()
