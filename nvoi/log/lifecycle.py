@@ -101,6 +101,9 @@ class ThisProcess:
         # ever collected that one of them holds. A handler that is collected would have its
         # parent's sender deliver what waits, here too: first each gets one of its own.
         handlers = self._list_handlers()
+        # The thread that would lower them may be none of the child's.
+        for shield in reversed(_shields):
+            shield.lower()
         self._open.clear()
         self.ending_since = self._finalizer = None
         self._is_followed = False
@@ -225,8 +228,6 @@ class Shield:
         #: Called once one has raised.
         self.note: Callable[[], object] = lambda: None
         self._handlers: dict[int, Any] = {}
-        # Not while it is set up or taken down: a handler that is left then is as its program's.
-        self._is_up = False
         #: What was held back.
         self.raised: list[BaseException] = []
 
@@ -238,26 +239,35 @@ class Shield:
                     # Another interpreter of the process has no signals.
                     with suppress(ValueError):
                         signal.signal(number, self._handle)
-        self._is_up = True
+            _shields.append(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._is_up = False
+        self.lower()
+        if self.raised:
+            raise self.raised[0]
+
+    def lower(self) -> None:
+        if self in _shields:
+            _shields.remove(self)
         for number, handler in self._handlers.items():
             # One that was set inside stays.
             if signal.getsignal(number) == self._handle:
                 signal.signal(number, handler)
-        if self.raised:
-            raise self.raised[0]
 
     def _handle(self, number: int, frame: types.FrameType | None) -> None:
         try:
             self._handlers[number](number, frame)
         except BaseException as error:
-            if not self._is_up:
+            # Not while it is put up or lowered: a handler that is left then is as its program's.
+            if self not in _shields:
                 raise
             self.raised.append(error)
             self.note()
+
+
+#: The main thread's shields, each within those before it.
+_shields: list[Shield] = []
 
 
 def is_child() -> bool:

@@ -53,6 +53,9 @@ class GatheringListener(QueueListener):
 class Sender:
     """Sends what is put into a queue, from the first item to :meth:`close`. Used once.
 
+    First nobody sends, then its thread does, and in the end whoever closes: what the thread has not
+    sent by then is that one's, and so is all where no thread is to be had.
+
     Nothing of it refers to the handler before it: a handler that nobody can log to any more is
     collected, and its sender then ends by itself.
 

@@ -96,6 +96,10 @@ def press_ctrl_c_in_the_first_call(url: str, folder: Path, state: str) -> None:
             return
 
 
+def refuse(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 def press_ctrl_c_while_flushing(url: str, folder: Path) -> None:
     for step in range(1, MOST_STEPS):
         handler = build_handler(url, folder, 10.0, "new")
@@ -109,10 +113,6 @@ def press_ctrl_c_while_flushing(url: str, folder: Path) -> None:
         if not passed:
             print(step)
             return
-
-
-def refuse(_: threading.Thread) -> None:
-    raise RuntimeError("can't start new thread")
 
 
 def press_ctrl_c_while_closing(url: str, folder: Path, state: str) -> None:
@@ -135,17 +135,45 @@ def press_ctrl_c_while_closing(url: str, folder: Path, state: str) -> None:
             return
 
 
-def press_ctrl_c_with_a_request_in_hand(url: str, folder: Path) -> None:
+def fork_while_the_main_thread_closes(url: str, folder: Path) -> None:
+    """Ctrl-C in the child is the child's own."""
+    handler = build_handler(url, folder, 1.0, "new")
+    codes = []
+
+    def fork() -> None:
+        wait_until(lambda: signal.getsignal(signal.SIGINT) != before, "the handler's close")
+        if (pid := os.fork()) == 0:
+            with suppress(KeyboardInterrupt):
+                press_ctrl_c()
+                os._exit(1)
+            os._exit(0)
+        codes.append(os.waitpid(pid, 0)[1])
+
+    thread = threading.Thread(target=fork)
+    log.error("line 1")
+    before = signal.getsignal(signal.SIGINT)
+    thread.start()
+    handler.close()
+    thread.join()
+    print(*codes)
+
+
+def press_ctrl_c_with_a_request_in_hand(url: str, folder: Path, state: str) -> None:
     """The process then ends at once, and its threads with it."""
+    place = "_join"
+    if state == "without threads":
+        threading.Thread.start = refuse  # type: ignore[assignment, method-assign]  # as above
+        place = "_wait_for"
 
     def press(_: int, frame: types.FrameType | None) -> None:
-        if any(each.f_code.co_name == "_join" for each, _ in walk_stack(frame)):
+        if any(each.f_code.co_name == place for each, _ in walk_stack(frame)):
             signal.setitimer(signal.ITIMER_REAL, 0)
             press_ctrl_c()
 
     handler = build_handler(url, folder, PATIENCE, "new")
     log.error("line 1")
-    wait_until(lambda: handler.stats().requests, "the first request")
+    if state != "without threads":
+        wait_until(lambda: handler.stats().requests, "the first request")
     log.error("line 2")
     signal.signal(signal.SIGALRM, press)
     signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)

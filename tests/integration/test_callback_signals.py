@@ -67,12 +67,19 @@ def test_ctrl_c_at_any_step_of_closing_keeps_what_was_logged(tmp_path: Path, sta
         assert count(get_messages(kept), word) == list(range(1, steps + 1))
 
 
-def test_ctrl_c_while_a_request_is_waited_for_keeps_that_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("state", ["with threads", "without threads"])
+def test_ctrl_c_while_a_request_is_waited_for_keeps_that_too(tmp_path: Path, state: str) -> None:
     with Receiver(KEY, whole_runs=False) as receiver:
         receiver.always(behaviours.Hang())
-        run(signals.press_ctrl_c_with_a_request_in_hand, receiver, tmp_path)
+        run(signals.press_ctrl_c_with_a_request_in_hand, receiver, tmp_path, state)
     kept = [record for file in tmp_path.glob("*.jsonl") for record in read_records(file)]
     assert count(get_messages(kept), "line") == [1, 2]
+
+
+def test_a_child_that_is_forked_while_a_handler_closes_hears_of_ctrl_c(tmp_path: Path) -> None:
+    with Receiver(KEY, whole_runs=False) as receiver:
+        receiver.always(behaviours.Hang())
+        assert run(signals.fork_while_the_main_thread_closes, receiver, tmp_path) == [0]
 
 
 def test_logging_inside_a_signal_handler_neither_hangs_nor_loses_a_line(
