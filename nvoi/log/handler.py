@@ -19,13 +19,14 @@ from nvoi import network, protocol
 from nvoi.errors import UsageError
 from nvoi.log import levels, masking, rendering
 from nvoi.log.buffer import CAPACITY, End
-from nvoi.log.clock import read_seconds
+from nvoi.log.clock import LOOK_SECONDS, read_seconds
 from nvoi.log.counts import Counts, Stats, is_of_sender, is_sender, tell
 from nvoi.log.delivery import Destination
-from nvoi.log.lifecycle import Shield, this_process
-from nvoi.log.sender import LOGS_SHARE, LOOK_SECONDS, Sender
+from nvoi.log.lifecycle import this_process
+from nvoi.log.sender import LOGS_SHARE, Sender
 from nvoi.log.undelivered import UndeliveredFile
 from nvoi.protocol import Run, StatusEvent
+from nvoi.signals import Shield
 
 #: Seconds that closing may take.
 BUDGET_SECONDS = 10.0
@@ -211,9 +212,11 @@ class SignedHTTPHandler(logging.Handler):
         with Shield():
             if not self._changing.acquire(blocking=False):
                 return
-            if self._sender.is_closing:
-                self._build_sender()
-            self._changing.release()
+            try:
+                if self._sender.is_closing:
+                    self._build_sender()
+            finally:
+                self._changing.release()
 
     def _build_sender(self) -> None:
         if self._finalizer is not None:
@@ -289,7 +292,7 @@ class SignedHTTPHandler(logging.Handler):
 
     def _close(self, end: End) -> bool:
         """Close by ``end``; False where another thread is at it."""
-        with Shield() as shield:
+        with Shield(self._give_up) as shield:
             if not self._changing.acquire(blocking=False):
                 return False
             try:
@@ -299,6 +302,9 @@ class SignedHTTPHandler(logging.Handler):
             finally:
                 self._changing.release()
         return True
+
+    def _give_up(self) -> None:
+        self._sender.give_up()
 
     def stats(self) -> Stats:
         return self._counts.sum_up(is_closed=self._sender.closed)

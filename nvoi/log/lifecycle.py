@@ -8,31 +8,19 @@ import os
 import signal
 import sys
 import threading
-import types
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 from nvoi.log import masking
 from nvoi.log.clock import read_seconds
-from nvoi.signals import ENDING
-
-#: The signals whose handlers programs let raise: those that end them, and a timer's.
-_RAISING = (*ENDING, signal.SIGALRM)
 
 #: The name of each thread that waits for the end of the process.
 _END = "nvoi-callback-end"
 
 #: What faulthandler writes begins with this.
 _TERMINATED = b"S"
-
-
-class Closable(Protocol):
-    """What has to be closed before the process ends."""
-
-    def close(self) -> None:
-        """Deliver or keep what waits."""
 
 
 class Watched(Protocol):
@@ -52,7 +40,7 @@ class ThisProcess:
         # A set of references, not a WeakSet: the garbage collector may add to it at any moment,
         # also while another thread goes through it.
         self._handlers: set[weakref.ref[Watched]] = set()
-        self._open: set[Closable] = set()
+        self._open: set[Callable[[], None]] = set()
         self._is_called_back = False
         # What closes all handlers at the end of a child of multiprocessing.
         self._finalizer: Any = None
@@ -69,12 +57,12 @@ class ThisProcess:
         if is_child():
             self._await_termination()
 
-    def close_at_end(self, closable: Closable) -> None:
+    def close_at_end(self, close: Callable[[], None]) -> None:
         """Close an open stream, or a sender without handler, if the process ends before it."""
-        self._open.add(closable)
+        self._open.add(close)
 
-    def forget(self, closable: Closable) -> None:
-        self._open.discard(closable)
+    def forget(self, close: Callable[[], None]) -> None:
+        self._open.discard(close)
 
     def _list_handlers(self) -> list[Watched]:
         found = [reference() for reference in tuple(self._handlers)]
@@ -89,8 +77,8 @@ class ThisProcess:
         """
         if self.ending_since is None:
             self.ending_since = read_seconds()
-        for each in tuple(self._open):
-            each.close()
+        for close in tuple(self._open):
+            close()
         for handler in self._list_handlers():
             handler.close(blocking=True)
 
@@ -101,9 +89,6 @@ class ThisProcess:
         # ever collected that one of them holds. A handler that is collected would have its
         # parent's sender deliver what waits, here too: first each gets one of its own.
         handlers = self._list_handlers()
-        # The thread that would lower them may be none of the child's.
-        for shield in reversed(_shields):
-            shield.lower()
         self._open.clear()
         self.ending_since = self._finalizer = None
         self._is_followed = False
@@ -215,59 +200,6 @@ class ThisProcess:
         finally:
             faulthandler.unregister(signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGTERM)
-
-
-class Shield:
-    """Inside, no signal cuts anything in two: what its handler raises, as for Ctrl-C, has to wait.
-
-    Handlers are called as ever. Python calls them on the main thread alone: on others there is
-    nothing to hold back.
-    """
-
-    def __init__(self) -> None:
-        #: Called once one has raised.
-        self.note: Callable[[], object] = lambda: None
-        self._handlers: dict[int, Any] = {}
-        #: What was held back.
-        self.raised: list[BaseException] = []
-
-    def __enter__(self) -> Self:
-        if threading.get_ident() == threading.main_thread().ident:
-            for number in _RAISING:
-                if callable(handler := signal.getsignal(number)):
-                    self._handlers[number] = handler
-                    # Another interpreter of the process has no signals.
-                    with suppress(ValueError):
-                        signal.signal(number, self._handle)
-            _shields.append(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.lower()
-        if self.raised:
-            raise self.raised[0]
-
-    def lower(self) -> None:
-        if self in _shields:
-            _shields.remove(self)
-        for number, handler in self._handlers.items():
-            # One that was set inside stays.
-            if signal.getsignal(number) == self._handle:
-                signal.signal(number, handler)
-
-    def _handle(self, number: int, frame: types.FrameType | None) -> None:
-        try:
-            self._handlers[number](number, frame)
-        except BaseException as error:
-            # Not while it is put up or lowered: a handler that is left then is as its program's.
-            if self not in _shields:
-                raise
-            self.raised.append(error)
-            self.note()
-
-
-#: The main thread's shields, each within those before it.
-_shields: list[Shield] = []
 
 
 def is_child() -> bool:

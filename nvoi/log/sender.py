@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from logging.handlers import QueueListener
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from nvoi.log.buffer import Barrier, Buffer, End
-from nvoi.log.clock import read_seconds
+from nvoi.log.clock import LOOK_SECONDS, read_seconds
 from nvoi.log.counts import SENDER, Counts, marked_as_sender
 from nvoi.log.delivery import Delivery, Destination
-from nvoi.log.lifecycle import Shield, this_process
+from nvoi.log.lifecycle import this_process
 from nvoi.log.transport import CONNECT_SECONDS, Transport
 from nvoi.log.undelivered import UndeliveredFile
 from nvoi.protocol import LogBatch, Request, StatusEvent
+from nvoi.signals import Shield
 
 #: The part of the closing budget after which logs are given up; the rest is the terminal status's.
 LOGS_SHARE = 0.7
@@ -30,9 +31,6 @@ FINAL_SHARE = 0.97
 
 #: Seconds for a thread to end that is given up and only busy.
 _GRACE_SECONDS = 0.2
-
-#: Seconds between two looks at whether it has ended.
-LOOK_SECONDS = 0.01
 
 #: How long the listener leaves callers alone when it has read all that there was.
 _GATHER_SECONDS = 0.01
@@ -84,11 +82,15 @@ class Sender:
         connect_seconds = min(CONNECT_SECONDS, max(0.1, budget * (1 - LOGS_SHARE)))
         transport = Transport(destination.url, connect_seconds=connect_seconds)
         self._delivery = Delivery(destination, transport, counts)
+        #: Ends what is under way: what waits is kept.
+        self.give_up = self._delivery.give_up
         self._buffer = Buffer(counts, capacity)
         #: The first of these is who sends: a thread, or None for whoever closes. A list and no
         #: lock, as a log call may come here at any moment, on any thread.
         self._senders: list[threading.Thread | None] = []
         self._is_starting = False
+        #: What is being sent; whoever takes it out keeps what becomes of it.
+        self._in_hand: list[Request] = []
         #: The listener as long as nobody has stopped it.
         self._listeners: list[GatheringListener] = []
         #: Whether it is being closed, so that no thread is started any more; and whether nothing
@@ -158,7 +160,7 @@ class Sender:
             if isinstance(item, End):
                 self._end_by(item)
             elif self._counts.is_over and not isinstance(item, Barrier):
-                # A log call and the end of the run met, or Ctrl-C cut in two what ended it.
+                # A log call and the end of the run met.
                 return
             elif isinstance(item, StatusEvent):
                 self._counts.is_over = item.terminal
@@ -175,28 +177,33 @@ class Sender:
         while not isinstance(request := self._buffer.take(), End):
             if isinstance(request, Barrier):
                 request.set()
-                continue
-            given_up = self._send(request)
-            if self.running:
-                self._keep(given_up)
-            # Else this thread was left, and whoever closed has kept what it had in hand.
+            else:
+                self._send(request)
         self._delivery.close()
-        this_process.forget(self)
+        this_process.forget(self.close)
 
-    def _send(self, request: Request) -> Iterable[Request]:
-        """Deliver ``request``; returns what of it was given up."""
+    def _send(self, request: Request) -> None:
+        """Deliver ``request``, and keep what of it was given up."""
         if not self._numbered and isinstance(request, LogBatch):
             request.first = 0
         if self._delivery.stopped:
             # The receiver refuses all, or a thread that was left has the delivery still.
-            return [request]
+            self._keep([request])
+            return
+        self._in_hand.append(request)
         try:
-            return self._delivery.deliver(request)
+            self._delivery.deliver(request)
         except Exception as error:  # noqa: BLE001 - a deploy outlives any fault in its callback
             self._note_fault(error)
-            return list(self._delivery.pending)
+        self._keep_in_hand()
 
-    def _keep(self, requests: Iterable[Request]) -> None:
+    def _keep_in_hand(self) -> None:
+        """Keep what is left of the request in hand, unless another thread has done so."""
+        with suppress(IndexError):
+            self._in_hand.pop()
+            self._keep(self._delivery.list_left())
+
+    def _keep(self, requests: Sequence[Request]) -> None:
         counts = self._counts
         for request in requests:
             lines = len(request.lines) if isinstance(request, LogBatch) else 0
@@ -219,7 +226,7 @@ class Sender:
         Only puts: a finaliser calls it, on any thread, at any moment.
         """
         if self.running or not self._queue.empty():
-            this_process.close_at_end(self)
+            this_process.close_at_end(self.close)
             self._queue.put(End(read_seconds(), self._budget))
 
     def flush(self, seconds: float) -> bool:
@@ -229,21 +236,23 @@ class Sender:
         until, barrier = read_seconds() + seconds, Barrier()
         with Shield() as shield:
             self._queue.put(barrier)
-            while not (barrier.wait(LOOK_SECONDS) or read_seconds() >= until or shield.raised):
-                pass
+            # A signal's handler may flush while a close waits: then the thread ends before that.
+            while self.running and read_seconds() < until and not shield.raised:
+                if barrier.wait(LOOK_SECONDS):
+                    break
         return barrier.is_set()
 
     def close(self) -> None:
         """Close within the budget, which runs since the process began to end, or from now on."""
-        with Shield() as shield:
+        with Shield(self.give_up) as shield:
             self.close_by(End(this_process.ending_since or read_seconds(), self._budget), shield)
 
     def close_by(self, end: End, shield: Shield) -> None:
         """Deliver what can be delivered until ``end``, and keep the rest.
 
-        What the ``shield`` holds back, such as Ctrl-C, ends the waiting: all is kept at once.
+        What the ``shield`` holds back, such as Ctrl-C, ends the waiting, and :meth:`give_up` is
+        its ``note``: all is kept at once.
         """
-        shield.note = self._give_up
         self.is_closing = True
         self._senders.append(None)
         if self.running:
@@ -251,20 +260,16 @@ class Sender:
             if not self._join(end.began + end.budget, shield.raised):
                 self._abandon(end)
         self._send_rest(end)
-        this_process.forget(self)
-
-    def _give_up(self) -> None:
-        self._delivery.stopped = "the run has ended"
-        self._delivery.end_by(0, 0)
+        this_process.forget(self.close)
 
     def _abandon(self, end: End) -> None:
         """Have a busy thread end after its request; leave one that no deadline reaches."""
-        self._give_up()
+        self.give_up()
         self._buffer.stop(end)
         if not self._join(read_seconds() + _GRACE_SECONDS):
             # It waits for a name look-up.
             self._senders.insert(0, None)
-            self._keep(list(self._delivery.pending))
+            self._keep_in_hand()
             self._stop_listener()
 
     def _send_rest(self, end: End) -> None:
@@ -278,5 +283,5 @@ class Sender:
                     (self._queue.put if item is None else self.handle)(item)
             self._end_by(end)
             for request in self._buffer.drain():
-                self._keep(self._send(request))
+                self._send(request)
         self.closed = True

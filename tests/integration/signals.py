@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 import types
@@ -15,8 +16,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from traceback import walk_stack
+from typing import Any
 
 import nvoi
+from nvoi.log.counts import SENDER
 from nvoi.log.levels import get_logger
 from tests.integration.streams import KEY
 from tests.waiting import PATIENCE, wait_until
@@ -103,6 +106,7 @@ def refuse(_: threading.Thread) -> None:
 def press_ctrl_c_while_flushing(url: str, folder: Path) -> None:
     for step in range(1, MOST_STEPS):
         handler = build_handler(url, folder, 10.0, "new")
+        kept.append(handler)
         log.error("first %d", step)
         try:
             passed = interrupt(handler.flush, step, press_ctrl_c)
@@ -158,6 +162,18 @@ def fork_while_the_main_thread_closes(url: str, folder: Path) -> None:
     print(*codes)
 
 
+def answer_within(place: str, answer: Callable[[], object]) -> None:
+    """Have a signal call ``answer``, once, while the main thread is in a function ``place``."""
+
+    def look(_: int, frame: types.FrameType | None) -> None:
+        if any(each.f_code.co_name == place for each, _ in walk_stack(frame)):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            answer()
+
+    signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+
+
 def press_ctrl_c_with_a_request_in_hand(url: str, folder: Path, state: str) -> None:
     """The process then ends at once, and its threads with it."""
     place = "_join"
@@ -165,21 +181,45 @@ def press_ctrl_c_with_a_request_in_hand(url: str, folder: Path, state: str) -> N
         threading.Thread.start = refuse  # type: ignore[assignment, method-assign]  # as above
         place = "_wait_for"
 
-    def press(_: int, frame: types.FrameType | None) -> None:
-        if any(each.f_code.co_name == place for each, _ in walk_stack(frame)):
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            press_ctrl_c()
-
     handler = build_handler(url, folder, PATIENCE, "new")
     log.error("line 1")
     if state != "without threads":
         wait_until(lambda: handler.stats().requests, "the first request")
     log.error("line 2")
-    signal.signal(signal.SIGALRM, press)
-    signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+    answer_within(place, press_ctrl_c)
     with suppress(KeyboardInterrupt):
         handler.close()
     os._exit(0)
+
+
+def press_ctrl_c_in_a_look_up(url: str, folder: Path) -> None:
+    """The look-up answers when all is kept."""
+    sought, answers, look_up = threading.Event(), threading.Event(), socket.getaddrinfo
+
+    def resolve(*args: Any, **options: Any) -> Any:
+        sought.set()
+        answers.wait()
+        return look_up(*args, **options)
+
+    socket.getaddrinfo = resolve
+    handler = build_handler(url, folder, 10 * PATIENCE, "new")
+    log.error("line 1")
+    sought.wait()
+    answer_within("_join", press_ctrl_c)
+    with suppress(KeyboardInterrupt):
+        handler.close()
+    answers.set()
+    for thread in threading.enumerate():
+        if thread.name == SENDER:
+            thread.join()
+
+
+def flush_while_closing(url: str, folder: Path) -> None:
+    """Nothing that is queued so late is sent by the thread that ends."""
+    handler = build_handler(url, folder, 10 * PATIENCE, "new")
+    log.error("line 1")
+    answer_within("_join", handler.flush)
+    handler.close()
 
 
 def storm(url: str, folder: Path) -> None:

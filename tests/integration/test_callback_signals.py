@@ -76,6 +76,23 @@ def test_ctrl_c_while_a_request_is_waited_for_keeps_that_too(tmp_path: Path, sta
     assert count(get_messages(kept), "line") == [1, 2]
 
 
+def test_a_name_that_is_found_after_ctrl_c_has_nothing_sent_that_is_kept(tmp_path: Path) -> None:
+    with Receiver(KEY, whole_runs=False) as receiver:
+        run(signals.press_ctrl_c_in_a_look_up, receiver, tmp_path)
+        assert not receiver.requests
+    kept = [record for file in tmp_path.glob("*.jsonl") for record in read_records(file)]
+    assert count(get_messages(kept), "line") == [1]
+
+
+def test_a_signal_handler_that_flushes_while_a_handler_closes_waits_for_no_more_than_that(
+    tmp_path: Path,
+) -> None:
+    with Receiver(KEY, whole_runs=False) as receiver:
+        receiver.always(behaviours.Slow(2.0))
+        run(signals.flush_while_closing, receiver, tmp_path)
+        assert count(receiver.messages, "line") == [1]
+
+
 def test_a_child_that_is_forked_while_a_handler_closes_hears_of_ctrl_c(tmp_path: Path) -> None:
     with Receiver(KEY, whole_runs=False) as receiver:
         receiver.always(behaviours.Hang())
