@@ -18,8 +18,8 @@ from typing import IO
 
 from nvoi import parallel
 from nvoi.errors import CommandError
+from nvoi.lines import LineCutter
 from nvoi.log.levels import get_logger
-from nvoi.log.lines import LineCutter
 from nvoi.waiting import Reminder
 
 log = get_logger("nvoi.process")

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 from nvoi import parallel
 from nvoi.command import Command, Result, build_script
 from nvoi.errors import ConnectionLostError, RemoteError, RemoteTimeoutError
+from nvoi.lines import LineCutter
 from nvoi.log import masking
-from nvoi.log.lines import LineCutter
 from nvoi.ssh.connection import Connection
 from nvoi.ssh.transport import BROKEN, Transport, close_channel
 from nvoi.waiting import Reminder
