@@ -183,10 +183,12 @@ class Transport:
         return min(self._deadline, self._find_until())
 
     def close(self) -> None:
-        if self._manager is not None:
+        """Close the connection; a request after that makes a new one, as bounded."""
+        manager, self._manager = self._manager, None
+        if manager is not None:
             # Emptying the manager leaves closing to the garbage collector, sockets and all.
-            self._manager.connection_from_url(self._url).close()
-            self._manager.clear()
+            manager.connection_from_url(self._url).close()
+            manager.clear()
 
     def _get_manager(self) -> urllib3.PoolManager:
         """The manager of the connections, made with the first request.
