@@ -19,9 +19,9 @@ from typing import IO, TypeVar
 
 from nvoi import parallel
 from nvoi.errors import CommandError
+from nvoi.lines import LineCutter
 from nvoi.log.levels import get_logger
-from nvoi.log.lines import LineCutter
-from nvoi.signals import LOOK_SECONDS, hold
+from nvoi.signals import LOOK_SECONDS, Shield
 from nvoi.waiting import Reminder
 
 log = get_logger("nvoi.process")
@@ -55,8 +55,8 @@ def start(
 ) -> Process:
     """Start a command in a session of its own, without input.
 
-    Inside :func:`nvoi.signals.hold`: an interruption before the process is noted would leave it
-    running.
+    Call it inside a :class:`nvoi.signals.Shield`: an interruption before the process is noted would
+    leave it running.
 
     Args:
         environ: the command's whole environment.
@@ -139,7 +139,7 @@ def work_with(
     """:func:`start` a command, and return what ``work`` makes of it; what is raised ends it."""
     process: Process | None = None
     try:
-        with hold():
+        with Shield():
             process = start(words, environ, folder=folder, output=output, errors=errors)
         return work(process)
     except BaseException:

@@ -1,14 +1,16 @@
-"""The signals that end a command of nvoi's, and what they do while it works."""
+"""Signals: what those that end a command of nvoi's do, and how to be cut short by none."""
 
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, suppress
+from typing import Any, Self
 
 #: Ctrl-C; what supervisors and CIs send; a terminal that was closed or an SSH connection that was
 #: lost; Ctrl-\.
@@ -16,6 +18,10 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 #: Seconds after which a wait begins anew: a signal that comes just before the wait does not end it.
 LOOK_SECONDS = 0.1
+
+#: The signals whose handlers programs let raise: those that end them, a timer's, and those by which
+#: supervisors have a worker stop, as Celery (soft time limit) and gunicorn (time-out) do.
+RAISING = (*ENDING, signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGABRT)
 
 #: What takes or gives back a lock in the standard library: a lock stays taken for ever where an
 #: exception comes between its own code and the caller's.
@@ -91,7 +97,8 @@ class Signals:
             self._interrupt()
 
     def handle(self, number: int, frame: types.FrameType | None) -> None:
-        if is_locking(frame):
+        # A shield keeps what is raised from whatever is taking a lock.
+        if is_locking(frame) and not _shields:
             signal.signal(signal.SIGALRM, lambda _, later: self.handle(number, later))
             signal.setitimer(signal.ITIMER_REAL, SOON)
             return
@@ -108,19 +115,6 @@ class Signals:
             raise Interruption(self._numbers[0])
 
 
-#: Those that are at work, the last one last.
-_active: list[Signals] = []
-
-
-def hold() -> AbstractContextManager[None]:
-    """:meth:`Signals.hold` of those that are at work; other threads than the main one need none.
-
-    What is made inside is known to whoever ends it before a signal can interrupt.
-    """
-    is_main = threading.current_thread() is threading.main_thread()
-    return _active[-1].hold() if _active and is_main else nullcontext()
-
-
 @contextmanager
 def interruptible(*, second_ends: bool = True) -> Iterator[Signals]:
     """Inside, the signals that end a command are :class:`Signals`'. Afterwards they are ignored.
@@ -131,13 +125,84 @@ def interruptible(*, second_ends: bool = True) -> Iterator[Signals]:
     """
     signals = Signals(second_ends=second_ends)
     wanted = list_wanted()
-    _active.append(signals)
     for number in wanted:
         signal.signal(number, signals.handle)
     try:
         yield signals
     finally:
         signals.settle()
-        _active.remove(signals)
         for number in wanted:
             signal.signal(number, signal.SIG_IGN)
+
+
+class Shield:
+    """Inside, no signal cuts anything in two: what its handler raises, as for Ctrl-C, has to wait.
+
+    Handlers are called as ever, and what they raise is raised at the end. Python calls them on the
+    main thread alone: on others there is nothing to hold back.
+
+    Args:
+        note: called, inside a handler, each time that one has raised.
+    """
+
+    def __init__(self, note: Callable[[], object] = lambda: None) -> None:
+        self._note = note
+        self._handlers: dict[int, Any] = {}
+        #: What was held back.
+        self.raised: list[BaseException] = []
+
+    def __enter__(self) -> Self:
+        if threading.get_ident() != threading.main_thread().ident:
+            return self
+        # First of all, so that what comes from here on is held back; what comes just before that is
+        # raised by its own handler.
+        _shields.append(self)
+        try:
+            for number in RAISING:
+                if callable(handler := signal.getsignal(number)):
+                    self._handlers[number] = handler
+                    # Another interpreter of the process has no signals.
+                    with suppress(ValueError):
+                        signal.signal(number, self._handle)
+        except BaseException:
+            self.lower()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.lower()
+        if self.raised:
+            raise self.raised[0]
+
+    def lower(self) -> None:
+        """Give the handlers back; one that was set inside stays."""
+        try:
+            for number, handler in self._handlers.items():
+                if signal.getsignal(number) == self._handle:
+                    signal.signal(number, handler)
+        finally:
+            if self in _shields:
+                _shields.remove(self)
+
+    def _handle(self, number: int, frame: types.FrameType | None) -> None:
+        try:
+            self._handlers[number](number, frame)
+        except BaseException as error:
+            # One that could not be given back is as its program's from then on.
+            if self not in _shields:
+                raise
+            self.raised.append(error)
+            self._note()
+
+
+#: The main thread's shields, each within those before it.
+_shields: list[Shield] = []
+
+
+def _lower_all() -> None:
+    """In a forked child, the thread that would lower them may be none of its own."""
+    for shield in reversed(_shields):
+        shield.lower()
+
+
+os.register_at_fork(after_in_child=_lower_all)

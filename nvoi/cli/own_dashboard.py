@@ -22,7 +22,7 @@ from nvoi.errors import NvoiError, UsageError
 from nvoi.log.levels import get_logger
 from nvoi.onboarding.prompts import StartedDashboard
 from nvoi.secret import Secret
-from nvoi.signals import hold
+from nvoi.signals import Shield
 from nvoi.waiting import NotReadyError, wait_for
 
 log = get_logger(__name__)
@@ -157,7 +157,7 @@ class OwnDashboard:
         """The URL of a server that goes on when this command has ended."""
         environ = {k: v for k, v in self._environ.items() if k not in KEY_VARIABLES}
         descriptor = os.open(self._log_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as out, hold():
+        with os.fdopen(descriptor, "wb") as out, Shield():
             self._process = process.start(
                 build_command(["dashboard", "--port", str(port)]),
                 environ,

@@ -19,8 +19,8 @@ from nvoi.http import NO_TEXTS, PATIENCE, Client, list_objects
 from nvoi.kubernetes.names import BY_NAME, APIResource
 from nvoi.kubernetes.ownership import Json, Manifest, Reference, read_reference
 from nvoi.kubernetes.refusals import find_conflicts
+from nvoi.lines import LineCutter
 from nvoi.log.levels import get_logger
-from nvoi.log.lines import LineCutter
 
 log = get_logger("nvoi.kubernetes")
 

@@ -85,9 +85,7 @@ class Buffer:
         self._capacity = capacity
         self._linger = linger
         self._next_linger = first_linger
-        # Entered as itself: to enter the condition is a call, which Ctrl-C may cut in two.
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
+        self._changed = threading.Condition(threading.Lock())
         self._lines: list[Source] = [deque() for _ in RANKS]
         #: Where older lines of a rank were given up.
         self._gaps: list[Source] = [deque() for _ in RANKS]
@@ -101,7 +99,7 @@ class Buffer:
 
     def append(self, item: Item) -> None:
         """Add ``item`` at the end, and give up what does not fit."""
-        with self._lock:
+        with self._changed:
             was_empty = self._is_empty()
             if was_empty:
                 self._since = read_seconds()
@@ -116,7 +114,7 @@ class Buffer:
 
     def take(self) -> Request | Barrier | End:
         """The next request as soon as it is due, a barrier, or the end; waits for it."""
-        with self._lock:
+        with self._changed:
             while self._is_empty() and self._stopped is None:
                 self._changed.wait()
             left = self._since + self._next_linger - read_seconds()
@@ -129,14 +127,14 @@ class Buffer:
 
     def stop(self, end: End) -> None:
         """Have :meth:`take` answer ``end`` from now on; what waits is left to :meth:`drain`."""
-        with self._lock:
+        with self._changed:
             self._stopped = end
             self._changed.notify()
 
     def drain(self) -> Iterator[Request]:
         """All requests that wait, due or not, past barriers and ends too."""
         while True:
-            with self._lock:
+            with self._changed:
                 if self._is_empty():
                     return
                 taken = self._take()

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import time
 
+#: Seconds between two looks at whether something has changed: a lock or an event would be one more
+#: that a signal's handler may come back to.
+LOOK_SECONDS = 0.01
+
 
 def read_seconds() -> float:
     """Seconds of a clock that only goes forward; from a moment that means nothing."""

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import email.utils
 import random
-import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from nvoi import protocol
-from nvoi.log.clock import read_seconds
+from nvoi.log.clock import LOOK_SECONDS, read_seconds
 from nvoi.log.counts import Counts
 from nvoi.log.transport import Answer, Transport, TransportError
 from nvoi.protocol import LogBatch, Request, Run
@@ -28,6 +26,7 @@ LEAST_SECONDS = 0.3
 #: While closing, a retry is not put off for longer than this, unless the receiver asks for it.
 CLOSING_BACKOFF = 1.0
 
+SUCCEEDED = range(200, 300)
 RETRIED = frozenset({408, 425, 429, *range(500, 600)})
 REFUSED = frozenset({400, 413, 422})
 TOO_LARGE = 413
@@ -65,11 +64,6 @@ class Delivery:
         self._destination = destination
         self._transport = transport
         self._note_delivered = note_delivered
-        # Released once closing begins, which ends a pause. An Event would do, but for Ctrl-C,
-        # which may cut in two what it does with its own lock.
-        self._hurry = threading.Lock()
-        self._hurry.acquire()
-        self._closing = False
         self._logs_until = self._final_until = float("inf")
         self._most_bytes = protocol.MOST_BYTES
         self._refusals = 0
@@ -79,7 +73,9 @@ class Delivery:
         #: Whether the last piece was answered for good, be it by a refusal.
         self.answered = False
         #: What is being sent: the pieces of one request that are not acknowledged yet.
-        self.pending: deque[Request] = deque()
+        self.pending: list[Request] = []
+        #: Those that were given up.
+        self.given_up: list[Request] = []
         # OpenSSL sets itself up at its first digest, under locks. Were the sending thread at
         # it when the process forks, the child could never sign.
         protocol.sign(b"", destination.key)
@@ -88,33 +84,43 @@ class Delivery:
         """From now on give up at these moments, in seconds of :mod:`nvoi.log.clock`.
 
         ``final_until`` holds for a terminal status, ``logs_until`` for all else. Another thread
-        may be sending meanwhile.
+        may be sending meanwhile. Once it is stopped nothing is put off.
         """
-        self._logs_until, self._final_until = logs_until, final_until
-        if not self._closing:
-            self._closing = True
-            self._hurry.release()
+        if not self.stopped:
+            self._logs_until, self._final_until = logs_until, final_until
+
+    def give_up(self) -> None:
+        """Send nothing any more, and end what is under way. Called on any thread."""
+        self.end_by(0, 0)
+        self.stopped = self.stopped or "the run has ended"
 
     def deliver(self, request: Request) -> list[Request]:
         """Send ``request``, in pieces where the receiver wants it so; returns what it gave up."""
-        self.pending = deque([request])
-        given_up: list[Request] = []
+        self.pending, self.given_up = [request], []
         while self.pending:
             piece = self._fit()
             answer = self._send(piece)
             self.answered = answer is not None
-            self.pending.popleft()
-            if answer is None or self.stopped:
-                given_up.append(piece)
-            elif answer.status not in REFUSED:
+            if answer is not None and answer.status in SUCCEEDED:
+                self._replace_first()
                 self._acknowledge(piece)
-            elif not self._split(piece, answer.status):
-                given_up.append(piece)
-        return given_up
+            elif answer is None or self.stopped or not self._split(piece, answer.status):
+                # In both for a moment rather than in none: another thread may ask what is left.
+                self.given_up.append(piece)
+                self._replace_first()
+        return self.given_up
+
+    def list_left(self) -> list[Request]:
+        """What of the last request is not acknowledged."""
+        return list({each.id: each for each in (*self.given_up, *self.pending)}.values())
 
     def close(self) -> None:
         """Close the connection. No thread may be sending."""
         self._transport.close()
+
+    def _replace_first(self, *pieces: Request) -> None:
+        # A new list, as another thread may be reading the old one.
+        self.pending = [*pieces, *self.pending[1:]]
 
     def _fit(self) -> Request:
         """The head of ``pending``, halved as long as it is over what the receiver takes."""
@@ -123,8 +129,7 @@ class Delivery:
             and len(piece.lines) > 1
             and piece.measure() > self._most_bytes
         ):
-            self.pending.popleft()
-            self.pending.extendleft(reversed(piece.halve()))
+            self._replace_first(*piece.halve())
         return piece
 
     def _send(self, piece: Request) -> Answer | None:
@@ -166,7 +171,7 @@ class Delivery:
 
     def _judge(self, piece: Request, answer: Answer) -> None:
         status = answer.status
-        if 200 <= status < 300:  # noqa: PLR2004 - the 2xx
+        if status in SUCCEEDED:
             self._refusals = 0
             return
         if status in REFUSED:
@@ -195,25 +200,26 @@ class Delivery:
         # Full jitter would retry at once; half of it still parts many senders.
         backoff *= random.uniform(0.5, 1.0)  # noqa: S311 - no secret
         while True:
-            at = began + max(wait, min(backoff, CLOSING_BACKOFF) if self._closing else backoff)
+            if self._logs_until < float("inf"):
+                backoff = min(backoff, CLOSING_BACKOFF)
+            at = began + max(wait, backoff)
             if at + LEAST_SECONDS > self._get_until(piece):
                 return False
-            remaining = min(at - read_seconds(), threading.TIMEOUT_MAX)
-            if remaining <= 0:
+            if (remaining := at - read_seconds()) <= 0:
                 return True
-            self._hurry.acquire(timeout=remaining)
+            time.sleep(min(remaining, LOOK_SECONDS))
 
     def _split(self, piece: Request, status: int) -> bool:
-        """Put smaller parts in the place of a refused piece; False where there are none."""
+        """Put smaller parts in the place of a refused head; False where there are none."""
         if not isinstance(piece, LogBatch):
             return False
         size = piece.measure()
         if status == TOO_LARGE:
             self._most_bytes = max(_SHORTEST_CUT, size // 2)
         if len(piece.lines) > 1:
-            self.pending.extendleft(reversed(piece.halve()))
+            self._replace_first(*piece.halve())
         elif status == TOO_LARGE and size > _SHORTEST_CUT:
-            self.pending.appendleft(piece.cut(self._most_bytes))
+            self._replace_first(piece.cut(self._most_bytes))
         else:
             return False
         return True

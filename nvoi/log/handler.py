@@ -19,13 +19,14 @@ from nvoi import network, protocol
 from nvoi.errors import UsageError
 from nvoi.log import levels, masking, rendering
 from nvoi.log.buffer import CAPACITY, End
-from nvoi.log.clock import read_seconds
+from nvoi.log.clock import LOOK_SECONDS, read_seconds
 from nvoi.log.counts import Counts, Stats, is_of_sender, is_sender, tell
 from nvoi.log.delivery import Destination
 from nvoi.log.lifecycle import this_process
 from nvoi.log.sender import LOGS_SHARE, Sender
 from nvoi.log.undelivered import UndeliveredFile
 from nvoi.protocol import Run, StatusEvent
+from nvoi.signals import Shield
 
 #: Seconds that closing may take.
 BUDGET_SECONDS = 10.0
@@ -208,13 +209,14 @@ class SignedHTTPHandler(logging.Handler):
     def _reopen(self) -> None:
         """Go on after a close, with the numbers, the counts and the file that there were."""
         # One thread does that. What the others log meanwhile is in the queue, which stays.
-        if not self._changing.acquire(blocking=False):
-            return
-        try:
-            if self._sender.is_closing:
-                self._build_sender()
-        finally:
-            self._changing.release()
+        with Shield():
+            if not self._changing.acquire(blocking=False):
+                return
+            try:
+                if self._sender.is_closing:
+                    self._build_sender()
+            finally:
+                self._changing.release()
 
     def _build_sender(self) -> None:
         if self._finalizer is not None:
@@ -284,17 +286,25 @@ class SignedHTTPHandler(logging.Handler):
         # logging.shutdown flushes first: what it waited in vain is part of the budget.
         if self._flushed is not None and began - self._flushed[1] < 1:
             began = self._flushed[0]
-        # Not for ever: Ctrl-C may have come between taking this lock and what gives it back.
-        seconds = min(self.budget, _LONGEST_BUDGET) if blocking else 0
-        if not self._changing.acquire(timeout=seconds):
-            return
-        try:
-            if self._sender.closed and self.queue_handler.queue.empty():
-                return
-            self._sender.close(End(began, self.budget))
-        finally:
-            self._changing.release()
-        super().close()
+        end = End(began, self.budget)
+        while not self._close(end) and blocking and read_seconds() < began + self.budget:
+            time.sleep(LOOK_SECONDS)
+
+    def _close(self, end: End) -> bool:
+        """Close by ``end``; False where another thread is at it."""
+        with Shield(self._give_up) as shield:
+            if not self._changing.acquire(blocking=False):
+                return False
+            try:
+                if not (self._sender.closed and self.queue_handler.queue.empty()):
+                    self._sender.close_by(end, shield)
+                    super().close()
+            finally:
+                self._changing.release()
+        return True
+
+    def _give_up(self) -> None:
+        self._sender.give_up()
 
     def stats(self) -> Stats:
         return self._counts.sum_up(is_closed=self._sender.closed)

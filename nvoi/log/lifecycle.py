@@ -1,4 +1,4 @@
-"""What forks of the process and its end mean for handlers, streams and what they have to send."""
+"""What signals, forks and the end of the process mean for handlers and what they have to send."""
 
 from __future__ import annotations
 
@@ -9,21 +9,18 @@ import signal
 import sys
 import threading
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
 from nvoi.log import masking
 from nvoi.log.clock import read_seconds
 
+#: The name of each thread that waits for the end of the process.
+_END = "nvoi-callback-end"
+
 #: What faulthandler writes begins with this.
 _TERMINATED = b"S"
-
-
-class Closable(Protocol):
-    """What has to be closed before the process ends."""
-
-    def close(self) -> None:
-        """Deliver or keep what waits."""
 
 
 class Watched(Protocol):
@@ -43,11 +40,13 @@ class ThisProcess:
         # A set of references, not a WeakSet: the garbage collector may add to it at any moment,
         # also while another thread goes through it.
         self._handlers: set[weakref.ref[Watched]] = set()
-        self._open: set[Closable] = set()
+        self._open: set[Callable[[], None]] = set()
         self._is_called_back = False
         # What closes all handlers at the end of a child of multiprocessing.
         self._finalizer: Any = None
         self._pipe: tuple[int, int] | None = None
+        self._main_thread = threading.main_thread()
+        self._is_followed = False
         #: When the process began to end, in seconds of :mod:`nvoi.log.clock`, or None.
         self.ending_since: float | None = None
 
@@ -58,12 +57,12 @@ class ThisProcess:
         if is_child():
             self._await_termination()
 
-    def close_at_end(self, closable: Closable) -> None:
+    def close_at_end(self, close: Callable[[], None]) -> None:
         """Close an open stream, or a sender without handler, if the process ends before it."""
-        self._open.add(closable)
+        self._open.add(close)
 
-    def forget(self, closable: Closable) -> None:
-        self._open.discard(closable)
+    def forget(self, close: Callable[[], None]) -> None:
+        self._open.discard(close)
 
     def _list_handlers(self) -> list[Watched]:
         found = [reference() for reference in tuple(self._handlers)]
@@ -78,8 +77,8 @@ class ThisProcess:
         """
         if self.ending_since is None:
             self.ending_since = read_seconds()
-        for each in tuple(self._open):
-            each.close()
+        for close in tuple(self._open):
+            close()
         for handler in self._list_handlers():
             handler.close(blocking=True)
 
@@ -92,11 +91,30 @@ class ThisProcess:
         handlers = self._list_handlers()
         self._open.clear()
         self.ending_since = self._finalizer = None
+        self._is_followed = False
         self._forget_termination()
         masking.masker.reset_lock()
         for handler in handlers:
             handler.reset_after_fork()
         self._close_at_child_end()
+
+    def follow_main_thread(self) -> None:
+        """Close all when the main thread ends, where this is a child that another thread forked.
+
+        That one is the main thread here, and at its end Python calls no exit hook: the process goes
+        on for as long as any thread does, such as those that send.
+        """
+        if self._is_followed or threading.main_thread() is self._main_thread:
+            return
+        self._is_followed = True
+        with suppress(RuntimeError):
+            threading.Thread(target=self._close_last, name=_END, daemon=True).start()
+
+    def _close_last(self) -> None:
+        # One that no Thread stands for cannot be waited for.
+        with suppress(RuntimeError, AssertionError):
+            threading.main_thread().join()
+            self.close_all()
 
     def _close_at_child_end(self) -> None:
         """Close all handlers where this is a child of multiprocessing, or becomes one, and ends.
@@ -133,9 +151,7 @@ class ThisProcess:
         reading, writing = self._pipe = os.pipe()
         # A signal that comes when nobody reads any more must not wait.
         os.set_blocking(writing, False)
-        thread = threading.Thread(
-            target=self._terminate, args=(reading,), name="nvoi-callback-end", daemon=True
-        )
+        thread = threading.Thread(target=self._terminate, args=(reading,), name=_END, daemon=True)
         try:
             thread.start()
         except RuntimeError:

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import suppress
 from logging.handlers import QueueListener
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from nvoi.log.buffer import Barrier, Buffer, End
-from nvoi.log.clock import read_seconds
+from nvoi.log.clock import LOOK_SECONDS, read_seconds
 from nvoi.log.counts import SENDER, Counts, marked_as_sender
 from nvoi.log.delivery import Delivery, Destination
 from nvoi.log.lifecycle import this_process
 from nvoi.log.transport import CONNECT_SECONDS, Transport
 from nvoi.log.undelivered import UndeliveredFile
 from nvoi.protocol import LogBatch, Request, StatusEvent
-from nvoi.signals import LOOK_SECONDS
+from nvoi.signals import Shield
 
 #: The part of the closing budget after which logs are given up; the rest is the terminal status's.
 LOGS_SHARE = 0.7
@@ -50,6 +50,9 @@ class GatheringListener(QueueListener):
 
 class Sender:
     """Sends what is put into a queue, from the first item to :meth:`close`. Used once.
+
+    First nobody sends, then its thread does, and in the end whoever closes: what the thread has not
+    sent by then is that one's, and so is all where no thread is to be had.
 
     Nothing of it refers to the handler before it: a handler that nobody can log to any more is
     collected, and its sender then ends by itself.
@@ -79,18 +82,17 @@ class Sender:
         connect_seconds = min(CONNECT_SECONDS, max(0.1, budget * (1 - LOGS_SHARE)))
         transport = Transport(destination.url, connect_seconds=connect_seconds)
         self._delivery = Delivery(destination, transport, counts)
+        #: Ends what is under way: what waits is kept.
+        self.give_up = self._delivery.give_up
         self._buffer = Buffer(counts, capacity)
-        self._listener = GatheringListener(queue, self)  # type: ignore[arg-type]  # asked to handle() alone
-        # The first of these is the thread that sends; None is whoever closes before there is one.
-        # A list and no lock: nothing that Ctrl-C may cut in two.
-        self._candidates: list[threading.Thread | None] = []
-        self._is_started = self._is_listening = self._is_ended = False
-        self._stopping = threading.Lock()
-        # Held until the thread that sends has ended. Its own join() would not do: where Ctrl-C cuts
-        # that short, Python 3.11 and 3.12 take the thread for ended.
-        self._sending = threading.Lock()
-        self._sending.acquire()
-        self._left: threading.Thread | None = None
+        #: The first of these is who sends: a thread, or None for whoever closes. A list and no
+        #: lock, as a log call may come here at any moment, on any thread.
+        self._senders: list[threading.Thread | None] = []
+        self._is_starting = False
+        #: What is being sent; whoever takes it out keeps what becomes of it.
+        self._in_hand: list[Request] = []
+        #: The listener as long as nobody has stopped it.
+        self._listeners: list[GatheringListener] = []
         #: Whether it is being closed, so that no thread is started any more; and whether nothing
         #: of it waits any more.
         self.is_closing = self.closed = False
@@ -100,54 +102,46 @@ class Sender:
     @property
     def running(self) -> bool:
         """Whether a thread sends, or will in a moment."""
-        return not self._is_ended and (
-            self._candidates[0] is not None if self._candidates else self._is_started
-        )
+        return self._senders[0] is not None if self._senders else self._is_starting
 
     def start(self) -> None:
-        """Start both threads, once; where no thread is to be had, the next call tries again.
-
-        The caller starts the thread that sends, which starts the listener's: Python runs signal
-        handlers on the main thread alone, so an exception out of one can interrupt no more than the
-        first of the two steps.
-        """
-        if self._is_started or self._candidates:
+        """Start both threads, once; where no thread is to be had, the next call tries again."""
+        if self._is_starting or self._senders:
             return
-        # Noted first: starting a thread may log, and so come here again.
-        self._is_started = True
-        try:
-            threading.Thread(target=self._run, name=SENDER, daemon=True).start()
-        except BaseException as error:
-            # If the thread is there all the same, it is the first, and the next ends at once.
-            self._is_started = False
-            if not isinstance(error, RuntimeError):
-                raise
+        with Shield():
+            # Noted first: starting a thread may log, and so come here again.
+            self._is_starting = True
+            try:
+                threading.Thread(target=self._run, name=SENDER, daemon=True).start()
+            except RuntimeError:
+                self._is_starting = False
 
     def _run(self) -> None:
-        self._candidates.append(threading.current_thread())
-        if self._candidates[0] is not threading.current_thread():
+        thread = threading.current_thread()
+        self._senders.append(thread)
+        # Whoever closes, or another thread, may have come first.
+        if self._senders[0] is not thread:
             return
+        listener = GatheringListener(self._queue, self)  # type: ignore[arg-type]  # asked to handle() alone
         try:
-            self._listener.start()
+            listener.start()
         except RuntimeError:
-            self._is_started = False
-            del self._candidates[0]
+            self._is_starting = False
+            self._senders.remove(thread)
             return
-        self._is_listening = True
+        self._listeners.append(listener)
+        this_process.follow_main_thread()
         try:
             with marked_as_sender():
                 self._send_all()
         finally:
             self._stop_listener()
-            self._is_ended = True
-            self._sending.release()
+            self._senders.insert(0, None)
 
-    def _join(self, seconds: float) -> bool:
-        """Wait for the thread that sends, which ends the listener's; False where it still runs."""
-        until = read_seconds() + seconds
-        while self.running and (left := until - read_seconds()) > 0:
-            # Anew now and then: a signal that comes just before a wait does not end it.
-            self._sending.acquire(timeout=min(left, LOOK_SECONDS))
+    def _join(self, until: float, interrupted: Sequence[object] = ()) -> bool:
+        """Wait for the thread that sends, unless ``interrupted``; False where it still does."""
+        while self.running and read_seconds() < until and not interrupted:
+            time.sleep(LOOK_SECONDS)
         return not self.running
 
     def _stop_listener(self) -> None:
@@ -155,8 +149,8 @@ class Sender:
 
         Once: a second sign to stop would end the next listener of the same queue.
         """
-        if self._is_listening and self._stopping.acquire(blocking=False):
-            self._listener.stop()
+        with suppress(IndexError):
+            self._listeners.pop().stop()
 
     # -- what they do ----------------------------------------------------------------------
 
@@ -166,7 +160,7 @@ class Sender:
             if isinstance(item, End):
                 self._end_by(item)
             elif self._counts.is_over and not isinstance(item, Barrier):
-                # A log call and the end of the run met, or Ctrl-C cut in two what ended it.
+                # A log call and the end of the run met.
                 return
             elif isinstance(item, StatusEvent):
                 self._counts.is_over = item.terminal
@@ -186,27 +180,30 @@ class Sender:
             else:
                 self._send(request)
         self._delivery.close()
-        this_process.forget(self)
+        this_process.forget(self.close)
 
     def _send(self, request: Request) -> None:
-        """Deliver ``request``, or keep what of it was given up."""
+        """Deliver ``request``, and keep what of it was given up."""
         if not self._numbered and isinstance(request, LogBatch):
             request.first = 0
+        if self._delivery.stopped:
+            # The receiver refuses all, or a thread that was left has the delivery still.
+            self._keep([request])
+            return
+        self._in_hand.append(request)
         try:
-            # Stopped: the receiver refuses all, or a thread that was left has the delivery still.
-            given_up = [request] if self._delivery.stopped else self._delivery.deliver(request)
+            self._delivery.deliver(request)
         except Exception as error:  # noqa: BLE001 - a deploy outlives any fault in its callback
             self._note_fault(error)
-            given_up = list(self._delivery.pending)
-        except BaseException:
-            # Ctrl-C, where it is the main thread that sends.
-            self._keep(self._delivery.pending)
-            raise
-        # What a thread had that was left, whoever closed has kept.
-        if threading.current_thread() is not self._left:
-            self._keep(given_up)
+        self._keep_in_hand()
 
-    def _keep(self, requests: Iterable[Request]) -> None:
+    def _keep_in_hand(self) -> None:
+        """Keep what is left of the request in hand, unless another thread has done so."""
+        with suppress(IndexError):
+            self._in_hand.pop()
+            self._keep(self._delivery.list_left())
+
+    def _keep(self, requests: Sequence[Request]) -> None:
         counts = self._counts
         for request in requests:
             lines = len(request.lines) if isinstance(request, LogBatch) else 0
@@ -229,46 +226,50 @@ class Sender:
         Only puts: a finaliser calls it, on any thread, at any moment.
         """
         if self.running or not self._queue.empty():
-            this_process.close_at_end(self)
+            this_process.close_at_end(self.close)
             self._queue.put(End(read_seconds(), self._budget))
 
     def flush(self, seconds: float) -> bool:
         """Wait until all that was queued before is delivered or kept; False where it is not."""
         if not self.running:
             return True
-        barrier = Barrier()
-        self._queue.put(barrier)
-        return barrier.wait(min(seconds, threading.TIMEOUT_MAX))
+        until, barrier = read_seconds() + seconds, Barrier()
+        with Shield() as shield:
+            self._queue.put(barrier)
+            # A signal's handler may flush while a close waits: then the thread ends before that.
+            while self.running and read_seconds() < until and not shield.raised:
+                if barrier.wait(LOOK_SECONDS):
+                    break
+        return barrier.is_set()
 
-    def close(self, end: End | None = None) -> None:
+    def close(self) -> None:
+        """Close within the budget, which runs since the process began to end, or from now on."""
+        with Shield(self.give_up) as shield:
+            self.close_by(End(this_process.ending_since or read_seconds(), self._budget), shield)
+
+    def close_by(self, end: End, shield: Shield) -> None:
         """Deliver what can be delivered until ``end``, and keep the rest.
 
-        Where left out, the budget runs since the process began to end, or from now on.
+        What the ``shield`` holds back, such as Ctrl-C, ends the waiting, and :meth:`give_up` is
+        its ``note``: all is kept at once.
         """
-        if end is None:
-            end = End(this_process.ending_since or read_seconds(), self._budget)
         self.is_closing = True
-        self._candidates.append(None)
-        ended = not self.running
-        try:
-            if not ended:
-                self._queue.put(end)
-                ended = self._join(end.began + end.budget - read_seconds())
-        finally:
-            # Whatever ended the wait, a second Ctrl-C perhaps, nothing is lost by it.
-            if not ended:
+        self._senders.append(None)
+        if self.running:
+            self._queue.put(end)
+            if not self._join(end.began + end.budget, shield.raised):
                 self._abandon(end)
-            self._send_rest(end)
-        this_process.forget(self)
+        self._send_rest(end)
+        this_process.forget(self.close)
 
     def _abandon(self, end: End) -> None:
         """Have a busy thread end after its request; leave one that no deadline reaches."""
-        self._delivery.stopped = "the run has ended"
+        self.give_up()
         self._buffer.stop(end)
-        if not self._join(_GRACE_SECONDS):
+        if not self._join(read_seconds() + _GRACE_SECONDS):
             # It waits for a name look-up.
-            self._left = self._candidates[0]
-            self._keep(list(self._delivery.pending))
+            self._senders.insert(0, None)
+            self._keep_in_hand()
             self._stop_listener()
 
     def _send_rest(self, end: End) -> None:

@@ -144,7 +144,7 @@ class CallbackStream:
         event = protocol.build_started(cleaned)
         self._started = True
         # First of all: whatever interrupts the rest, the run has an end.
-        this_process.close_at_end(self)
+        this_process.close_at_end(self.close)
         self._began = read_seconds()
         self.handler.is_streaming = True
         self.handler.put_status(event)
@@ -202,7 +202,7 @@ class CallbackStream:
             handler.put_status(event)
             self._ended = True
         levels.detach(self.logger, handler)
-        this_process.forget(self)
+        this_process.forget(self.close)
         handler.close()
         self._summarize()
 

@@ -15,11 +15,11 @@ import os
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import urllib3
 from urllib3 import exceptions
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util import Timeout
 
 from nvoi import network
@@ -63,7 +63,7 @@ class Answer:
     headers: Mapping[str, str]
 
 
-#: Waits as :meth:`Transport.wait_for` does.
+#: Waits as :meth:`Transport._wait_for` does.
 _Wait = Callable[[Any, Callable[[Any], int], Any], int]
 
 
@@ -85,41 +85,18 @@ class _BoundedReader(io.RawIOBase):
         return self._wait_for(self._sock, self._sock.recv_into, buffer)
 
 
-def _build_response(wait_for: _Wait) -> type[http.client.HTTPResponse]:
-    """Answers, a proxy's to CONNECT among them, that are read until the deadline."""
+class _BoundedResponse(http.client.HTTPResponse):
+    """An answer, a proxy's to CONNECT too, that is read until the deadline."""
 
-    class BoundedResponse(http.client.HTTPResponse):
-        def __init__(self, sock: Any, *args: Any, **options: Any) -> None:
-            super().__init__(sock, *args, **options)
-            self.fp = io.BufferedReader(_BoundedReader(sock, self.fp, wait_for))
+    def __init__(self, wait_for: _Wait, sock: Any, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self.fp = io.BufferedReader(_BoundedReader(sock, self.fp, wait_for))
 
-        def _read_status(self) -> tuple[str, int, str]:
-            """Pass over interim answers (RFC 9110, 15.2); http.client does over 100 alone."""
-            version, status, reason = super()._read_status()  # type: ignore[misc]  # not in the stubs
-            interim = http.HTTPStatus.PROCESSING <= status < http.HTTPStatus.OK
-            return version, http.HTTPStatus.CONTINUE if interim else status, reason
-
-    return BoundedResponse
-
-
-def _build_pool(pool: type[HTTPConnectionPool], wait_for: _Wait) -> type[HTTPConnectionPool]:
-    """``pool``, whose requests are sent and answered until the deadline."""
-
-    class BoundedConnection(pool.ConnectionCls):  # type: ignore[misc, name-defined]  # known when it is run
-        response_class = _build_response(wait_for)
-
-        def send(self, data: bytes) -> None:
-            """Send ``data``, however slowly it goes: urllib3 gives it the time of connecting."""
-            if self.sock is None:
-                self.connect()
-            rest = memoryview(data)
-            while rest:
-                rest = rest[wait_for(self.sock, self.sock.send, rest) :]
-
-    class BoundedPool(pool):  # type: ignore[misc, valid-type]  # as above
-        ConnectionCls = BoundedConnection
-
-    return BoundedPool
+    def _read_status(self) -> tuple[str, int, str]:
+        """Pass over interim answers (RFC 9110, 15.2); http.client does over 100 alone."""
+        version, status, reason = super()._read_status()  # type: ignore[misc]  # not in the stubs
+        interim = http.HTTPStatus.PROCESSING <= status < http.HTTPStatus.OK
+        return version, http.HTTPStatus.CONTINUE if interim else status, reason
 
 
 class Transport:
@@ -188,7 +165,7 @@ class Transport:
         response.close()
         return Answer(response.status, response.headers)
 
-    def wait_for(self, sock: Any, act: Callable[[Any], int], data: Any) -> int:
+    def _wait_for(self, sock: Any, act: Callable[[Any], int], data: Any) -> int:
         """``act(data)``, which reads from ``sock`` or writes to it; TimeoutError if it is late."""
         given = sock.gettimeout()
         idle_at = read_seconds() + READ_SECONDS
@@ -206,10 +183,12 @@ class Transport:
         return min(self._deadline, self._find_until())
 
     def close(self) -> None:
-        if self._manager is not None:
+        """Close the connection; a request after that makes a new one, as bounded."""
+        manager, self._manager = self._manager, None
+        if manager is not None:
             # Emptying the manager leaves closing to the garbage collector, sockets and all.
-            self._manager.connection_from_url(self._url).close()
-            self._manager.clear()
+            manager.connection_from_url(self._url).close()
+            manager.clear()
 
     def _get_manager(self) -> urllib3.PoolManager:
         """The manager of the connections, made with the first request.
@@ -222,11 +201,24 @@ class Transport:
                 self._manager = network.build_manager(self._url, self._environ)
             except network.NetworkError as error:
                 raise TransportError("environment", str(error)) from error
-            self._manager.pool_classes_by_scheme = {
-                "http": _build_pool(HTTPConnectionPool, self.wait_for),
-                "https": _build_pool(HTTPSConnectionPool, self.wait_for),
-            }
+            pool: Any = self._manager.connection_from_url(self._url)
+            pool.ConnectionCls = partial(self._build_connection, pool.ConnectionCls)
         return self._manager
+
+    def _build_connection(self, build: Callable[..., Any], **options: Any) -> Any:
+        """A connection of urllib3's whose requests are sent and answered until the deadline."""
+        connection = build(**options)
+        connection.send = partial(self._send, connection)
+        connection.response_class = partial(_BoundedResponse, self._wait_for)
+        return connection
+
+    def _send(self, connection: Any, data: bytes) -> None:
+        """Send ``data``, however slowly it goes: urllib3 gives it the time of connecting."""
+        if connection.sock is None:
+            connection.connect()
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._wait_for(connection.sock, connection.sock.send, rest) :]
 
 
 def _describe(error: exceptions.HTTPError) -> tuple[str, str]:

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 from nvoi import parallel
 from nvoi.command import Command, Result, build_script
 from nvoi.errors import ConnectionLostError, RemoteError, RemoteTimeoutError
+from nvoi.lines import LineCutter
 from nvoi.log import masking
 from nvoi.log.levels import get_logger
-from nvoi.log.lines import LineCutter
 from nvoi.log.masking import add_secrets
 from nvoi.secret import Secret
 from nvoi.ssh.connection import Connection

@@ -391,6 +391,24 @@ def fork_within_a_log_call(url: str, folder: Path) -> None:
         os.waitpid(value.pid, 0)
 
 
+def fork_on_a_thread(url: str, folder: Path) -> None:
+    """At its end the child's only thread is none that Python calls exit hooks for."""
+    add_handler(url, folder)
+    codes = []
+
+    def fork() -> None:
+        if (pid := os.fork()) == 0:
+            log.info("child")
+            sys.exit(0)
+        codes.append(os.waitpid(pid, 0)[1])
+
+    thread = threading.Thread(target=fork)
+    thread.start()
+    thread.join()
+    log.info("parent")
+    assert codes == [0]
+
+
 def fork_twice(url: str, folder: Path) -> None:
     """A child of a child, each with records of its own."""
     add_handler(url, folder)

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
+import threading
 import types
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from traceback import walk_stack
+from typing import Any
 
 import nvoi
+from nvoi.log.counts import SENDER
 from nvoi.log.levels import get_logger
 from tests.integration.streams import KEY
 from tests.waiting import PATIENCE, wait_until
@@ -24,6 +28,9 @@ log = get_logger("nvoi.signals")
 
 #: Far beyond what any of the calls below has.
 MOST_STEPS = 5_000
+
+#: What a program has until its end.
+kept: list[object] = []
 
 
 def interrupt(call: Callable[[], object], step: int, answer: Callable[[], object]) -> bool:
@@ -46,7 +53,7 @@ def interrupt(call: Callable[[], object], step: int, answer: Callable[[], object
 
 
 def press_ctrl_c() -> None:
-    raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
 
 
 def build_handler(url: str, folder: Path, budget: float, state: str) -> nvoi.SignedHTTPHandler:
@@ -79,6 +86,7 @@ def log_in_the_first_call(url: str, folder: Path, state: str) -> None:
 def press_ctrl_c_in_the_first_call(url: str, folder: Path, state: str) -> None:
     for step in range(1, MOST_STEPS):
         handler = build_handler(url, folder, 10.0, state)
+        kept.append(handler)
         try:
             passed = interrupt(lambda: log.error("first"), step, press_ctrl_c)
         except KeyboardInterrupt:
@@ -91,13 +99,37 @@ def press_ctrl_c_in_the_first_call(url: str, folder: Path, state: str) -> None:
             return
 
 
+def refuse(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def press_ctrl_c_while_flushing(url: str, folder: Path) -> None:
+    for step in range(1, MOST_STEPS):
+        handler = build_handler(url, folder, 10.0, "new")
+        kept.append(handler)
+        log.error("first %d", step)
+        try:
+            passed = interrupt(handler.flush, step, press_ctrl_c)
+        except KeyboardInterrupt:
+            passed = True
+        log.error("second %d", step)
+        handler.close()
+        if not passed:
+            print(step)
+            return
+
+
 def press_ctrl_c_while_closing(url: str, folder: Path, state: str) -> None:
     """What a cut close leaves is the exit hook's; one handler is ended by it at each step."""
-    kept = []
+    budget = 0.05
+    if state == "without threads":
+        threading.Thread.start = refuse  # type: ignore[assignment, method-assign]  # as one that has all it may
+        budget = 0.0
     for step in range(1, MOST_STEPS):
-        handler = build_handler(url, folder, 0.05, state)
+        handler = build_handler(url, folder, budget, state)
         kept.append(handler)
         log.error("line %d", step)
+        log.error("next %d", step)
         try:
             passed = interrupt(handler.close, step, press_ctrl_c)
         except KeyboardInterrupt:
@@ -107,23 +139,87 @@ def press_ctrl_c_while_closing(url: str, folder: Path, state: str) -> None:
             return
 
 
-def press_ctrl_c_with_a_request_in_hand(url: str, folder: Path) -> None:
-    """The process then ends at once, and its threads with it."""
+def fork_while_the_main_thread_closes(url: str, folder: Path) -> None:
+    """Ctrl-C in the child is the child's own."""
+    handler = build_handler(url, folder, 1.0, "new")
+    codes = []
 
-    def press(_: int, frame: types.FrameType | None) -> None:
-        if any(each.f_code.co_name == "_join" for each, _ in walk_stack(frame)):
+    def fork() -> None:
+        wait_until(lambda: signal.getsignal(signal.SIGINT) != before, "the handler's close")
+        if (pid := os.fork()) == 0:
+            with suppress(KeyboardInterrupt):
+                press_ctrl_c()
+                os._exit(1)
+            os._exit(0)
+        codes.append(os.waitpid(pid, 0)[1])
+
+    thread = threading.Thread(target=fork)
+    log.error("line 1")
+    before = signal.getsignal(signal.SIGINT)
+    thread.start()
+    handler.close()
+    thread.join()
+    print(*codes)
+
+
+def answer_within(place: str, answer: Callable[[], object]) -> None:
+    """Have a signal call ``answer``, once, while the main thread is in a function ``place``."""
+
+    def look(_: int, frame: types.FrameType | None) -> None:
+        if any(each.f_code.co_name == place for each, _ in walk_stack(frame)):
             signal.setitimer(signal.ITIMER_REAL, 0)
-            press_ctrl_c()
+            answer()
+
+    signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+
+
+def press_ctrl_c_with_a_request_in_hand(url: str, folder: Path, state: str) -> None:
+    """The process then ends at once, and its threads with it."""
+    place = "_join"
+    if state == "without threads":
+        threading.Thread.start = refuse  # type: ignore[assignment, method-assign]  # as above
+        place = "_wait_for"
 
     handler = build_handler(url, folder, PATIENCE, "new")
     log.error("line 1")
-    wait_until(lambda: handler.stats().requests, "the first request")
+    if state != "without threads":
+        wait_until(lambda: handler.stats().requests, "the first request")
     log.error("line 2")
-    signal.signal(signal.SIGALRM, press)
-    signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+    answer_within(place, press_ctrl_c)
     with suppress(KeyboardInterrupt):
         handler.close()
     os._exit(0)
+
+
+def press_ctrl_c_in_a_look_up(url: str, folder: Path) -> None:
+    """The look-up answers when all is kept."""
+    sought, answers, look_up = threading.Event(), threading.Event(), socket.getaddrinfo
+
+    def resolve(*args: Any, **options: Any) -> Any:
+        sought.set()
+        answers.wait()
+        return look_up(*args, **options)
+
+    socket.getaddrinfo = resolve
+    handler = build_handler(url, folder, 10 * PATIENCE, "new")
+    log.error("line 1")
+    sought.wait()
+    answer_within("_join", press_ctrl_c)
+    with suppress(KeyboardInterrupt):
+        handler.close()
+    answers.set()
+    for thread in threading.enumerate():
+        if thread.name == SENDER:
+            thread.join()
+
+
+def flush_while_closing(url: str, folder: Path) -> None:
+    """Nothing that is queued so late is sent by the thread that ends."""
+    handler = build_handler(url, folder, 10 * PATIENCE, "new")
+    log.error("line 1")
+    answer_within("_join", handler.flush)
+    handler.close()
 
 
 def storm(url: str, folder: Path) -> None:

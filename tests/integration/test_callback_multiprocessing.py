@@ -187,6 +187,7 @@ def test_a_child_counts_its_own_records(tmp_path: Path, answer: int, delivered: 
     ("scenario", "messages"),
     [
         (children.fork_within_a_log_call, ["child", "parent"]),
+        (children.fork_on_a_thread, ["child", "parent"]),
         (
             children.fork_twice,
             ["child after", "child before", "grandchild", "parent after", "parent before"],

@@ -47,22 +47,56 @@ def test_ctrl_c_at_any_step_of_a_log_call_costs_no_later_record(tmp_path: Path, 
     assert count(messages, "second") == list(range(1, steps + 1))
 
 
-@pytest.mark.parametrize("state", STATES)
+def test_ctrl_c_at_any_step_of_a_flush_costs_no_record(tmp_path: Path) -> None:
+    with Receiver(KEY, whole_runs=False) as receiver:
+        (steps,) = run(signals.press_ctrl_c_while_flushing, receiver, tmp_path)
+        messages = receiver.messages
+    assert steps > 20
+    for word in ("first", "second"):
+        assert count(messages, word) == list(range(1, steps + 1))
+
+
+@pytest.mark.parametrize("state", [*STATES, "without threads"])
 def test_ctrl_c_at_any_step_of_closing_keeps_what_was_logged(tmp_path: Path, state: str) -> None:
     with Receiver(KEY, whole_runs=False) as receiver:
         receiver.pause()
         (steps,) = run(signals.press_ctrl_c_while_closing, receiver, tmp_path, state)
     assert steps > 20
     kept = [record for file in tmp_path.glob("*.jsonl") for record in read_records(file)]
-    assert count(get_messages(kept), "line") == list(range(1, steps + 1))
+    for word in ("line", "next"):
+        assert count(get_messages(kept), word) == list(range(1, steps + 1))
 
 
-def test_ctrl_c_while_a_request_is_waited_for_keeps_that_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("state", ["with threads", "without threads"])
+def test_ctrl_c_while_a_request_is_waited_for_keeps_that_too(tmp_path: Path, state: str) -> None:
     with Receiver(KEY, whole_runs=False) as receiver:
         receiver.always(behaviours.Hang())
-        run(signals.press_ctrl_c_with_a_request_in_hand, receiver, tmp_path)
+        run(signals.press_ctrl_c_with_a_request_in_hand, receiver, tmp_path, state)
     kept = [record for file in tmp_path.glob("*.jsonl") for record in read_records(file)]
     assert count(get_messages(kept), "line") == [1, 2]
+
+
+def test_a_name_that_is_found_after_ctrl_c_has_nothing_sent_that_is_kept(tmp_path: Path) -> None:
+    with Receiver(KEY, whole_runs=False) as receiver:
+        run(signals.press_ctrl_c_in_a_look_up, receiver, tmp_path)
+        assert not receiver.requests
+    kept = [record for file in tmp_path.glob("*.jsonl") for record in read_records(file)]
+    assert count(get_messages(kept), "line") == [1]
+
+
+def test_a_signal_handler_that_flushes_while_a_handler_closes_waits_for_no_more_than_that(
+    tmp_path: Path,
+) -> None:
+    with Receiver(KEY, whole_runs=False) as receiver:
+        receiver.always(behaviours.Slow(2.0))
+        run(signals.flush_while_closing, receiver, tmp_path)
+        assert count(receiver.messages, "line") == [1]
+
+
+def test_a_child_that_is_forked_while_a_handler_closes_hears_of_ctrl_c(tmp_path: Path) -> None:
+    with Receiver(KEY, whole_runs=False) as receiver:
+        receiver.always(behaviours.Hang())
+        assert run(signals.fork_while_the_main_thread_closes, receiver, tmp_path) == [0]
 
 
 def test_logging_inside_a_signal_handler_neither_hangs_nor_loses_a_line(

@@ -199,6 +199,15 @@ def test_a_connection_is_kept_until_the_transport_is_closed() -> None:
     assert {number for number, *_ in site.heads} == {1}
 
 
+def test_a_transport_that_is_used_after_its_end_reads_answers_as_before() -> None:
+    site = Site(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + OK)
+    with listen(site.serve) as url:
+        transport = Transport(url, environ={})
+        for _ in range(2):
+            assert transport.post(url, b"{}", {}, lambda: float("inf")).status == 200
+            transport.close()
+
+
 @pytest.mark.parametrize(
     ("before", "after", "authorization"),
     [

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
+from nvoi.lines import LONGEST, LineCutter
 from nvoi.log import masking
-from nvoi.log.lines import LONGEST, LineCutter
 
 
 def test_a_line_is_given_once_it_is_whole() -> None:
