@@ -27,7 +27,7 @@ from nvoi.process import (
     join,
     work_with,
 )
-from nvoi.signals import Interruption, interruptible
+from nvoi.signals import ENDING, Interruption, interruptible
 from nvoi.waiting import Reminder
 from tests.waiting import PATIENCE, wait_until
 
@@ -100,6 +100,9 @@ def kill(child: process.Process) -> None:
 
 
 def start_and_give_up(moments: Moments) -> None:
+    # As many lines each time: what interruptible leaves is that these are ignored.
+    for number in ENDING:
+        signal.signal(number, signal.default_int_handler)
     with interruptible(second_ends=False):
         sys.settrace(moments.trace)
         try:
@@ -114,7 +117,6 @@ def test_an_interruption_at_any_moment_leaves_no_child() -> None:
         start_and_give_up(moments)
     assert moments.seen > 50
     for wanted in range(1, moments.seen + 1):
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         with pytest.raises(Interruption):
             start_and_give_up(Moments(wanted))
         assert psutil.Process().children() == before, f"line {wanted} of {moments.seen}"
