@@ -136,7 +136,12 @@ def work_with(
     errors: int = subprocess.STDOUT,
     end: Callable[[Process], None] = kill_tree,
 ) -> T:
-    """:func:`start` a command, and return what ``work`` makes of it; what is raised ends it."""
+    """:func:`start` a command, and return what ``work`` makes of it.
+
+    Args:
+        end: ends the command where ``work`` raises: :func:`kill_tree` at once, :func:`end_tree`
+            with 5 s of grace.
+    """
     process: Process | None = None
     try:
         with Shield():
@@ -215,6 +220,7 @@ def follow(
         environ: the command's whole environment.
         on_line: called with each line as it comes, of stdout and stderr alike.
         reminder: says now and then that the command still runs.
+        end: ends the command where this is interrupted, as in :func:`work_with`.
 
     Returns:
         The exit status; ``-N`` for a command that signal N has ended.

@@ -1,4 +1,4 @@
-"""Who may read: readers who have logged in, those who know the password, or this machine.
+"""Who may read: who has logged in or knows the password, whom a proxy lets in, or this machine.
 
 Sessions outlive a restart, and end with the password.
 """

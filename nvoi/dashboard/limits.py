@@ -92,7 +92,10 @@ class Guesses:
         self._known: dict[str, None] = {}
 
     def find_wait(self, client: str) -> float:
-        """Seconds that the next guess of ``client`` waits: each wrong one doubles them."""
+        """Seconds that the next guess of ``client`` waits.
+
+        Each wrong one of its own doubles them; of all together, every ten do.
+        """
         now = self._clock()
         while self._wrong and self._wrong[0][0] <= now - GUESS_WINDOW:
             self._wrong.popleft()

@@ -80,7 +80,7 @@ def find_number(request: Request, name: str, *, least: int = 0, status: int = 42
     if text is None:
         return None
     if not _NUMBER.fullmatch(text) or int(text) < least:
-        # A page of no number is no page.
+        # 404 says enough: there is no page of that number.
         detail = None if status == HTTPStatus.NOT_FOUND else f"{name} must be a whole number"
         raise HTTPException(status, detail)
     return int(text)
@@ -232,8 +232,8 @@ def is_foreign(scope: Scope, settings: Settings) -> bool:
     """Whether a browser says that another site's page sent the request.
 
     ``Sec-Fetch-Site`` (Fetch Metadata Request Headers) is sent over HTTPS and to loopback,
-    ``Origin`` with every form that is posted. A request without both is no browser's of today,
-    and an older one sends no Lax cookie with another site's form.
+    ``Origin`` with every form that is posted. Browsers of today send one of them; an older one
+    sends no Lax cookie with another site's form.
     """
     headers = Headers(scope=scope)
     site = headers.get("sec-fetch-site")

@@ -1,8 +1,8 @@
 """The database's file: its tables, and how it is made, checked and locked.
 
-``PRAGMA user_version`` has the tables' version. A release that changes them gives them the next
-one, and has :func:`_ensure_tables` bring a database of the version before to it, with all that
-it stores.
+``PRAGMA user_version`` has the tables' version; any other is refused. A release that changes the
+tables gives them the next one, and adds to :func:`_ensure_tables` what brings a database of the
+version before to it, with all that it stores.
 """
 
 from __future__ import annotations

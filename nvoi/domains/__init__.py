@@ -1,4 +1,4 @@
-"""Domains: what brings a service's host names to it. A new way is one file here."""
+"""Domains: what brings a service's host names to it. A new way begins with a module here."""
 
 from __future__ import annotations
 

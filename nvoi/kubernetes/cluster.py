@@ -98,9 +98,9 @@ class Cluster(Objects):
         """Put back what there was before a release, and wait until it is ready.
 
         ``before`` is in one namespace, and its Jobs are not run again; ``created`` is what was not
-        there. What was ``unready`` then is not waited for. Each component may take its ``seconds``,
-        in the order of these, beside what its pods have to stay ready; it may be started again
-        meanwhile.
+        there. What was ``unready`` then is not waited for. Components follow each other in the
+        order of ``seconds``: each may take so long, and the time that its pods must stay ready.
+        Containers may crash meanwhile.
         """
         old = [item for item in before if item["kind"] != "Job"]
         if old:
@@ -132,7 +132,7 @@ class Cluster(Objects):
         self._restarts.note(self.get(["pods"], selector=selector), is_done=True)
 
     def free_crashing(self, selector: str) -> None:
-        """Delete pods that are in back-off, for what they crashed of is mended by now."""
+        """Delete pods in back-off: what they crashed of is mended by now."""
         self._free([one for one in self.get(["pods"], selector=selector) if is_crashing(one)])
 
     def _follow(

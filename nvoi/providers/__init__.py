@@ -1,4 +1,4 @@
-"""Who has the servers: one Protocol and its records. A new cloud is one file here."""
+"""Who has the servers: one Protocol and its records. A new cloud is a package here."""
 
 from __future__ import annotations
 

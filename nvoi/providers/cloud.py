@@ -35,7 +35,7 @@ class RentedServers(ABC, Generic[S]):
     """One account. What it has of an app is looked at once in a run, and after changes.
 
     Attributes:
-        api: what is asked; a plan has it be asked for a moment only.
+        api: the cloud's API; a plan gives up on it sooner.
     """
 
     is_rented = True
@@ -66,7 +66,7 @@ class RentedServers(ABC, Generic[S]):
         """The server, once it bears these labels and no others."""
 
     def _look_everywhere(self) -> S:
-        """What there is, also where the config no longer says that something is."""
+        """What there is, also in places that the config no longer names."""
         return self._look()
 
     @abstractmethod

@@ -61,8 +61,8 @@ R = TypeVar("R", bound=Resource)
 class Inventory(Generic[R]):
     """What bears an app's labels, and what else bears its names.
 
-    What earlier versions made bears the names alone, and is used as the app's own; what bears
-    another's labels is not.
+    What the gem made bears the names alone: a deploy uses it once ``--adopt`` has taken it over.
+    What bears another's labels is never used.
     """
 
     application: Application

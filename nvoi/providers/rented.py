@@ -44,7 +44,8 @@ MANAGED_BY = ("managed-by", "nvoi")
 NETWORK, SUBNET = "10.0.0.0/16", "10.0.1.0/24"
 #: The label with the group of a server or a volume.
 GROUP = "group"
-#: The label of the disk that a server starts from, at Scaleway also of its address: its name.
+#: The label with the name of a server: on the disk that it starts from, at Scaleway on its address
+#: too.
 OF_SERVER = "server"
 #: Of a label, at the strictest of the clouds: Hetzner's, "Labels".
 LABEL_VALUE = re.compile(rf"[A-Za-z0-9]([A-Za-z0-9._-]{{0,{LABEL_LENGTH - 2}}}[A-Za-z0-9])?")
@@ -180,10 +181,9 @@ def build_label_value(text: str) -> str:
 
 
 def find_other_owner(labels: Mapping[str, str], own: Mapping[str, str]) -> str | None:
-    """The label by which something is another's than of whom ``own`` are; None where it is free.
+    """The label that says something is not the app's, whose labels are ``own``; None without one.
 
-    What earlier versions made bears no labels. Labels that say nothing of who owns it are no
-    hindrance.
+    What the gem made bears no labels. Labels that say nothing of an owner are no hindrance.
     """
     for key, value in labels.items():
         if key in own and key != GROUP and own[key] != value:

@@ -124,7 +124,7 @@ def find_company(context: ClusterContext) -> tuple[list[str], list[str]]:
 
 
 def ask(context: ClusterContext, master: Server) -> tuple[list[str], list[str]]:
-    """What the cluster of a server says of both.
+    """The other apps, and the claims, that the cluster of ``master`` tells of.
 
     Raises:
         NvoiError: it does not answer.

@@ -31,8 +31,8 @@ log = get_logger("nvoi.cluster")
 WRITTEN = frozenset(
     {"creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid"}
 )
-#: What the cluster chooses for a Service, and keeps where a manifest says nothing of it; and what
-#: somebody has held a Deployment with, as no pod would come back by it.
+#: What of ``spec`` is not put back: the addresses that the cluster chose for a Service and keeps by
+#: itself, and ``paused``, as no pod of a paused Deployment would come back.
 LEFT_OUT = frozenset({"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "paused"})
 REVISION = "deployment.kubernetes.io/revision"
 
