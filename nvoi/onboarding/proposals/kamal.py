@@ -117,8 +117,6 @@ ACCESSORY = {
     "restart": RESTARTS,
 }
 
-DATABASE = {"options": OPTIONS, "cmd": "nvoi starts a database as its image does", "port": ""}
-
 
 @dataclass
 class Plan:
