@@ -318,6 +318,8 @@ def read_env(plan: Plan, stanza: Stanza) -> dict[str, Scalar]:
         if value is None:
             path = f"{stanza.path}.env.secret".lstrip(".")
             value = plan.reading.find_variable(other or name, one.place, path)
+        else:
+            plan.reading.gain(value, one.place)
         found[name] = Scalar(value, plain=False, place=one.place)
         plan.reading.secrets.add(name)
     env.tell("tags", "which host a container is on is nothing that it is told")

@@ -118,7 +118,7 @@ class Reading:
         """The value of a variable, or a mark that stands for it."""
         value = self.variables.get(name)
         if value is not None:
-            return value
+            return self.gain(value, place)
         self.wanted.setdefault(name, str(Note(place, path, f"${name}")))
         return f"{MARK}{name}{MARK}"
 
