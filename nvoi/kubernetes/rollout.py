@@ -99,6 +99,7 @@ class RolloutWatch:
         self._freed: set[str] = set()
         self._watches = Watches(api, self._references[0].namespace, selector)
         self._objects = self._watches.objects
+        self._objects["Event"] = {}  # no events are asked for where all is over
         self._seen: dict[str, str] | None = None
         self._done: set[Reference] = set()
         #: When a pod's trouble, or the end of a workload, was first seen.
@@ -147,7 +148,6 @@ class RolloutWatch:
 
     def _is_over(self) -> bool:
         """Whether all are done by now, and their pods are well: no event says more."""
-        self._objects.setdefault("Event", {})
         found, pods = self._followed.values(), self._pods
         return len(found) == len(self._references) and all(
             (verdict := judge(item, pods)).is_done and has_ended(item, verdict, pods)
