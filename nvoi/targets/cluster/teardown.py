@@ -99,19 +99,20 @@ def find_company(context: ClusterContext) -> tuple[list[str], list[str]]:
     """
     survey, others, claims = context.survey, list[str](), list[str]()
     running = [one for one in survey.list_reached() if survey.facts[one.name].k3s.role == "server"]
-    try:
-        for server in running:
+    for server in running:
+        try:
             apps, disks = ask(context, server)
-            others += apps
-            claims += disks
-    except NvoiError as error:
-        context.deletion.is_unreachable = True
-        accept_unknown(
-            context,
-            f"which apps use the cluster on {running[0].name} is not known: {error.message}",
-            "`systemctl restart k3s` there starts it again, `journalctl -u k3s` says what ails it",
-        )
-        return others, list_wanted_disks(context)
+        except NvoiError as error:
+            context.deletion.is_unreachable |= server.is_master
+            accept_unknown(
+                context,
+                f"which apps use the cluster on {server.name} is not known: {error.message}",
+                "`systemctl restart k3s` there starts it again, `journalctl -u k3s` says what "
+                "ails it",
+            )
+            apps, disks = [], list_wanted_disks(context)
+        others += apps
+        claims += disks
     silent = [] if running else list_silent(context)
     if silent:
         accept_unknown(
@@ -120,7 +121,8 @@ def find_company(context: ClusterContext) -> tuple[list[str], list[str]]:
             "start what is down at the cloud, or mend the way to it",
         )
     is_told = not silent and context.deletion.is_known
-    return others, claims if is_told else list_wanted_disks(context)
+    claims = claims if is_told else list_wanted_disks(context)
+    return [*dict.fromkeys(others)], [*dict.fromkeys(claims)]
 
 
 def ask(context: ClusterContext, master: Server) -> tuple[list[str], list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -276,6 +277,39 @@ def test_servers_of_which_nobody_says_what_they_run_are_given_back_only_where_th
     remove_workloads(context)
     assert cluster.looks == []
     assert context.deletion.failures == [WORKLOADS] * is_reached
+
+
+def test_each_cluster_on_the_servers_is_asked_whichever_of_them_is_silent(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The config names another group as the master by now, and the one before still runs k3s."""
+    old = build_server("shop-old-1")
+    for silent, master, other in (
+        ("shop-main-1", Dumb(), build_cluster(apps=["shop", "blog"])),
+        ("shop-old-1", build_cluster(apps=["shop", "blog"]), Dumb()),
+    ):
+        context, _ = begin(WEB + DATABASE)
+        reach(context, master)
+        context.survey.servers = (MASTER, old)
+        context.survey.facts[old.name] = build_facts(k3s=build_k3s("server"))
+        context.__dict__["connections"] = Silence()
+        beside = nullcontext(other)
+        monkeypatch.setattr("nvoi.targets.cluster.teardown.Cluster", lambda *_, it=beside: it)
+        allow(context)
+        with pytest.raises(UsageError, match=f"the cluster on {silent} is not known"):
+            check_company(context)
+        context.request = replace(context.request, with_cluster=True)
+        with pytest.raises(UsageError, match="the servers also run blog"):
+            check_company(context)
+        assert context.deletion.is_unreachable is (silent == MASTER.name)
+        assert f"the cluster on {silent} is not known" in caplog.text
+    # What one of them has, and what the config says of the other, is told together, each once.
+    claims = build_cluster(claims=["data-db-shop-0"])
+    monkeypatch.setattr("nvoi.targets.cluster.teardown.Cluster", lambda *_: nullcontext(Dumb()))
+    connect(context, claims)
+    context.request = replace(context.request, delete_volumes=False)
+    with pytest.raises(UsageError, match=rf"with them: {LOCAL_DISK}, statefulset/db-shop \("):
+        check_company(context)
 
 
 def test_a_server_on_which_nothing_was_ever_set_up_is_given_back_unasked() -> None:
