@@ -35,6 +35,7 @@ from nvoi.dashboard.limits import (
 )
 from nvoi.dashboard.pages import render
 from nvoi.dashboard.requests import (
+    build_retry_header,
     find_basic_password,
     find_client,
     find_host,
@@ -342,7 +343,7 @@ def _ask_for_password(scope: Scope) -> Response:
 
 
 def _refuse(scope: Scope, status: int, error: str, *, retry_after: float = 0.0) -> Response:
-    headers = {"Retry-After": str(math.ceil(retry_after))} if retry_after else None
+    headers = build_retry_header(retry_after) if retry_after else None
     if scope["path"].startswith("/api/"):
         return JSONResponse({"error": error}, status, headers)
     return PlainTextResponse(f"{error}\n", status, headers)
@@ -377,7 +378,7 @@ async def _log_in(auth: Auth, request: Request) -> Response:
         status = 429 if wait else 403
         response = render("login.html", status_code=status, next=following, problem=_describe(wait))
         if wait:
-            response.headers["Retry-After"] = str(math.ceil(wait))
+            response.headers.update(build_retry_header(wait))
         return response
     if earlier := auth.find_token(request.scope):
         await auth.sessions.end(earlier)

@@ -125,7 +125,11 @@ async def read_body(
 
 
 def build_refusal(status: int, text: str, retry_after: float) -> HTTPException:
-    return HTTPException(status, text, {"Retry-After": str(math.ceil(retry_after))})
+    return HTTPException(status, text, build_retry_header(retry_after))
+
+
+def build_retry_header(seconds: float) -> dict[str, str]:
+    return {"Retry-After": str(math.ceil(seconds))}
 
 
 async def read_form(request: Request) -> dict[str, str] | None:
