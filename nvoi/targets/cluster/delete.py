@@ -22,7 +22,6 @@ from nvoi.k3s.nodes import (
     forget_app,
     format_address,
     list_nodes,
-    list_other_apps,
     parse_address,
 )
 from nvoi.k3s.survey import survey
@@ -39,6 +38,7 @@ from nvoi.targets.cluster.prepare import get_registry_address, hold_lock, plan_l
 from nvoi.targets.cluster.release import load_state
 from nvoi.targets.cluster.servers import get_credentials
 from nvoi.targets.cluster.teardown import (
+    ask_cluster,
     check_company,
     check_master,
     detach_disks,
@@ -47,7 +47,6 @@ from nvoi.targets.cluster.teardown import (
     give_all_back,
 )
 from nvoi.targets.cluster.volumes import (
-    CLAIMS,
     delete_claims,
     delete_folders,
     list_volumes,
@@ -235,20 +234,21 @@ def remove_cluster(context: ClusterContext) -> None:
 
 
 def uninstall_k3s(context: ClusterContext) -> None:
-    nodes = list_nodes(context.cluster)
-    if others := list_other_apps(nodes, context.application.name):
+    others, claims = ask_cluster(context, context.master)
+    if others:
         raise NvoiError(
             f"the cluster also runs {', '.join(others)}",
             hint="delete them first, the last one with it",
         )
     # Also what an app that was deleted earlier has left there.
-    if claims := [str(read_reference(item)) for item in context.cluster.get(CLAIMS)]:
+    if claims:
         raise NvoiError(
             f"the cluster's own disk has data, which would go with it: {', '.join(claims)}",
             hint="delete the apps that own this data, with --delete-volumes",
         )
     context.check_lock()
-    uninstall(context.connections, [*list_strays(context, nodes), *context.survey.list_reached()])
+    strays = list_strays(context, list_nodes(context.cluster))
+    uninstall(context.connections, [*strays, *context.survey.list_reached()])
 
 
 def list_strays(context: ClusterContext, nodes: Iterable[ClusterNode]) -> Iterator[Server]:

@@ -101,7 +101,7 @@ def find_company(context: ClusterContext) -> tuple[list[str], list[str]]:
     running = [one for one in survey.list_reached() if survey.facts[one.name].k3s.role == "server"]
     for server in running:
         try:
-            apps, disks = ask(context, server)
+            apps, disks = ask_cluster(context, server)
         except NvoiError as error:
             context.deletion.is_unreachable |= server.is_master
             accept_unknown(
@@ -125,7 +125,7 @@ def find_company(context: ClusterContext) -> tuple[list[str], list[str]]:
     return [*dict.fromkeys(others)], [*dict.fromkeys(claims)]
 
 
-def ask(context: ClusterContext, master: Server) -> tuple[list[str], list[str]]:
+def ask_cluster(context: ClusterContext, master: Server) -> tuple[list[str], list[str]]:
     """What the cluster of a server says of both.
 
     Raises:
@@ -165,7 +165,6 @@ def detach_disks(context: ClusterContext) -> None:
     servers = [server for server in context.survey.list_reached() if server.disks]
     if context.request.delete_volumes or not servers:
         return
-
     try:
         detach(context, servers)
     except NvoiError as error:
