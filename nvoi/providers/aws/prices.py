@@ -15,8 +15,8 @@ from typing import Any
 from nvoi.errors import NvoiError
 from nvoi.providers.aws.api import EC2
 from nvoi.providers.aws.resources import Item
+from nvoi.providers.catalog import Tariff
 from nvoi.providers.cloud import UNREADABLE
-from nvoi.providers.wording import Tariff
 
 #: Where the price list is asked, by what separates AWS from its part in China.
 HOMES = {"aws": "us-east-1", "aws-cn": "cn-northwest-1"}
