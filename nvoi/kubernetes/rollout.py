@@ -42,7 +42,7 @@ from nvoi.waiting import Reminder
 log = get_logger("nvoi.kubernetes")
 
 #: Seconds between two looks at the clock, while the cluster tells nothing.
-LOOK_SECONDS = 0.5
+TICK_SECONDS = 0.5
 #: Seconds that the news of a workload's pods may come later than those of itself: each kind is
 #: told by a stream of its own.
 LAG_SECONDS = 5.0
@@ -129,7 +129,7 @@ class RolloutWatch:
                 reminder.tell("; ".join(list_open(verdicts)))
                 left = max(0.0, self._deadline - time.monotonic())
                 with self._telling():
-                    self._watches.take_changes(min(left, LOOK_SECONDS))
+                    self._watches.take_changes(min(left, TICK_SECONDS))
                 verdicts = self._judge()
         finally:
             self._watches.close()
@@ -237,7 +237,7 @@ class RolloutWatch:
         """Whether pods of any app are about to leave room, or have just done so."""
         now = time.monotonic()
         # No more often, whatever else the cluster tells meanwhile.
-        if now >= self._room_asked + LOOK_SECONDS:
+        if now >= self._room_asked + TICK_SECONDS:
             self._room_asked = now
             if self._may_leave_room():
                 self._room_until = now + ROOM_SECONDS
