@@ -39,11 +39,11 @@ from nvoi.targets.cluster.release import load_state
 from nvoi.targets.cluster.servers import get_credentials
 from nvoi.targets.cluster.teardown import (
     ask_cluster,
-    check_company,
+    check_apps_and_claims,
     check_master,
     detach_disks,
-    find_known,
     find_servers,
+    find_servers_or_go_on,
     give_all_back,
 )
 from nvoi.targets.cluster.volumes import (
@@ -61,7 +61,7 @@ ROUTES = "what leads its domains to it"
 
 
 def reach_servers(context: ClusterContext) -> None:
-    find_known(context)
+    find_servers_or_go_on(context)
     if not context.survey.servers and context.deletion.is_known:
         log.info("There are no servers")
         return
@@ -85,7 +85,7 @@ def look_at_servers(context: ClusterContext) -> None:
             log.error("%s", one)
             failures.append(f"what is on {name}, which cannot be reached")
     if is_rented:
-        check_company(context)
+        check_apps_and_claims(context)
         for name in (one.name for one in found.servers if one.name not in found.facts):
             log.warning("%s cannot be reached; it is given back all the same", name)
     elif not found.is_reached:
@@ -134,7 +134,7 @@ def take_lock(context: ClusterContext) -> None:
         log.warning("%s: its servers are given back all the same", error)
     if context.provider.is_rented and context.lock is not None and context.lock.rival is not None:
         # Whoever had it may have been another app's first deploy.
-        check_company(context)
+        check_apps_and_claims(context)
 
 
 def remove_workloads(context: ClusterContext) -> None:

@@ -23,7 +23,7 @@ log = get_logger("nvoi.cluster")
 SAVE = "save it, and add --delete-volumes"
 
 
-def find_known(context: ClusterContext) -> None:
+def find_servers_or_go_on(context: ClusterContext) -> None:
     """Find the servers. Where the account of rented ones is silent, the end looks again."""
     try:
         find_servers(context)
@@ -52,14 +52,14 @@ def find_servers(context: ClusterContext) -> None:
         )
 
 
-def check_company(context: ClusterContext) -> None:
+def check_apps_and_claims(context: ClusterContext) -> None:
     """See that no other app is on rented servers, and no data on their own disks goes unasked.
 
     Raises:
         UsageError: one is, or some would; or nobody can say.
     """
     check_master(context)
-    others, claims = find_company(context)
+    others, claims = list_apps_and_claims(context)
     if others:
         raise UsageError(
             f"the servers also run {', '.join(others)}",
@@ -89,7 +89,7 @@ def check_master(context: ClusterContext) -> None:
         )
 
 
-def find_company(context: ClusterContext) -> tuple[list[str], list[str]]:
+def list_apps_and_claims(context: ClusterContext) -> tuple[list[str], list[str]]:
     """The other apps on the servers, and what data is on disks that the cluster found for it.
 
     Where a cluster cannot tell, the config does what of the data is the app's.
