@@ -162,7 +162,7 @@ def read_variables(reading: Reading, stanza: Stanza, file: str) -> dict[str, Sca
         node = env.take(name)
         if node is None or isinstance(node, Scalar):
             place = node.place if node else Position(0, 0, file)
-            text = node.text if node else reading.find_variable(name, place, "env")
+            text = node.text if node else reading.get_value_or_mark(name, place, "env")
             found[name] = Scalar(text, plain=False, place=place)
             continue
         about = Stanza(reading.notes, f"env.{name}", node)
@@ -170,10 +170,10 @@ def read_variables(reading: Reading, stanza: Stanza, file: str) -> dict[str, Sca
         text, generator = about.text("value") or about.text("default"), about.text("generator")
         is_required = about.text("required").lower() != "false"
         if generator == "secret":
-            text = reading.get_value(name, node.place) or secrets.token_hex(SECRET_BYTES)
+            text = reading.find_value(name, node.place) or secrets.token_hex(SECRET_BYTES)
             reading.secrets.add(name)
         elif not text and (is_required or name in reading.variables):
-            text = reading.find_variable(name, node.place, f"env.{name}")
+            text = reading.get_value_or_mark(name, node.place, f"env.{name}")
         about.tell_all({})
         if text or "value" in getattr(node, "entries", {}):
             found[name] = Scalar(text, plain=False, place=node.place)
