@@ -182,7 +182,7 @@ def is_forwarded(scope: Scope) -> bool:
     return any(name in _FORWARDING for name, _ in scope["headers"])
 
 
-def is_asked_for(scope: Scope, public_url: str) -> bool:
+def names_own_host(scope: Scope, public_url: str) -> bool:
     """Whether a request names the host of ``public_url``, or this machine, as its own."""
     host = find_host(scope) or ""
     own = _normalize(urlsplit(public_url).hostname or "")
