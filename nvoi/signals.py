@@ -41,7 +41,7 @@ def is_locking(frame: types.FrameType | None) -> bool:
     return code is not None and code.co_name in LOCKING and code.co_filename in LOCK_FILES
 
 
-def list_wanted() -> list[signal.Signals]:
+def list_handled() -> list[signal.Signals]:
     """Those of :data:`ENDING` that this process was not started to ignore.
 
     A shell starts background jobs with SIGINT and SIGQUIT ignored, nohup a command with SIGHUP,
@@ -121,10 +121,10 @@ def interruptible(*, second_ends: bool = True) -> Iterator[Signals]:
 
     The process is about to end with the exit code of what was done inside; a signal that came
     while the interpreter shuts down would replace it. Those that are ignored already stay so: see
-    :func:`list_wanted`.
+    :func:`list_handled`.
     """
     signals = Signals(second_ends=second_ends)
-    wanted = list_wanted()
+    wanted = list_handled()
     for number in wanted:
         signal.signal(number, signals.handle)
     try:

@@ -15,7 +15,7 @@ from nvoi.cli import projects as commands
 from nvoi.config.credentials import KEY_VARIABLES
 from nvoi.dashboard import projects
 from nvoi.dashboard.projects import Keyring
-from nvoi.dashboard.schema import LOOK_SECONDS, find_server, hold_lock
+from nvoi.dashboard.schema import PEEK_SECONDS, find_server, hold_lock
 from nvoi.demo.place import build_command
 from nvoi.demo.watcher import START_SECONDS, start_on_free_port, wait_for_dashboard
 from nvoi.errors import NvoiError, UsageError
@@ -94,7 +94,7 @@ class OwnDashboard:
         """Until this is undone or has ended, no other ``nvoi onboard`` starts or takes a server."""
         path = commands.prepare_database(None, self._environ)
         self._log_file = path.with_name("dashboard.log")
-        lock = hold_lock(path.with_name("onboard.lock"), seconds=LOOK_SECONDS)
+        lock = hold_lock(path.with_name("onboard.lock"), seconds=PEEK_SECONDS)
         if self._trial.enter_context(lock) is None:
             raise UsageError(
                 "another nvoi onboard is trying one out", hint="save or cancel there first"

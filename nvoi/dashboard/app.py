@@ -23,6 +23,7 @@ from nvoi.dashboard.context import Dashboard, Settings
 from nvoi.dashboard.database import StorageError
 from nvoi.dashboard.deliveries import ProtocolViolation
 from nvoi.dashboard.pages import get_version, render
+from nvoi.dashboard.requests import build_retry_header
 
 #: Seconds after which a sender may try again when the database did not take it.
 RETRY_SECONDS = 2
@@ -132,9 +133,8 @@ async def answer_storage_error(request: Request, error: Exception) -> Response:
     """The database is locked, full or gone: a sender keeps what it has and tries again."""
     complaints: Complaints = request.app.state.complaints
     complaints.warn(str(error))
-    return JSONResponse(
-        {"error": str(error)}, status_code=503, headers={"Retry-After": str(RETRY_SECONDS)}
-    )
+    headers = build_retry_header(RETRY_SECONDS)
+    return JSONResponse({"error": str(error)}, status_code=503, headers=headers)
 
 
 async def answer_fault(_request: Request, _error: Exception) -> Response:

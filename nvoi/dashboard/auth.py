@@ -35,14 +35,15 @@ from nvoi.dashboard.limits import (
 )
 from nvoi.dashboard.pages import render
 from nvoi.dashboard.requests import (
+    build_retry_header,
     find_basic_password,
     find_client,
     find_host,
-    is_asked_for,
     is_encrypted,
     is_foreign,
     is_forwarded,
     is_this_machine,
+    names_own_host,
     read_form,
 )
 from nvoi.secret import Secret
@@ -247,7 +248,7 @@ class AuthMiddleware:
             await self._app(scope, receive, send)
         elif refusal := self._find_refusal(scope):
             await refusal(scope, receive, send)
-        elif self._auth.sessions is None or _is_free(scope):
+        elif self._auth.sessions is None or _is_open_to_all(scope):
             await self._app(scope, receive, send)
         elif session := self._auth.find_session(scope):
             await self._serve(self._auth.sessions, session, scope, receive, send)
@@ -258,11 +259,11 @@ class AuthMiddleware:
     def _find_refusal(self, scope: Scope) -> Response | None:
         settings = self._auth.settings
         url = settings.public_url
-        if url is not None and scope["path"] != "/healthz" and not is_asked_for(scope, url):
+        if url is not None and scope["path"] != "/healthz" and not names_own_host(scope, url):
             return _refuse(scope, 421, f"this dashboard is read at {url}: {_ORIGIN_HINT}")
         if scope["method"] not in {"GET", "HEAD"} and is_foreign(scope, settings):
             return _refuse(scope, 403, f"another site's page sent this: {_ORIGIN_HINT}")
-        if settings.password is not None or settings.trust_proxy or _is_free(scope):
+        if settings.password is not None or settings.trust_proxy or _is_open_to_all(scope):
             return None
         if not is_this_machine(find_host(scope) or ""):
             # A name that leads here may be one that another site's owner made to lead here.
@@ -320,7 +321,7 @@ def _is_delivery(scope: Scope) -> bool:
     return is_theirs and path.startswith("/api/")
 
 
-def _is_free(scope: Scope) -> bool:
+def _is_open_to_all(scope: Scope) -> bool:
     path: str = scope["path"]
     return path in {"/login", "/healthz", "/favicon.ico"} or path.startswith("/static/")
 
@@ -342,7 +343,7 @@ def _ask_for_password(scope: Scope) -> Response:
 
 
 def _refuse(scope: Scope, status: int, error: str, *, retry_after: float = 0.0) -> Response:
-    headers = {"Retry-After": str(math.ceil(retry_after))} if retry_after else None
+    headers = build_retry_header(retry_after) if retry_after else None
     if scope["path"].startswith("/api/"):
         return JSONResponse({"error": error}, status, headers)
     return PlainTextResponse(f"{error}\n", status, headers)
@@ -377,7 +378,7 @@ async def _log_in(auth: Auth, request: Request) -> Response:
         status = 429 if wait else 403
         response = render("login.html", status_code=status, next=following, problem=_describe(wait))
         if wait:
-            response.headers["Retry-After"] = str(math.ceil(wait))
+            response.headers.update(build_retry_header(wait))
         return response
     if earlier := auth.find_token(request.scope):
         await auth.sessions.end(earlier)

@@ -125,7 +125,11 @@ async def read_body(
 
 
 def build_refusal(status: int, text: str, retry_after: float) -> HTTPException:
-    return HTTPException(status, text, {"Retry-After": str(math.ceil(retry_after))})
+    return HTTPException(status, text, build_retry_header(retry_after))
+
+
+def build_retry_header(seconds: float) -> dict[str, str]:
+    return {"Retry-After": str(math.ceil(seconds))}
 
 
 async def read_form(request: Request) -> dict[str, str] | None:
@@ -178,7 +182,7 @@ def is_forwarded(scope: Scope) -> bool:
     return any(name in _FORWARDING for name, _ in scope["headers"])
 
 
-def is_asked_for(scope: Scope, public_url: str) -> bool:
+def names_own_host(scope: Scope, public_url: str) -> bool:
     """Whether a request names the host of ``public_url``, or this machine, as its own."""
     host = find_host(scope) or ""
     own = _normalize(urlsplit(public_url).hostname or "")

@@ -30,7 +30,7 @@ from nvoi.errors import InputError, UsageError
 _HINT = "name another file with --db, or mend this one"
 
 #: Seconds in which whoever just looks whether the database is served lets go of its lock.
-LOOK_SECONDS = 0.5
+PEEK_SECONDS = 0.5
 
 #: Marks the file as a dashboard's: "nvoi" in ASCII.
 APPLICATION_ID = 0x6E766F69
@@ -172,9 +172,11 @@ def open_database(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> Database
             raise InputError(f"the database {path} is no file", hint=_HINT)
         with contextlib.closing(connect(path, busy_seconds=busy_seconds)) as sql:
             _ensure_tables(sql, path)
-            _ensure_log(sql, path, busy_seconds)
+            _ensure_wal(sql, path, busy_seconds)
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot make the database {path}: {_name(error)}", hint=_HINT) from error
+        raise InputError(
+            f"cannot make the database {path}: {_describe_reason(error)}", hint=_HINT
+        ) from error
     except sqlite3.Error as error:
         raise InputError(
             f"cannot use the database {path}: {describe_fault(error)}", hint=_HINT
@@ -206,7 +208,7 @@ def _ensure_tables(sql: Connection, path: Path) -> None:
         sql.execute(f"PRAGMA user_version = {VERSION}")
 
 
-def _ensure_log(sql: Connection, path: Path, seconds: float) -> None:
+def _ensure_wal(sql: Connection, path: Path, seconds: float) -> None:
     """Have a write-ahead log, with which readers and the writer do not wait for each other."""
     deadline = time.monotonic() + seconds
     while True:
@@ -240,7 +242,7 @@ def lock_database(path: Path) -> Iterator[Callable[[str], object]]:
     Gives what notes for :func:`find_server` at which URL it is served.
     """
     lock = _name_lock(path)
-    with hold_lock(lock, seconds=LOOK_SECONDS) as descriptor:
+    with hold_lock(lock, seconds=PEEK_SECONDS) as descriptor:
         if descriptor is None:
             url = _read_url(lock)
             where = f"at {url}" if url else f"(it holds {lock})"
@@ -284,7 +286,9 @@ def hold_lock(
             while not (is_held := _try_lock(descriptor, how)) and time.monotonic() < deadline:
                 time.sleep(0.01)
         except (OSError, ValueError) as error:
-            raise InputError(f"cannot hold the lock {path}: {_name(error)}", hint=_HINT) from error
+            raise InputError(
+                f"cannot hold the lock {path}: {_describe_reason(error)}", hint=_HINT
+            ) from error
         yield descriptor if is_held else None
 
 
@@ -296,6 +300,6 @@ def _try_lock(descriptor: int, how: int) -> bool:
     return True
 
 
-def _name(error: OSError | ValueError) -> str:
+def _describe_reason(error: OSError | ValueError) -> str:
     """Why, without the path: the message names it already."""
     return (isinstance(error, OSError) and error.strerror) or "its name cannot be one"

@@ -24,7 +24,7 @@ from nvoi.dashboard.projects import Keyring
 from nvoi.dashboard.requests import is_this_machine
 from nvoi.dashboard.retention import Retention
 from nvoi.errors import UsageError
-from nvoi.signals import list_wanted
+from nvoi.signals import list_handled
 
 #: Seconds for a request's line and headers to come, from the connection's begin on or from the
 #: first byte after an answer.
@@ -138,7 +138,7 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Asked to end, end: uvicorn would raise the signal again afterwards."""
         loop = asyncio.get_running_loop()
-        numbers = list_wanted()
+        numbers = list_handled()
         for number in numbers:
             loop.add_signal_handler(number, self.handle_exit, number, None)
         try:

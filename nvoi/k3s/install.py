@@ -17,8 +17,8 @@ from nvoi.k3s.nodes import (
     ensure_marks,
     format_address,
     keep_markers,
-    list_groups,
     list_nodes,
+    map_groups,
     wait_until_ready,
 )
 from nvoi.k3s.plan import API_PORT, K3sSettings, ServerTask, build_tasks, find_orphans, find_stale
@@ -129,7 +129,7 @@ class Installer:
         nodes = wait_until_ready(self.cluster, [*servers], seconds=seconds, spare=spare)
         if keep_markers(self.cluster, nodes, self._replaced, self.app):
             nodes = list_nodes(self.cluster)
-        self.groups.update(list_groups(nodes))
+        self.groups.update(map_groups(nodes))
         if ensure_marks(self.cluster, nodes, servers, self.app):
             nodes = list_nodes(self.cluster)
         self.nodes.extend(nodes)

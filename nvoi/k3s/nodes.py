@@ -176,7 +176,7 @@ def build_marker(app: str) -> str:
     return MARKER + shorten(MARKER_NAME + build_label_value(app))
 
 
-def list_groups(nodes: Iterable[ClusterNode]) -> dict[str, str]:
+def map_groups(nodes: Iterable[ClusterNode]) -> dict[str, str]:
     """The groups of nodes that are in one, by their names."""
     return {one.name: one.labels[SERVER_GROUP] for one in nodes if SERVER_GROUP in one.labels}
 
@@ -184,7 +184,7 @@ def list_groups(nodes: Iterable[ClusterNode]) -> dict[str, str]:
 def find_groups(app: str, nodes: Iterable[ClusterNode]) -> set[str]:
     """The groups that an app's nodes are in."""
     own = build_marker(app)
-    return {*list_groups(node for node in nodes if own in node.markers).values()}
+    return {*map_groups(node for node in nodes if own in node.markers).values()}
 
 
 def list_other_apps(nodes: Iterable[ClusterNode], app: str) -> list[str]:

@@ -85,7 +85,7 @@ class Move:
         return f"the data of {self.service} is {self.before}; the config has it {self.after}"
 
 
-def find_moves(
+def list_moves(
     live: Iterable[Json], wanted: Iterable[Manifest], lacking: Collection[str] = ()
 ) -> list[Move]:
     """What ``wanted`` would leave behind of the data that ``live`` uses, the app's objects.
@@ -98,7 +98,7 @@ def find_moves(
         move
         for item in wanted
         if (reference := read_reference(item)) in old
-        for move in compare(
+        for move in list_moves_of(
             name_service(item), list_locations(old[reference]), list_locations(item), lacking
         )
     ]
@@ -108,7 +108,7 @@ def name_service(item: Manifest) -> str:
     return DATABASE if item["kind"] == "StatefulSet" else str(get_label(item, NAME))
 
 
-def compare(
+def list_moves_of(
     service: str, before: list[DataLocation], after: list[DataLocation], lacking: Collection[str]
 ) -> Iterator[Move]:
     names = [location.name for location in after]
@@ -129,7 +129,7 @@ def compare(
 def list_locations(item: Json | Manifest) -> list[DataLocation]:
     """The locations of a workload's data, in the order of its mounts."""
     spec: Any = item["spec"]
-    pod, groups = spec["template"]["spec"], list_groups(item)
+    pod, groups = spec["template"]["spec"], list_allowed_groups(item)
     folders = {
         one["name"]: one["hostPath"]["path"]
         for one in pod.get("volumes") or ()
@@ -150,7 +150,7 @@ def list_locations(item: Json | Manifest) -> list[DataLocation]:
     ]
 
 
-def list_groups(item: Json | Manifest) -> tuple[str, ...]:
+def list_allowed_groups(item: Json | Manifest) -> tuple[str, ...]:
     """The server groups that a workload may run on; empty is all."""
     spec: Any = item["spec"]
     pod = spec["template"]["spec"]
@@ -189,7 +189,7 @@ def place(
     others = {read_reference(item): item for item in wanted if not is_lost(item, groups)}
     for item in items:
         other = others.get(read_reference(item))
-        yield move(item, other) if other and is_lost(item, groups) else item
+        yield hold_to_servers_of(item, other) if other and is_lost(item, groups) else item
 
 
 def check_placement(record: ReleaseRecord, placed: ReleaseRecord, groups: Collection[str]) -> None:
@@ -213,7 +213,7 @@ def check_placement(record: ReleaseRecord, placed: ReleaseRecord, groups: Collec
 
 def list_held_groups(item: Manifest) -> tuple[str, ...]:
     """The server groups that something is held to; empty where that is none."""
-    return list_groups(item) if item["kind"] in WORKLOADS and not is_adopted(item) else ()
+    return list_allowed_groups(item) if item["kind"] in WORKLOADS and not is_adopted(item) else ()
 
 
 def is_lost(item: Manifest, groups: Collection[str]) -> bool:
@@ -222,7 +222,7 @@ def is_lost(item: Manifest, groups: Collection[str]) -> bool:
     return bool(own) and {*own}.isdisjoint(groups)
 
 
-def move(item: Manifest, other: Manifest) -> Manifest:
+def hold_to_servers_of(item: Manifest, other: Manifest) -> Manifest:
     """A workload as it is, on the servers that ``other`` is held to."""
     spec: Any = item["spec"]
     wanted: Any = other["spec"]

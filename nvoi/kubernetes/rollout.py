@@ -42,7 +42,7 @@ from nvoi.waiting import Reminder
 log = get_logger("nvoi.kubernetes")
 
 #: Seconds between two looks at the clock, while the cluster tells nothing.
-LOOK_SECONDS = 0.5
+TICK_SECONDS = 0.5
 #: Seconds that the news of a workload's pods may come later than those of itself: each kind is
 #: told by a stream of its own.
 LAG_SECONDS = 5.0
@@ -99,6 +99,7 @@ class RolloutWatch:
         self._freed: set[str] = set()
         self._watches = Watches(api, self._references[0].namespace, selector)
         self._objects = self._watches.objects
+        self._objects["Event"] = {}  # no events are asked for where all is over
         self._seen: dict[str, str] | None = None
         self._done: set[Reference] = set()
         #: When a pod's trouble, or the end of a workload, was first seen.
@@ -128,7 +129,7 @@ class RolloutWatch:
                 reminder.tell("; ".join(list_open(verdicts)))
                 left = max(0.0, self._deadline - time.monotonic())
                 with self._telling():
-                    self._watches.take_changes(min(left, LOOK_SECONDS))
+                    self._watches.take_changes(min(left, TICK_SECONDS))
                 verdicts = self._judge()
         finally:
             self._watches.close()
@@ -147,7 +148,6 @@ class RolloutWatch:
 
     def _is_over(self) -> bool:
         """Whether all are done by now, and their pods are well: no event says more."""
-        self._objects.setdefault("Event", {})
         found, pods = self._followed.values(), self._pods
         return len(found) == len(self._references) and all(
             (verdict := judge(item, pods)).is_done and has_ended(item, verdict, pods)
@@ -237,7 +237,7 @@ class RolloutWatch:
         """Whether pods of any app are about to leave room, or have just done so."""
         now = time.monotonic()
         # No more often, whatever else the cluster tells meanwhile.
-        if now >= self._room_asked + LOOK_SECONDS:
+        if now >= self._room_asked + TICK_SECONDS:
             self._room_asked = now
             if self._may_leave_room():
                 self._room_until = now + ROOM_SECONDS

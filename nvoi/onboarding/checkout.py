@@ -17,7 +17,7 @@ from nvoi.config.nodes import Position
 from nvoi.config.schema import AppService, Healthcheck
 from nvoi.images.context import find_instructions
 from nvoi.onboarding.commands import find_port, read_command, use_port
-from nvoi.onboarding.proposals.tree import NO_NAME, Note, list_faults, list_unreadable
+from nvoi.onboarding.proposals.tree import NO_NAME, Note, list_parse_notes, list_unreadable
 from nvoi.onboarding.recipes import Recipe, find_recipe, find_start, prepare_app, read_package
 from nvoi.onboarding.recipes.python import find_project_name
 from nvoi.onboarding.sources import MOST_SERVICES, check_count, find_health, read_text
@@ -61,7 +61,7 @@ def read_checkout(directory: Path, environ: Mapping[str, str]) -> Checkout:
     dotenv = read_text(directory / ".env")
     notes = list_unreadable(dotenv, ".env")
     for name in ("package.json", "pyproject.toml"):
-        notes += list_faults(read_text(directory / name), name)
+        notes += list_parse_notes(read_text(directory / name), name)
     processes = read_procfile(read_text(directory / "Procfile"), "Procfile", notes)
     image = read_dockerfile(read_text(directory / "Dockerfile")) or ImageConfig()
     command = image.command or find_start(package)

@@ -51,11 +51,15 @@ def compose(text: str | None, before: Answers | None, answers: Answers, director
         text = build_document(answers)
     else:
         text = change_document(text, before, answers)
-    if len(text.encode()) > LONGEST:
-        raise UsageError("all that is in the config makes more than 1 MiB, which cannot be read")
+    check_length(len(text.encode()))
     config = load(text, filename=FILENAME, environ=None)
     check_target(config, directory)
     return text
+
+
+def check_length(size: int) -> None:
+    if size > LONGEST:
+        raise UsageError("all that is in the config makes more than 1 MiB, which cannot be read")
 
 
 def check_target(config: Config, directory: Path) -> None:
@@ -67,8 +71,18 @@ def check_target(config: Config, directory: Path) -> None:
 
 def build_document(answers: Answers) -> str:
     tree = build_tree(build_config(answers))
+    # To write what is far too long would take minutes, and its texts are no longer than it.
+    check_length(count_characters(tree))
     above = {key: tree.pop(key) for key in ("callback_url",) if key in tree}
     return INTRODUCTION.format(name=answers.name) + write_data({**above, **tree}, COMMENTS)
+
+
+def count_characters(data: Any) -> int:
+    """Those of all texts in ``data``, however deep they are."""
+    if isinstance(data, str):
+        return len(data)
+    values = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
+    return sum(map(count_characters, values))
 
 
 def change_document(text: str, before: Answers, after: Answers) -> str:

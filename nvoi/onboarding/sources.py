@@ -34,8 +34,8 @@ ROUTE = re.compile(
         ["'](?:GET\ )?(?P<path>/?)["']""",
     re.VERBOSE,
 )
-#: What stands for bytes of a file that are no text.
-UNREADABLE = "\ufffd"
+#: What stands for bytes of a file that are no text, and for what cannot be shown.
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 def read_text(path: Path) -> str:

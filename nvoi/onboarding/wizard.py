@@ -20,11 +20,11 @@ from nvoi.onboarding.place import (
 )
 from nvoi.onboarding.prompts import DOTS, Choice, Interview, ask, find_head, fold
 from nvoi.onboarding.services import ask_services, describe_auxiliaries, describe_services
+from nvoi.onboarding.sources import REPLACEMENT
 from nvoi.onboarding.variables import ask_variables, describe_variables
 
 # Longer lines are cut: nobody reads a value of thousands of letters in the summary.
 LONGEST = 240
-REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 SAVE, RESTART, CANCEL = "save", "restart", "cancel"
 ANOTHER_NAME = "Another name is another app: what runs under the present one goes on running."

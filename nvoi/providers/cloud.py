@@ -26,7 +26,7 @@ log = get_logger("nvoi.providers")
 S = TypeVar("S", bound=Inventory[Any])
 
 #: What reading an answer of another form fails with.
-UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+UNREADABLE_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 #: The first of the statuses by which an API says that the fault is its own.
 FAULT = 500
 
@@ -209,7 +209,7 @@ def reading(cloud: str) -> Iterator[None]:
     """
     try:
         yield
-    except UNREADABLE as error:
+    except UNREADABLE_ERRORS as error:
         reason = f"the answer cannot be read: {type(error).__name__}"
         raise NvoiError(f"{cloud}: {reason}", hint="this may be a fault of nvoi") from error
 

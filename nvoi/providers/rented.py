@@ -33,7 +33,7 @@ from nvoi.naming import (
 )
 from nvoi.providers.cloud_init import USER, read_host_keys
 from nvoi.providers.provider import Disk, Server
-from nvoi.providers.ssh import list_groups
+from nvoi.providers.ssh import list_server_groups
 from nvoi.ssh.host import SSH_PORT
 from nvoi.ssh.routes import Destination, Routes
 
@@ -107,7 +107,7 @@ def list_wanted(application: Application) -> Iterator[WantedServer]:
     """The servers of the config, the master first."""
     account = application.compute_provider
     section, type_key, place_key = ACCOUNTS.get(type(account), ("", "", ""))
-    for number, group in enumerate(list_groups(application)):
+    for number, group in enumerate(list_server_groups(application)):
         for index in range(1, group.count + 1):
             yield WantedServer(
                 name=build_server_name(application.name, group.name, index),

@@ -59,7 +59,7 @@ class OwnServers:
     def list_servers(self) -> tuple[Server, ...]:
         numbered = (
             (group, index)
-            for group in list_groups(self.application)
+            for group in list_server_groups(self.application)
             for index in range(1, len(group.hosts) + 1)
         )
         return tuple(
@@ -119,7 +119,7 @@ def list_make_words(server: Server, folders: Sequence[str]) -> list[str]:
     return [server.notes, OWN_MODE, *(str(word) for pair in pairs for word in pair)]
 
 
-def list_groups(application: Application) -> list[ServerGroup]:
+def list_server_groups(application: Application) -> list[ServerGroup]:
     """The groups, first that whose first server is the master; a valid config has one."""
     return sorted(application.servers.values(), key=lambda group: not group.master)
 

@@ -79,8 +79,8 @@ class Files:
             return node
         text = interpolate(
             node.text,
-            lambda name: self.reading.get_value(name, node.place),
-            lambda name: self.reading.find_variable(name, node.place, path),
+            lambda name: self.reading.find_value(name, node.place),
+            lambda name: self.reading.get_value_or_mark(name, node.place, path),
         )
         return replace(node, text=text, plain=node.plain and text == node.text)
 

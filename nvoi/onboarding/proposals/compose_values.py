@@ -114,7 +114,7 @@ def read_environment(stack: Stack, stanza: Stanza) -> dict[str, Scalar]:
         found[key] = given
         if given.is_null:
             where = f"{stanza.path}.environment"
-            text = stack.reading.find_variable(key, given.place, where)
+            text = stack.reading.get_value_or_mark(key, given.place, where)
             found[key] = Scalar(text, plain=False, place=given.place)
     return read_secret_files(stack, stanza, found)
 
@@ -165,7 +165,7 @@ def read_secret(stack: Stack, secret: str, name: str, at: Scalar) -> Scalar:
         stack.reading.gain(text, at.place)
     if not text:
         wanted = find_text(node, "environment") or name
-        text = stack.reading.find_variable(wanted, at.place, f"secrets.{name}")
+        text = stack.reading.get_value_or_mark(wanted, at.place, f"secrets.{name}")
     return Scalar(text, plain=False, place=at.place)
 
 

@@ -79,7 +79,7 @@ def read_heroku(reading: Reading, file: str) -> Proposal:
     apps = read_apps(reading, stanza, processes)
     answers = Answers(name=build_slug(stanza.text("name")), apps=apps)
     answers = read_addons(stanza, answers)
-    variables = read_variables(reading, stanza)
+    variables = read_variables(reading, stanza, app_json)
     stanza.tell_all(REASONS)
     answered = ["Apps"] if processes else []
     answered += ["Database", "Variables"] if root is not None else []
@@ -154,25 +154,26 @@ def read_addons(stanza: Stanza, answers: Answers) -> Answers:
     return answers
 
 
-def read_variables(reading: Reading, stanza: Stanza) -> dict[str, Scalar]:
+def read_variables(reading: Reading, stanza: Stanza, file: str) -> dict[str, Scalar]:
     """The variables with a value here or in the environment; Heroku makes some by chance."""
     env = stanza.stanza("env")
     found: dict[str, Scalar] = {}
     for name in env.list_keys():
         node = env.take(name)
         if node is None or isinstance(node, Scalar):
-            text = node.text if node else reading.find_variable(name, Position(0, 0), "env")
-            found[name] = Scalar(text, plain=False, place=node.place if node else Position(0, 0))
+            place = node.place if node else Position(0, 0, file)
+            text = node.text if node else reading.get_value_or_mark(name, place, "env")
+            found[name] = Scalar(text, plain=False, place=place)
             continue
         about = Stanza(reading.notes, f"env.{name}", node)
         about.take("description")
         text, generator = about.text("value") or about.text("default"), about.text("generator")
         is_required = about.text("required").lower() != "false"
         if generator == "secret":
-            text = reading.variables.get(name) or secrets.token_hex(SECRET_BYTES)
+            text = reading.find_value(name, node.place) or secrets.token_hex(SECRET_BYTES)
             reading.secrets.add(name)
         elif not text and (is_required or name in reading.variables):
-            text = reading.find_variable(name, node.place, f"env.{name}")
+            text = reading.get_value_or_mark(name, node.place, f"env.{name}")
         about.tell_all({})
         if text or "value" in getattr(node, "entries", {}):
             found[name] = Scalar(text, plain=False, place=node.place)

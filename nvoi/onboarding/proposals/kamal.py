@@ -203,10 +203,10 @@ def expand_erb(reading: Reading, text: str, file: str) -> str:
         quoted: str | None = match["second"] or match["third"]
         default = quoted[1:-1] if quoted else None
         place = Position(lines.find_place(match.start()).line, 1, file)
-        value = reading.get_value(match["name"], place) or default
+        value = reading.find_value(match["name"], place) or default
         if value is not None:
             return value
-        return reading.find_variable(match["name"], place, "")
+        return reading.get_value_or_mark(match["name"], place, "")
 
     def tell(match: re.Match[str]) -> str:
         line = lines.find_place(match.start()).line
@@ -315,7 +315,9 @@ def read_env(plan: Plan, stanza: Stanza) -> dict[str, Scalar]:
         value = plan.secrets.get(other or name)
         if value is None:
             path = f"{stanza.path}.env.secret".lstrip(".")
-            value = plan.reading.find_variable(other or name, one.place, path)
+            value = plan.reading.get_value_or_mark(other or name, one.place, path)
+        else:
+            plan.reading.gain(value, one.place)
         found[name] = Scalar(value, plain=False, place=one.place)
         plan.reading.secrets.add(name)
     env.tell("tags", "which host a container is on is nothing that it is told")

@@ -76,9 +76,13 @@ class Reading:
     """What is known while a file is read, and what is gathered.
 
     Attributes:
+        folder: the checkout.
+        variables: the values of ``.env`` files and, before these, of the environment.
+        is_local: whether this machine is to run the app, and no servers.
         root: the folder that stands for the checkout; a file that is elsewhere has its own.
         wanted: where each variable without a value is asked for first.
-        faults: what else the user has to mend before the file can be used.
+        faults: what else the user has to mend before the file can be used, each once: by a
+            file's name, a database's engine, or "app".
         volumes: what each volume stands for, by its name: two folders never share one.
         secrets: the variables that the file itself calls secret.
         links: what stands where in a release: volumes by name, "" what a recipe installs.
@@ -97,7 +101,7 @@ class Reading:
     links: dict[PurePosixPath, str] = field(default_factory=dict)
     gained: int = 0
 
-    def get_value(self, name: str, place: Position) -> str | None:
+    def find_value(self, name: str, place: Position) -> str | None:
         """The value of a variable that stands in a text at ``place``."""
         value = self.variables.get(name)
         return None if value is None else self.gain(value, place)
@@ -114,11 +118,11 @@ class Reading:
             raise ConfigError(place.file, [Fault(place.line, 1, "", message)])
         return text
 
-    def find_variable(self, name: str, place: Position, path: str) -> str:
+    def get_value_or_mark(self, name: str, place: Position, path: str) -> str:
         """The value of a variable, or a mark that stands for it."""
         value = self.variables.get(name)
         if value is not None:
-            return value
+            return self.gain(value, place)
         self.wanted.setdefault(name, str(Note(place, path, f"${name}")))
         return f"{MARK}{name}{MARK}"
 
@@ -167,7 +171,7 @@ def build_proposal(
         answered: the topics that the file says all of.
     """
     check_count(file, sum(map(len, variables.values())), MOST_VARIABLES, "variables")
-    answers = share(reading, answers, variables)
+    answers = divide_variables(reading, answers, variables)
     answered = {*answered, *(["Application"] if answers.name else [])}
     if answers.groups:
         answered.add("Place")
@@ -192,7 +196,7 @@ def build_proposal(
     return Proposal(file, answers, frozenset(answered), cleaned, missing, faults)
 
 
-def share(reading: Reading, answers: Answers, variables: Variables) -> Answers:
+def divide_variables(reading: Reading, answers: Answers, variables: Variables) -> Answers:
     """The apps with variables of their own, and what all of them get."""
     notes = reading.notes
     env: dict[str, str] = {}

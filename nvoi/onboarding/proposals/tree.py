@@ -29,7 +29,7 @@ from nvoi.config.nodes import (
     join_path,
 )
 from nvoi.errors import ConfigError, Fault
-from nvoi.onboarding.sources import UNREADABLE, load_toml
+from nvoi.onboarding.sources import REPLACEMENT, load_toml
 
 NOTHING_ALIKE = "nvoi has nothing like it"
 NO_NAME = "no service can have this name, or another has it already"
@@ -65,10 +65,10 @@ class Note:
 
 def list_unreadable(text: str, file: str) -> list[Note]:
     """A note on the first bytes of a file that are no text, if there are any."""
-    if UNREADABLE not in text:
+    if REPLACEMENT not in text:
         return []
-    place = Position(text.count("\n", 0, text.index(UNREADABLE)) + 1, 1, file)
-    return [Note(place, "", f"is not UTF-8: what cannot be read is {UNREADABLE}")]
+    place = Position(text.count("\n", 0, text.index(REPLACEMENT)) + 1, 1, file)
+    return [Note(place, "", f"is not UTF-8: what cannot be read is {REPLACEMENT}")]
 
 
 def read_tree(text: str, file: str, notes: list[Note]) -> Mapping:
@@ -104,7 +104,7 @@ def clean_fault(fault: Fault) -> Fault:
 def load_tree(text: str, file: str, suffix: str) -> Node:
     try:
         data = load_toml(text) if suffix == ".toml" else load_json(text)
-        return build_tree(data, Locator(text, file), Position(1, 1, file))
+        return build_node(data, Locator(text, file), Position(1, 1, file))
     except json.JSONDecodeError as error:
         fault = Fault(error.lineno, error.colno, "", f"not JSON: {error.msg.lower()}")
     except tomllib.TOMLDecodeError as error:
@@ -121,7 +121,7 @@ def load_tree(text: str, file: str, suffix: str) -> Node:
     raise ConfigError(file, [fault])
 
 
-def list_faults(text: str, file: str) -> list[Note]:
+def list_parse_notes(text: str, file: str) -> list[Note]:
     """A note on why a TOML or JSON file cannot be read; none where it can, or is empty."""
     try:
         if text.strip():
@@ -171,7 +171,7 @@ class Locator:
         return self._lines.find_place(self._position)
 
 
-def build_tree(data: Any, locator: Locator, place: Position) -> Node:
+def build_node(data: Any, locator: Locator, place: Position) -> Node:
     """``data`` as nodes; numbers and truths as they are written in YAML.
 
     Raises:
@@ -184,11 +184,11 @@ def build_tree(data: Any, locator: Locator, place: Position) -> Node:
         mapping = Mapping(place)
         for key, value in data.items():
             found = locator.find(key)
-            entry = Entry(Scalar(key, plain=False, place=found), build_tree(value, locator, found))
+            entry = Entry(Scalar(key, plain=False, place=found), build_node(value, locator, found))
             mapping.entries[key] = entry
         return mapping
     if isinstance(data, list):
-        return Sequence(place, [build_tree(item, locator, place) for item in data])
+        return Sequence(place, [build_node(item, locator, place) for item in data])
     if data is None:
         return Scalar("", plain=True, place=place)
     if isinstance(data, str):

@@ -15,8 +15,8 @@ from typing import Any
 from nvoi.errors import NvoiError
 from nvoi.providers.aws.api import EC2
 from nvoi.providers.aws.resources import Item
-from nvoi.providers.cloud import UNREADABLE
-from nvoi.providers.wording import Tariff
+from nvoi.providers.catalog import Tariff
+from nvoi.providers.cloud import UNREADABLE_ERRORS
 
 #: Where the price list is asked, by what separates AWS from its part in China.
 HOMES = {"aws": "us-east-1", "aws-cn": "cn-northwest-1"}
@@ -105,7 +105,7 @@ def read_prices(ec2: EC2, types: Collection[str]) -> Prices:
     client = ec2.clients.get(home, "pricing")
     try:
         return collect_prices(ec2, client, types)
-    except UNREADABLE as error:
+    except UNREADABLE_ERRORS as error:
         raise NvoiError("AWS' price list cannot be read: it is not as AWS documents it") from error
 
 

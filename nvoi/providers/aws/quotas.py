@@ -21,7 +21,7 @@ from nvoi.providers.aws.offers import ACCOUNT, Offers, build_fault
 from nvoi.providers.aws.prices import ROOT_SIZE
 from nvoi.providers.aws.refusals import EC2Error
 from nvoi.providers.aws.resources import Resource
-from nvoi.providers.cloud import UNREADABLE, log
+from nvoi.providers.cloud import UNREADABLE_ERRORS, log
 from nvoi.providers.rented import WantedServer, build_path
 
 #: The quotas of vCPUs, each with the letters that its types' names begin with.
@@ -140,7 +140,7 @@ class Quotas:
         try:
             quota = self._ec2.ask(client, "get_service_quota", asked)["Quota"]
             return clean_line(str(quota["QuotaName"])), float(quota["Value"])
-        except UNREADABLE as error:
+        except UNREADABLE_ERRORS as error:
             raise EC2Error("Service Quotas answers not as AWS documents it") from error
 
     def _build_url(self, demand: Demand) -> str:

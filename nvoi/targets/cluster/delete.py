@@ -22,7 +22,6 @@ from nvoi.k3s.nodes import (
     forget_app,
     format_address,
     list_nodes,
-    list_other_apps,
     parse_address,
 )
 from nvoi.k3s.survey import survey
@@ -39,15 +38,15 @@ from nvoi.targets.cluster.prepare import get_registry_address, hold_lock, plan_l
 from nvoi.targets.cluster.release import load_state
 from nvoi.targets.cluster.servers import get_credentials
 from nvoi.targets.cluster.teardown import (
-    check_company,
+    ask_cluster,
+    check_apps_and_claims,
     check_master,
     detach_disks,
-    find_known,
     find_servers,
+    find_servers_or_go_on,
     give_all_back,
 )
 from nvoi.targets.cluster.volumes import (
-    CLAIMS,
     delete_claims,
     delete_folders,
     list_volumes,
@@ -62,7 +61,7 @@ ROUTES = "what leads its domains to it"
 
 
 def reach_servers(context: ClusterContext) -> None:
-    find_known(context)
+    find_servers_or_go_on(context)
     if not context.survey.servers and context.deletion.is_known:
         log.info("There are no servers")
         return
@@ -86,7 +85,7 @@ def look_at_servers(context: ClusterContext) -> None:
             log.error("%s", one)
             failures.append(f"what is on {name}, which cannot be reached")
     if is_rented:
-        check_company(context)
+        check_apps_and_claims(context)
         for name in (one.name for one in found.servers if one.name not in found.facts):
             log.warning("%s cannot be reached; it is given back all the same", name)
     elif not found.is_reached:
@@ -135,7 +134,7 @@ def take_lock(context: ClusterContext) -> None:
         log.warning("%s: its servers are given back all the same", error)
     if context.provider.is_rented and context.lock is not None and context.lock.rival is not None:
         # Whoever had it may have been another app's first deploy.
-        check_company(context)
+        check_apps_and_claims(context)
 
 
 def remove_workloads(context: ClusterContext) -> None:
@@ -235,20 +234,21 @@ def remove_cluster(context: ClusterContext) -> None:
 
 
 def uninstall_k3s(context: ClusterContext) -> None:
-    nodes = list_nodes(context.cluster)
-    if others := list_other_apps(nodes, context.application.name):
+    others, claims = ask_cluster(context, context.master)
+    if others:
         raise NvoiError(
             f"the cluster also runs {', '.join(others)}",
             hint="delete them first, the last one with it",
         )
     # Also what an app that was deleted earlier has left there.
-    if claims := [str(read_reference(item)) for item in context.cluster.get(CLAIMS)]:
+    if claims:
         raise NvoiError(
             f"the cluster's own disk has data, which would go with it: {', '.join(claims)}",
             hint="delete the apps that own this data, with --delete-volumes",
         )
     context.check_lock()
-    uninstall(context.connections, [*list_strays(context, nodes), *context.survey.list_reached()])
+    strays = list_strays(context, list_nodes(context.cluster))
+    uninstall(context.connections, [*strays, *context.survey.list_reached()])
 
 
 def list_strays(context: ClusterContext, nodes: Iterable[ClusterNode]) -> Iterator[Server]:

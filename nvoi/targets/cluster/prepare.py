@@ -204,10 +204,8 @@ def plan_build(context: ClusterContext) -> Iterator[str]:
         yield f"builds {context.tag}"
         # Looked for behind the first line: a run asks only whether there is one.
         source, file = read_build(context)
-        engine, files = (
-            find_engine(context.request.environ),
-            format_count(len(source.names), "file"),
-        )
+        engine = find_engine(context.request.environ)
+        files = format_count(len(source.names), "file")
         yield f"takes {file} and {files} of the checkout, with {engine.name}"
 
 

@@ -19,7 +19,7 @@ from nvoi.errors import ConnectionFailedError, RemoteError, RemoteTimeoutError, 
 from nvoi.kubernetes.diagnosis import FINAL_PULLS, IMAGE_HINT, PULL_SECONDS
 from nvoi.kubernetes.kubeconfig import FIND_K3S
 from nvoi.kubernetes.ownership import Json, Manifest, read_reference, read_template
-from nvoi.kubernetes.placement import list_groups, name_service
+from nvoi.kubernetes.placement import list_allowed_groups, name_service
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import masker
 from nvoi.operation import Step
@@ -82,7 +82,7 @@ def find_pulls(live: Iterable[Json], wanted: Iterable[Any]) -> list[Pull]:
     """The images of the workloads whose pods end before those that replace them start."""
     old = {read_reference(item): item for item in live}
     return [
-        Pull(name_service(item), container["image"], list_groups(item))
+        Pull(name_service(item), container["image"], list_allowed_groups(item))
         for item in wanted
         if ends_first(item) and (before := old.get(read_reference(item)))
         if read_template(before) != read_template(item)

@@ -22,7 +22,7 @@ from nvoi.kubernetes.ownership import (
     list_immutable_changes,
     read_reference,
 )
-from nvoi.kubernetes.placement import Move, find_moves
+from nvoi.kubernetes.placement import Move, list_moves
 from nvoi.kubernetes.progress import count_settling, is_ready
 from nvoi.kubernetes.releases import build_record, is_same, read_record
 from nvoi.log.levels import get_logger
@@ -104,7 +104,7 @@ def check_data(context: ClusterContext, wanted: Iterable[Manifest]) -> None:
         for folder in server.volumes
         if folder not in facts[server.name].volumes
     }
-    found = find_moves(context.state.objects, wanted, lacking)
+    found = list_moves(context.state.objects, wanted, lacking)
     moves = [move for move in found if not is_renamed(context, move)]
     if context.request.accept_data_move and all(move.is_possible for move in moves):
         for move in moves:

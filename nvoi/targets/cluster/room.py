@@ -15,7 +15,7 @@ from nvoi.k3s.requirements import show
 from nvoi.kubernetes.cloudflared import REPLICAS, RESOURCES
 from nvoi.kubernetes.names import PART_OF, build_label_value, build_statefulset_name
 from nvoi.kubernetes.ownership import Json, Manifest, Reference, get_label
-from nvoi.kubernetes.placement import list_groups, list_locations
+from nvoi.kubernetes.placement import list_allowed_groups, list_locations
 from nvoi.kubernetes.progress import is_ready
 from nvoi.kubernetes.workloads import Resources, build_database_resources, find_engine, names_cpu
 from nvoi.log.levels import get_logger
@@ -232,7 +232,7 @@ def sum_deployments(candidate: Candidate, deployments: Iterable[Manifest]) -> in
     """What they come to at most, all on one server: in a rollout each has one pod more."""
     group = candidate.group
     specs: list[Any] = [
-        item["spec"] for item in deployments if group in (list_groups(item) or (group,))
+        item["spec"] for item in deployments if group in (list_allowed_groups(item) or (group,))
     ]
     return sum(
         (spec["replicas"] + (spec["strategy"]["type"] != "Recreate"))

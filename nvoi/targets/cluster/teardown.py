@@ -23,7 +23,7 @@ log = get_logger("nvoi.cluster")
 SAVE = "save it, and add --delete-volumes"
 
 
-def find_known(context: ClusterContext) -> None:
+def find_servers_or_go_on(context: ClusterContext) -> None:
     """Find the servers. Where the account of rented ones is silent, the end looks again."""
     try:
         find_servers(context)
@@ -52,14 +52,14 @@ def find_servers(context: ClusterContext) -> None:
         )
 
 
-def check_company(context: ClusterContext) -> None:
+def check_apps_and_claims(context: ClusterContext) -> None:
     """See that no other app is on rented servers, and no data on their own disks goes unasked.
 
     Raises:
         UsageError: one is, or some would; or nobody can say.
     """
     check_master(context)
-    others, claims = find_company(context)
+    others, claims = list_apps_and_claims(context)
     if others:
         raise UsageError(
             f"the servers also run {', '.join(others)}",
@@ -89,7 +89,7 @@ def check_master(context: ClusterContext) -> None:
         )
 
 
-def find_company(context: ClusterContext) -> tuple[list[str], list[str]]:
+def list_apps_and_claims(context: ClusterContext) -> tuple[list[str], list[str]]:
     """The other apps on the servers, and what data is on disks that the cluster found for it.
 
     Where a cluster cannot tell, the config does what of the data is the app's.
@@ -99,19 +99,20 @@ def find_company(context: ClusterContext) -> tuple[list[str], list[str]]:
     """
     survey, others, claims = context.survey, list[str](), list[str]()
     running = [one for one in survey.list_reached() if survey.facts[one.name].k3s.role == "server"]
-    try:
-        for server in running:
-            apps, disks = ask(context, server)
-            others += apps
-            claims += disks
-    except NvoiError as error:
-        context.deletion.is_unreachable = True
-        accept_unknown(
-            context,
-            f"which apps use the cluster on {running[0].name} is not known: {error.message}",
-            "`systemctl restart k3s` there starts it again, `journalctl -u k3s` says what ails it",
-        )
-        return others, list_wanted_disks(context)
+    for server in running:
+        try:
+            apps, disks = ask_cluster(context, server)
+        except NvoiError as error:
+            context.deletion.is_unreachable |= server.is_master
+            accept_unknown(
+                context,
+                f"which apps use the cluster on {server.name} is not known: {error.message}",
+                "`systemctl restart k3s` there starts it again, `journalctl -u k3s` says what "
+                "ails it",
+            )
+            apps, disks = [], list_wanted_disks(context)
+        others += apps
+        claims += disks
     silent = [] if running else list_silent(context)
     if silent:
         accept_unknown(
@@ -120,10 +121,11 @@ def find_company(context: ClusterContext) -> tuple[list[str], list[str]]:
             "start what is down at the cloud, or mend the way to it",
         )
     is_told = not silent and context.deletion.is_known
-    return others, claims if is_told else list_wanted_disks(context)
+    claims = claims if is_told else list_wanted_disks(context)
+    return [*dict.fromkeys(others)], [*dict.fromkeys(claims)]
 
 
-def ask(context: ClusterContext, master: Server) -> tuple[list[str], list[str]]:
+def ask_cluster(context: ClusterContext, master: Server) -> tuple[list[str], list[str]]:
     """The other apps, and the claims, that the cluster of ``master`` tells of.
 
     Raises:
@@ -163,7 +165,6 @@ def detach_disks(context: ClusterContext) -> None:
     servers = [server for server in context.survey.list_reached() if server.disks]
     if context.request.delete_volumes or not servers:
         return
-
     try:
         detach(context, servers)
     except NvoiError as error:

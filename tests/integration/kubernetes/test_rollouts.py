@@ -170,7 +170,7 @@ def test_one_that_ends_once_the_rollout_is_over_is_seen_by_the_next_look(
 def test_a_rollout_s_end_is_heard_of_and_not_looked_for(
     cluster: Cluster, state: ClusterState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nvoi.kubernetes.rollout.LOOK_SECONDS", 10 * SECONDS)
+    monkeypatch.setattr("nvoi.kubernetes.rollout.TICK_SECONDS", 10 * SECONDS)
     roll_out(cluster, build("web"), seconds=10 * SECONDS)
     roll_out(cluster, build("web", image="registry.example/web:2"), seconds=10 * SECONDS)
     assert len(state.names("Pod")) >= 2

@@ -10,11 +10,11 @@ from nvoi.dashboard.context import Settings
 from nvoi.dashboard.requests import (
     find_client,
     find_host,
-    is_asked_for,
     is_encrypted,
     is_foreign,
     is_forwarded,
     is_this_machine,
+    names_own_host,
 )
 
 DIRECT = Settings()
@@ -88,7 +88,7 @@ def test_the_host_is_read_strictly(header: str, host: str | None) -> None:
 def test_a_request_is_for_the_public_urls_host_or_this_machine(
     url: str, host: str, *, is_so: bool
 ) -> None:
-    assert is_asked_for(build_scope(("host", host)), url) is is_so
+    assert names_own_host(build_scope(("host", host)), url) is is_so
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nvoi.kubernetes.placement import Move, find_moves
+from nvoi.kubernetes.placement import Move, list_moves
 from tests.unit.config.texts import ssh
 from tests.unit.kubernetes.configs import build
 
@@ -37,7 +37,7 @@ def database(groups: str = "main", mount: str = "") -> str:
 def find(before: str, after: str, lacking: Any = ()) -> list[Move]:
     """The moves from one config to another."""
     live: Any = json.loads(json.dumps(build(ssh(SERVERS + before)).all))
-    return find_moves(live, build(ssh(SERVERS + after)).all, lacking)
+    return list_moves(live, build(ssh(SERVERS + after)).all, lacking)
 
 
 MOUNTED = database(mount="{data: /var/lib/postgresql/data}")

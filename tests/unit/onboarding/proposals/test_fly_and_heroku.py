@@ -227,6 +227,9 @@ def test_an_app_json_and_its_procfile_are_one_app(tmp_path: Path) -> None:
         )
     adopted, _ = read(tmp_path, "app.json")
     assert adopted.lacking == ("app.json:9: env.API_KEY: $API_KEY has no value",)
+    write(tmp_path, {"app.json": '{"env": {"TOKEN": null}}'})
+    adopted, _ = read(tmp_path, "app.json")
+    assert adopted.lacking == ("app.json: env: $TOKEN has no value",)
 
 
 def test_a_procfile_alone_is_taken_from_the_checkout(tmp_path: Path) -> None:

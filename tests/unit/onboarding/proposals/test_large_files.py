@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nvoi.errors import ConfigError, NvoiError
+from nvoi.errors import ConfigError, NvoiError, UsageError
 from nvoi.images.context import check_copies
 from nvoi.onboarding.adoption import AnswerSource, adopt
 from nvoi.onboarding.answers import build_groups
@@ -85,6 +85,7 @@ def test_what_is_long_is_read_as_fast_as_other_text(
 
 NAMED = "with its variables and the files it names it is longer than 4 MiB"
 LOOKUP = '<%= ENV["A"] %>'
+BIG = "a" * 900_000
 VARIABLES = count("A{i}=x\n", 30_000)
 TOO_MANY: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "has 5,000 processes: 200 are allowed": ("Procfile", {"Procfile": count("p{i}: run\n")}),
@@ -125,6 +126,13 @@ TOO_MANY: Mapping[str, tuple[str, Mapping[str, str]]] = {
         "compose.yaml",
         {"compose.yaml": f"{COMPOSE}    command: '{fill('$A')}'\n", ".env": f"A={'a' * 1000}\n"},
     ),
+    f"compose.yaml:6:1: {NAMED}": (
+        "compose.yaml",
+        {
+            "compose.yaml": "services:\n" + count("  s{i}: {{build: ., environment: [BIG]}}\n", 9),
+            ".env": f"BIG={BIG}\n",
+        },
+    ),
     f"deploy.yml:4:1: {NAMED}": (
         "config/deploy.yml",
         {
@@ -140,6 +148,13 @@ TOO_MANY: Mapping[str, tuple[str, Mapping[str, str]]] = {
             "large": fill("a"),
         },
     ),
+    f"deploy.yml:10:1: {NAMED}": (
+        "config/deploy.yml",
+        {
+            "config/deploy.yml": f"{KAMAL}env:\n  secret:\n" + count("    - A{i}:BIG\n", 9),
+            ".kamal/secrets": f"BIG={BIG}\n",
+        },
+    ),
 }
 
 
@@ -151,3 +166,42 @@ def test_what_no_config_can_hold_is_told_at_once(tmp_path: Path, reason: str) ->
     with pytest.raises(ConfigError, match=reason):
         read(tmp_path, file)
     assert time.process_time() - began < SECONDS
+
+
+REPEATED: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "a service that others extend": (
+        "compose.yaml",
+        {
+            "compose.yaml": f"services:\n  a: {{build: ., environment: {{A: {BIG}}}}}\n"
+            + count("  s{i}: {{extends: a}}\n", 100)
+            + "  b: {build: .}\n"
+        },
+    ),
+    "an anchor": (
+        "compose.yaml",
+        {
+            "compose.yaml": f"x: &a {BIG}\nservices:\n"
+            + count("  s{i}: {{build: ., command: *a}}\n", 100)
+        },
+    ),
+    "variables of all roles": (
+        "config/deploy.yml",
+        {
+            "config/deploy.yml": "service: a\nimage: b\nservers:\n"
+            + count("  r{i}: [10.0.0.1]\n", 100)
+            + f"  b: {{hosts: [10.0.0.1], env: {{A: b}}}}\nenv: {{A: {BIG}}}\n"
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize(("file", "files"), REPEATED.values(), ids=REPEATED)
+def test_what_a_file_repeats_beyond_what_a_config_can_hold_is_never_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: str, files: Mapping[str, str]
+) -> None:
+    written: list[object] = []
+    monkeypatch.setattr("nvoi.onboarding.document.write_data", lambda *given: written.append(given))
+    write(tmp_path, files)
+    with pytest.raises(UsageError, match="more than 1 MiB"):
+        read(tmp_path, file)
+    assert not written

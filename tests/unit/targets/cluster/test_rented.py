@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -33,7 +34,7 @@ from nvoi.targets.cluster.delete import (
 )
 from nvoi.targets.cluster.lock_file import build_refusal
 from nvoi.targets.cluster.servers import K3S, SERVERS
-from nvoi.targets.cluster.teardown import check_company
+from nvoi.targets.cluster.teardown import check_apps_and_claims
 from tests.unit.k3s.servers import build_facts, build_k3s
 from tests.unit.targets.cluster.rented import Account, build_server, rent
 from tests.unit.targets.cluster.runs import DATABASE, WEB, LiveCluster, connect
@@ -211,26 +212,26 @@ def test_data_on_the_servers_own_disks_is_not_given_back_unasked() -> None:
     context, _ = begin(WEB + DATABASE, with_cluster=True)
     # The cluster cannot be asked: the config says it.
     with pytest.raises(UsageError, match=r"statefulset/db-shop"):
-        check_company(context)
+        check_apps_and_claims(context)
     context.survey.servers, context.deletion.is_known = (), False
     with pytest.raises(UsageError, match=r"statefulset/db-shop"):
-        check_company(context)
+        check_apps_and_claims(context)
     context, _ = begin(WEB + DATABASE)
     reach(context, build_cluster(claims=["data-db-shop-0"]))
     with pytest.raises(UsageError, match=LOCAL_DISK) as caught:
-        check_company(context)
+        check_apps_and_claims(context)
     assert "add --delete-volumes" in caught.value.hint
     allow(context)
-    check_company(context)
+    check_apps_and_claims(context)
 
 
 def test_what_never_came_to_have_data_goes_unasked() -> None:
     context, _ = begin(WEB + DATABASE)
     for cluster in (None, build_cluster()):
         reach(context, cluster)
-        check_company(context)
+        check_apps_and_claims(context)
     context.survey.servers = ()
-    check_company(context)
+    check_apps_and_claims(context)
 
 
 def test_servers_that_run_other_apps_too_are_not_given_back() -> None:
@@ -238,7 +239,7 @@ def test_servers_that_run_other_apps_too_are_not_given_back() -> None:
     reach(context, build_cluster(apps=["shop", "blog"]))
     allow(context)
     with pytest.raises(UsageError, match="the servers also run blog"):
-        check_company(context)
+        check_apps_and_claims(context)
 
 
 class Dumb(LiveCluster):
@@ -265,11 +266,11 @@ def test_servers_of_which_nobody_says_what_they_run_are_given_back_only_where_th
         reach(context, cluster)
     allow(context)
     with pytest.raises(UsageError, match=reason) as caught:
-        check_company(context)
+        check_apps_and_claims(context)
     assert remedy in caught.value.hint
     assert "`nvoi delete --cluster` gives all of it back" in caught.value.hint
     context.request = replace(context.request, with_cluster=True)
-    check_company(context)
+    check_apps_and_claims(context)
     assert "given back all the same" in caplog.text
     # A cluster that did not answer is not waited for again.
     cluster.looks.clear()
@@ -278,10 +279,43 @@ def test_servers_of_which_nobody_says_what_they_run_are_given_back_only_where_th
     assert context.deletion.failures == [WORKLOADS] * is_reached
 
 
+def test_each_cluster_on_the_servers_is_asked_whichever_of_them_is_silent(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The config names another group as the master by now, and the one before still runs k3s."""
+    old = build_server("shop-old-1")
+    for silent, master, other in (
+        ("shop-main-1", Dumb(), build_cluster(apps=["shop", "blog"])),
+        ("shop-old-1", build_cluster(apps=["shop", "blog"]), Dumb()),
+    ):
+        context, _ = begin(WEB + DATABASE)
+        reach(context, master)
+        context.survey.servers = (MASTER, old)
+        context.survey.facts[old.name] = build_facts(k3s=build_k3s("server"))
+        context.__dict__["connections"] = Silence()
+        beside = nullcontext(other)
+        monkeypatch.setattr("nvoi.targets.cluster.teardown.Cluster", lambda *_, it=beside: it)
+        allow(context)
+        with pytest.raises(UsageError, match=f"the cluster on {silent} is not known"):
+            check_apps_and_claims(context)
+        context.request = replace(context.request, with_cluster=True)
+        with pytest.raises(UsageError, match="the servers also run blog"):
+            check_apps_and_claims(context)
+        assert context.deletion.is_unreachable is (silent == MASTER.name)
+        assert f"the cluster on {silent} is not known" in caplog.text
+    # What one of them has, and what the config says of the other, is told together, each once.
+    claims = build_cluster(claims=["data-db-shop-0"])
+    monkeypatch.setattr("nvoi.targets.cluster.teardown.Cluster", lambda *_: nullcontext(Dumb()))
+    connect(context, claims)
+    context.request = replace(context.request, delete_volumes=False)
+    with pytest.raises(UsageError, match=rf"with them: {LOCAL_DISK}, statefulset/db-shop \("):
+        check_apps_and_claims(context)
+
+
 def test_a_server_on_which_nothing_was_ever_set_up_is_given_back_unasked() -> None:
     context, _ = begin()
     context.survey.servers = (replace(MASTER, is_new=True),)
-    check_company(context)
+    check_apps_and_claims(context)
 
 
 def test_a_server_that_can_have_no_lock_is_given_back_and_one_that_another_run_locks_is_not(
@@ -306,7 +340,7 @@ def test_another_app_that_came_while_the_lock_was_waited_for_stays(
 ) -> None:
     context, _ = begin()
     reach(context, build_cluster())
-    check_company(context)
+    check_apps_and_claims(context)
 
     def hold(_: object) -> None:
         connect(context, build_cluster(apps=["shop", "blog"]))
