@@ -28,9 +28,9 @@ from tests.fakes.clouds.hetzner import Hetzner
 from tests.fakes.clouds.moto import get_moto
 from tests.fakes.clouds.scaleway import Scaleway
 from tests.fakes.clouds.server import Cloud
-from tests.integration.clouds.aws_account import build_app
-from tests.integration.clouds.hetzner_site import build_config
-from tests.integration.clouds.site import deploy_servers
+from tests.integration.providers.aws_account import build_app
+from tests.integration.providers.hetzner_site import build_config
+from tests.integration.providers.site import deploy_servers
 from tests.unit.config.texts import parse, scaleway
 
 #: Seconds that a call of the API takes, and what it does in the background.

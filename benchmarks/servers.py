@@ -21,8 +21,8 @@ from nvoi.ssh.known_hosts import KnownHosts
 # A program sees its own folder only, and the tests are beside it.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from tests.integration.cluster.fleet import Fleet as App
 from tests.integration.k3s.conftest import Fleet
+from tests.integration.targets.cluster.fleet import Fleet as App
 from tests.unit.kubernetes.configs import build
 
 __all__ = ["App", "Fleet", "build", "connect", "move_away", "open_app", "open_fleet"]

@@ -15,17 +15,17 @@ from nvoi.signals import ENDING
 LONG = tuple(
     f"tests/integration/{name}"
     for name in (
-        "clouds/",
-        "cluster/",
-        "local/",
+        "providers/",
+        "targets/cluster/",
+        "targets/local/",
         "dashboard/test_pages_readers",
         "images/test_login",
         "kubernetes/test_restoring",
         "onboarding/test_onboard_dashboard",
         "onboarding/test_onboard_recipes",
-        "test_callback_command",
-        "test_credentials_together",
-        "test_demo",
+        "log/test_callback_command",
+        "config/test_credentials_together",
+        "demo/test_demo",
     )
 )
 

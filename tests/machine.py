@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tests.integration.podman import build_podman_environ, write_checkout
+from tests.integration.images.podman import build_podman_environ, write_checkout
 from tests.waiting import PATIENCE
 
 REMEDY = "in a container, start it with --privileged"

@@ -13,7 +13,7 @@ from nvoi import operation
 from nvoi.errors import CommandError
 from nvoi.operation import Operation, Report, Request
 from nvoi.signals import ENDING, RAISING, SOON, Interruption, Shield, Signals, interruptible
-from tests.integration.signals import interrupt
+from tests.integration.log.signals import interrupt
 from tests.unit.test_operation import Trail, build_step, build_target
 
 

@@ -15,8 +15,8 @@ from nvoi.images.engines import BuiltImage, Engine, Podman
 from nvoi.images.registries import NO_LOGINS
 from nvoi.images.registries import Registry as Client
 from nvoi.source import read_source
-from tests.integration.podman import build_podman_environ, write_checkout, write_noise
-from tests.integration.registry import Registry
+from tests.integration.images.podman import build_podman_environ, write_checkout, write_noise
+from tests.integration.images.registry import Registry
 from tests.integration.ssh.conftest import (
     connect,
     connections,

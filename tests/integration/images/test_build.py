@@ -14,8 +14,8 @@ import pytest
 from nvoi.errors import CommandError
 from nvoi.parallel import CancelledError
 from tests.integration.images.conftest import MakeImage, StartBuild
+from tests.integration.images.podman import write_checkout
 from tests.integration.images.processes import find_processes
-from tests.integration.podman import write_checkout
 from tests.waiting import run_program, wait_until
 
 

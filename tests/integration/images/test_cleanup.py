@@ -15,8 +15,8 @@ from nvoi.images.push import push
 from nvoi.images.registries import Registry as Client
 from nvoi.process import ask
 from tests.integration.images.conftest import MakeImage, Stock
-from tests.integration.podman import write_checkout
-from tests.integration.registry import Registry
+from tests.integration.images.podman import write_checkout
+from tests.integration.images.registry import Registry
 
 ENGINE = Podman()
 STAMPS = ["20260101000001", "20260101000002", "20260101000003"]

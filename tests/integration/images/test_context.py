@@ -19,7 +19,7 @@ from nvoi.images.engines import BuiltImage
 from nvoi.parallel import CancelledError, Task
 from nvoi.source import read_source
 from tests.integration.images.conftest import MakeImage, StartBuild
-from tests.integration.podman import write_checkout
+from tests.integration.images.podman import write_checkout
 from tests.waiting import PATIENCE
 
 ReadImage = Callable[[BuiltImage], dict[str, tarfile.TarInfo]]

@@ -21,7 +21,7 @@ from nvoi.parallel import CancelledError
 from nvoi.secret import Secret
 from tests.fakes.docker import FakeDocker
 from tests.integration.images.conftest import StartBuild, start_build
-from tests.integration.registry import Registry
+from tests.integration.images.registry import Registry
 
 BUILDX = Buildx()
 

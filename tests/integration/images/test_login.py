@@ -16,9 +16,9 @@ from nvoi.kubernetes.registry import Credentials, build_htpasswd
 from nvoi.parallel import CancelledError
 from nvoi.secret import Secret
 from tests.integration.images.conftest import StartBuild
+from tests.integration.images.podman import write_checkout
 from tests.integration.images.processes import find_processes
-from tests.integration.podman import write_checkout
-from tests.integration.registry import Registry
+from tests.integration.images.registry import Registry
 from tests.waiting import run_program, wait_until
 
 PASSWORD = Secret("pa55word-of-the-base")

@@ -20,7 +20,7 @@ from nvoi.images.registries import find_same
 from nvoi.ssh.host import Host
 from tests.integration.images.conftest import HEAVY, Stock
 from tests.integration.images.processes import find_processes
-from tests.integration.registry import Registry
+from tests.integration.images.registry import Registry
 from tests.integration.ssh.conftest import Connect
 from tests.integration.ssh.relay import Relay
 from tests.integration.ssh.server import Server

@@ -22,7 +22,6 @@ from nvoi.providers.provider import Server
 from nvoi.ssh.connections import Connections
 from tests.fakes.cluster_state import ClusterState
 from tests.fakes.k3s_host import InstallerSite, K3sHost
-from tests.integration.cluster.machine import Machine
 from tests.integration.ssh.conftest import (  # noqa: F401 - fixtures
     connect,
     connections,
@@ -30,6 +29,7 @@ from tests.integration.ssh.conftest import (  # noqa: F401 - fixtures
     keys,
     logged,
 )
+from tests.integration.targets.cluster.machine import Machine
 
 APP = "shop"
 OLD, NEW = "v1.35.5+k3s1", "v1.36.5+k3s1"

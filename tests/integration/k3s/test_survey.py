@@ -17,8 +17,8 @@ from nvoi.k3s.plan import K3sSettings
 from nvoi.k3s.survey import find_token, survey
 from nvoi.ssh.connections import Connections
 from tests.fakes.k3s_host import register_node
+from tests.integration.images.podman import BUSYBOX
 from tests.integration.k3s.conftest import Fleet
-from tests.integration.podman import BUSYBOX
 
 
 def test_one_command_a_host_tells_what_it_is_like(fleet: Fleet, connections: Connections) -> None:

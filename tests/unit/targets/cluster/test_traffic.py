@@ -17,7 +17,7 @@ from nvoi.errors import HostsError, RemoteTimeoutError, ServiceError
 from nvoi.kubernetes.ownership import Reference, read_reference
 from nvoi.targets.cluster import traffic
 from nvoi.targets.cluster.context import ClusterContext, Rollout
-from tests.integration.cluster.app_server import AppServer
+from tests.integration.targets.cluster.app_server import AppServer
 from tests.unit.targets.cluster.runs import SERVERS, STAMPS, build
 from tests.waiting import PATIENCE
 
