@@ -262,7 +262,8 @@ class Writer:
         self._database = database
         self._connection = database.connect()
         database.watch_files(self._connection)
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        # No SimpleQueue: its get() with a time-out may wait for ever (seen in 3.11 and 3.12).
+        self._jobs: queue.Queue[_Job | None] = queue.Queue()
         self._lock = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="nvoi-writer", daemon=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue
 
 from nvoi import parallel
 from nvoi.errors import ConnectionFailedError, RequestError
@@ -30,7 +30,8 @@ class Watches:
         self._namespace = namespace
         self._selector = selector
         self._listings: dict[str, Listing] = {}
-        self._changes: SimpleQueue[tuple[str, Change | BaseException]] = SimpleQueue()
+        # No SimpleQueue: its get() with a time-out may wait for ever (seen in 3.11 and 3.12).
+        self._changes: Queue[tuple[str, Change | BaseException]] = Queue()
         self._tasks: list[Task[None]] = []
         self.objects: dict[str, dict[str, Json]] = {}
 

@@ -63,9 +63,10 @@ def test_a_job_that_has_failed_before_it_is_first_looked_at_has_failed(
 
 @pytest.mark.parametrize("waits", [JOB, MANIFESTS.apps[-1]], ids=lambda item: item["kind"])
 def test_what_has_no_room_waits_for_that_of_pods_that_stop(
-    cluster: Cluster, state: ClusterState, waits: Manifest
+    cluster: Cluster, state: ClusterState, monkeypatch: pytest.MonkeyPatch, waits: Manifest
 ) -> None:
     # Until they are gone, and for the scheduler's own pause.
+    monkeypatch.setattr("nvoi.kubernetes.rollout.ROOM_SECONDS", 2 * SECONDS)
     state.behave("nginx", grace=8)
     cluster.roll_out([OTHER], seconds=SECONDS)
     cluster.delete([read_reference(OTHER)], wait=False)

@@ -173,7 +173,7 @@ REPEATED: Mapping[str, tuple[str, Mapping[str, str]]] = {
         "compose.yaml",
         {
             "compose.yaml": f"services:\n  a: {{build: ., environment: {{A: {BIG}}}}}\n"
-            + count("  s{i}: {{extends: a}}\n", 100)
+            + count("  s{i}: {{extends: a}}\n", 4)
             + "  b: {build: .}\n"
         },
     ),
@@ -181,14 +181,14 @@ REPEATED: Mapping[str, tuple[str, Mapping[str, str]]] = {
         "compose.yaml",
         {
             "compose.yaml": f"x: &a {BIG}\nservices:\n"
-            + count("  s{i}: {{build: ., command: *a}}\n", 100)
+            + count("  s{i}: {{build: ., command: *a}}\n", 4)
         },
     ),
     "variables of all roles": (
         "config/deploy.yml",
         {
             "config/deploy.yml": "service: a\nimage: b\nservers:\n"
-            + count("  r{i}: [10.0.0.1]\n", 100)
+            + count("  r{i}: [10.0.0.1]\n", 4)
             + f"  b: {{hosts: [10.0.0.1], env: {{A: b}}}}\nenv: {{A: {BIG}}}\n"
         },
     ),
