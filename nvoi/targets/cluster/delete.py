@@ -22,6 +22,7 @@ from nvoi.k3s.nodes import (
     forget_app,
     format_address,
     list_nodes,
+    list_other_apps,
     parse_address,
 )
 from nvoi.k3s.survey import survey
@@ -234,8 +235,8 @@ def remove_cluster(context: ClusterContext) -> None:
 
 
 def uninstall_k3s(context: ClusterContext) -> None:
-    others, claims = ask_cluster(context, context.master)
-    if others:
+    nodes, claims = ask_cluster(context, context.master)
+    if others := list_other_apps(nodes, context.application.name):
         raise NvoiError(
             f"the cluster also runs {', '.join(others)}",
             hint="delete them first, the last one with it",
@@ -247,7 +248,7 @@ def uninstall_k3s(context: ClusterContext) -> None:
             hint="delete the apps that own this data, with --delete-volumes",
         )
     context.check_lock()
-    strays = list_strays(context, list_nodes(context.cluster))
+    strays = list_strays(context, nodes)
     uninstall(context.connections, [*strays, *context.survey.list_reached()])
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from nvoi.errors import InputError, NvoiError, UsageError
 from nvoi.invocation import name_command
-from nvoi.k3s.nodes import list_nodes, list_other_apps
+from nvoi.k3s.nodes import ClusterNode, list_nodes, list_other_apps
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.ownership import read_reference
 from nvoi.log.levels import get_logger
@@ -101,7 +101,7 @@ def list_apps_and_claims(context: ClusterContext) -> tuple[list[str], list[str]]
     running = [one for one in survey.list_reached() if survey.facts[one.name].k3s.role == "server"]
     for server in running:
         try:
-            apps, disks = ask_cluster(context, server)
+            nodes, disks = ask_cluster(context, server)
         except NvoiError as error:
             context.deletion.is_unreachable |= server.is_master
             accept_unknown(
@@ -110,8 +110,8 @@ def list_apps_and_claims(context: ClusterContext) -> tuple[list[str], list[str]]
                 "`systemctl restart k3s` there starts it again, `journalctl -u k3s` says what "
                 "ails it",
             )
-            apps, disks = [], list_wanted_disks(context)
-        others += apps
+            nodes, disks = [], list_wanted_disks(context)
+        others += list_other_apps(nodes, context.application.name)
         claims += disks
     silent = [] if running else list_silent(context)
     if silent:
@@ -125,8 +125,8 @@ def list_apps_and_claims(context: ClusterContext) -> tuple[list[str], list[str]]
     return [*dict.fromkeys(others)], [*dict.fromkeys(claims)]
 
 
-def ask_cluster(context: ClusterContext, master: Server) -> tuple[list[str], list[str]]:
-    """The other apps, and the claims, that the cluster of ``master`` tells of.
+def ask_cluster(context: ClusterContext, master: Server) -> tuple[list[ClusterNode], list[str]]:
+    """The nodes, which say whose apps they run, and the claims in the cluster of ``master``.
 
     Raises:
         NvoiError: it does not answer.
@@ -135,8 +135,7 @@ def ask_cluster(context: ClusterContext, master: Server) -> tuple[list[str], lis
     if not master.is_master:
         # The config names another group as the master by now.
         cluster = context.stack.enter_context(Cluster(context.connections, master.host))
-    others = list_other_apps(list_nodes(cluster), context.application.name)
-    return others, [str(read_reference(item)) for item in cluster.get(CLAIMS)]
+    return list_nodes(cluster), [str(read_reference(item)) for item in cluster.get(CLAIMS)]
 
 
 def list_silent(context: ClusterContext) -> list[str]:

@@ -61,15 +61,22 @@ def test_a_job_that_has_failed_before_it_is_first_looked_at_has_failed(
     assert "Unschedulable" in fail(cluster).message
 
 
+def have_other_stop(
+    cluster: Cluster, state: ClusterState, *, grace: int, other: Manifest = OTHER
+) -> None:
+    """Another app's pods stop, which takes ``grace`` looks."""
+    state.behave("nginx", grace=grace)
+    cluster.roll_out([other], seconds=SECONDS)
+    cluster.delete([read_reference(other)], wait=False)
+
+
 @pytest.mark.parametrize("waits", [JOB, MANIFESTS.apps[-1]], ids=lambda item: item["kind"])
 def test_what_has_no_room_waits_for_that_of_pods_that_stop(
     cluster: Cluster, state: ClusterState, monkeypatch: pytest.MonkeyPatch, waits: Manifest
 ) -> None:
     # Until they are gone, and for the scheduler's own pause.
     monkeypatch.setattr("nvoi.kubernetes.rollout.ROOM_SECONDS", 2 * SECONDS)
-    state.behave("nginx", grace=8)
-    cluster.roll_out([OTHER], seconds=SECONDS)
-    cluster.delete([read_reference(OTHER)], wait=False)
+    have_other_stop(cluster, state, grace=8)
     state.behave(read_reference(waits).name, "unschedulable", heals=8)
     cluster.roll_out([waits], seconds=SECONDS)
 
@@ -78,9 +85,7 @@ def test_a_pod_that_does_not_end_leaves_no_room(
     cluster: Cluster, state: ClusterState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("nvoi.kubernetes.rollout.ROOM_SECONDS", 0.2)
-    state.behave("nginx", grace=10_000)
-    cluster.roll_out([OTHER], seconds=SECONDS)
-    cluster.delete([read_reference(OTHER)], wait=False)
+    have_other_stop(cluster, state, grace=10_000)
     state.behave(NAME, "unschedulable")
     assert "Unschedulable" in fail(cluster).message
 
@@ -93,9 +98,7 @@ def test_what_no_server_may_take_does_not_wait_for_pods_that_stop(
     cluster: Cluster, state: ClusterState, monkeypatch: pytest.MonkeyPatch, message: str
 ) -> None:
     monkeypatch.setattr("nvoi.kubernetes.rollout.ROOM_SECONDS", 2 * SECONDS)
-    state.behave("nginx", grace=10_000)
-    cluster.roll_out([OTHER], seconds=SECONDS)
-    cluster.delete([read_reference(OTHER)], wait=False)
+    have_other_stop(cluster, state, grace=10_000)
     state.behave(NAME, "unschedulable", message=message)
     told = fail(cluster).message
     assert message in told
@@ -107,11 +110,9 @@ def test_a_pod_that_has_ended_holds_no_room(
 ) -> None:
     """As those of a CronJob, of which one is removed every minute."""
     monkeypatch.setattr("nvoi.kubernetes.rollout.ROOM_SECONDS", 2 * SECONDS)
-    state.behave("nginx", grace=10_000)
     template: Any = TEMPLATE | {"spec": TEMPLATE["spec"] | {"restartPolicy": "Never"}}
     ended = OTHER | {"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": template}}
-    cluster.roll_out([ended], seconds=SECONDS)
-    cluster.delete([read_reference(ended)], wait=False)
+    have_other_stop(cluster, state, grace=10_000, other=ended)
     state.behave(NAME, "unschedulable")
     assert "not ready after" not in fail(cluster).message
 
